@@ -13,7 +13,14 @@ import msgspec
 from backbeat.schemas.marks import Time
 from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, TIME_MAX
 from backbeat.schemas.messages.json_text import JsonTextError, check_depth, parse
-from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce
+from backbeat.schemas.messages.values import (
+    COALESCE_WORDS,
+    PRIORITY_FIRST,
+    PRIORITY_LAST,
+    Backoff,
+    Coalesce,
+    make_backoff,
+)
 
 from .errors import DecodeError
 
@@ -42,6 +49,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     fires_at: int | None = None  #: milliseconds since the epoch
     retry: int | None = None  #: null: the engine's default
     retry_interval: float | None = None  #: seconds; null: the engine's default
+    backoff: Backoff | None = None  #: how the waits grow from there; null: as the original's
     client_id: bytes | None = None  #: who runs it; null: whose topic it is
     parent_link_id: bytes | None = None
     priority: int | None = None  #: among those that wait for the same limit: 1 goes first, 5 last; null: 3
@@ -69,7 +77,9 @@ class SignalRequestRecord(msgspec.Struct, frozen=True):
     metadata: str = "{}"  #: JSON object as text
     fires_at: Time | None = None  #: not to be started before this time, in milliseconds since the epoch; null: at once
     retry: int | None = None  #: how many times it is tried again after an error, 0 or more; null: 6
-    retry_interval: float | None = None  #: seconds until the first retry, 0 or more; null: 1200
+    #: seconds, 0 or more; null: 1200. Until the first retry where one of the three below is given; else it is
+    #: multiplied by 2^max(0, 6 - retries that are left)
+    retry_interval: float | None = None
     #: UUID, as text, of the client application that runs the signal; null: the one whose topic it is
     client_id: str | None = None
     #: UUID, as text, of a running node, in any workflow, that can't complete before this signal does; null: none
@@ -80,6 +90,9 @@ class SignalRequestRecord(msgspec.Struct, frozen=True):
     #: null: it stands for itself
     coalesce_key: str | None = None
     coalesce: Coalesce = Coalesce.REPLACE  #: with a coalesce_key: which of the two remains
+    retry_factor: float | None = None  #: how many times as long as the one before each wait is, 1 or more; null: 2
+    retry_longest: float | None = None  #: seconds; no wait is longer, before jitter; null: 3600
+    retry_jitter: float | None = None  #: share of a wait by which it is longer or shorter, 0 to 1; null: 0.2
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,6 +123,9 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fairness_key: str | None = None
     coalesce_key: str | None = None
     coalesce: str | None = None
+    retry_factor: float | None = None
+    retry_longest: float | None = None
+    retry_jitter: float | None = None
     mode: str | None = None
 
 
@@ -173,6 +189,7 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
         fires_at=_time(document.fires_at),
         retry=_count("retry", document.retry),
         retry_interval=_seconds(document.retry_interval),
+        backoff=_backoff(document),
         client_id=_uuid("client_id", document.client_id),
         parent_link_id=_uuid("parent_link_id", options.parent_link_id),
         priority=_priority(document.priority),
@@ -198,6 +215,7 @@ def from_record(record: SignalRequestRecord, headers: Headers | None) -> SignalR
         fires_at=_time(record.fires_at),
         retry=_count("retry", record.retry),
         retry_interval=_seconds(record.retry_interval),
+        backoff=_backoff(record),
         client_id=_uuid("client_id", record.client_id),
         parent_link_id=_uuid("parent_link_id", record.parent_link_id),
         priority=_priority(record.priority),
@@ -220,6 +238,9 @@ def to_record(request: SignalRequest) -> SignalRequestRecord:
         fires_at=request.fires_at,
         retry=request.retry,
         retry_interval=request.retry_interval,
+        retry_factor=None if request.backoff is None else request.backoff.factor,
+        retry_longest=None if request.backoff is None else request.backoff.longest_seconds,
+        retry_jitter=None if request.backoff is None else request.backoff.jitter,
         client_id=None if request.client_id is None else str(uuid.UUID(bytes=request.client_id)),
         parent_link_id=None if request.parent_link_id is None else str(uuid.UUID(bytes=request.parent_link_id)),
         priority=request.priority,
@@ -296,6 +317,13 @@ def _seconds(value: float | None) -> float | None:
     if value is not None and not 0.0 <= value <= _INT_MAX:
         raise DecodeError(f"field `retry_interval` is {value}, and 0 is the least and {_INT_MAX} the most")
     return value
+
+
+def _backoff(given: _Document | SignalRequestRecord) -> Backoff | None:
+    try:
+        return make_backoff(given.retry_factor, given.retry_longest, given.retry_jitter)
+    except ValueError as error:
+        raise DecodeError(f"field {error}") from error
 
 
 def _key(value: str | None) -> str | None:

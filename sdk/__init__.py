@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backbeat.activities.context import current
     from backbeat.activities.definition import activity
+    from backbeat.activities.retry import Retry
     from backbeat.client.blocking.client import PlainClient
     from backbeat.client.client import Client
     from backbeat.client.node import Node
-    from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
+    from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, RetryAfter, Timeout, Unavailable
     from backbeat.worker.worker import Worker
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "NodeFailed",
     "PlainClient",
     "Rejected",
+    "Retry",
+    "RetryAfter",
     "Timeout",
     "Unavailable",
     "Worker",
@@ -39,13 +42,18 @@ __all__ = [
 
 #: Name -> the module that defines it.
 _HOMES = {
-    "Client": "client.client",
-    "Node": "client.node",
-    "PlainClient": "client.blocking.client",
-    "Worker": "worker.worker",
-    "activity": "activities.definition",
-    "current": "activities.context",
-    **dict.fromkeys(("BackbeatError", "Fail", "NodeFailed", "Rejected", "Timeout", "Unavailable"), "errors"),
+    name: module
+    for module, names in {
+        "activities.context": ("current",),
+        "activities.definition": ("activity",),
+        "activities.retry": ("Retry",),
+        "client.blocking.client": ("PlainClient",),
+        "client.client": ("Client",),
+        "client.node": ("Node",),
+        "errors": ("BackbeatError", "Fail", "NodeFailed", "Rejected", "RetryAfter", "Timeout", "Unavailable"),
+        "worker.worker": ("Worker",),
+    }.items()
+    for name in names
 }
 _MODULES = ("codecs", "errors", "logs", "several", "stores", "testing")
 

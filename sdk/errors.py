@@ -9,14 +9,18 @@
   - NodeFailed: the node whose result was awaited gave none
   - Cancelled: what a handler runs is over, and nobody waits for its answer
   - Fail: raised by a handler, to fail without being tried again
+  - RetryAfter: raised by a handler, to be tried again after so long
   - Timeout: no answer in time; what was asked may still be done
   - Unavailable: Kafka, the gateway or a store cannot be reached, or did not take what was sent
 """
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 from backbeat.schemas.messages.replies import Reason, Rejection
 
@@ -104,6 +108,29 @@ class Fail(BackbeatError):  # noqa: N818 - a word to say in a handler
     Traceback (most recent call last):
     backbeat.errors.Fail: card 4000… was stolen: charging it again is no use
     """
+
+
+class RetryAfter(BackbeatError):  # noqa: N818 - a word to say in a handler
+    """A handler raises it to be tried again after so long, a number of seconds or a timedelta, for this once.
+
+    It spends a retry as any other error does; where none is left, they are exhausted.
+
+    >>> raise RetryAfter(30, "the bank is closed for half a minute")
+    Traceback (most recent call last):
+    backbeat.errors.RetryAfter: the bank is closed for half a minute
+    """
+
+    def __init__(self, wait: float | timedelta, message: str = "") -> None:
+        seconds: Any = wait.total_seconds() if isinstance(wait, timedelta) else wait
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+            text = f"RetryAfter is of seconds from 0 up, or a timedelta, not {wait!r}"
+            raise InvalidParameters(Reason.INVALID_PARAMETERS, text, repr(wait), "0 or more seconds")
+        super().__init__(message or f"to be tried again in {seconds:g} s")
+        #: The wait, in seconds.
+        self.seconds = float(seconds)
+
+    def __reduce__(self) -> tuple[type[RetryAfter], tuple[float, str]]:
+        return type(self), (self.seconds, str(self))
 
 
 class Cancelled(BackbeatError):  # noqa: N818 - named by what happened

@@ -20,7 +20,7 @@ run_options = add_options(
     click.option("--metadata", metavar="JSON", help="An object of notes, for searches."),
     click.option("--decider", metavar="NAME", help="Of a workflow that is new.  [default: the workflow's name]"),
     click.option("--retries", type=click.IntRange(min=0), help="How often it is tried again.  [default: 6]"),
-    click.option("--backoff", type=Length(), help="How long until the first retry; doubles later.  [default: 20m]"),
+    click.option("--backoff", type=Length(), help="Wait before the first retry; doubles, up to 1h.  [default: 20m]"),
     click.option("--timeout", type=Length(), help="How long its worker has to answer.  [default: the engine's]"),
     click.option(
         "--to-client", metavar="NAME", help="The client application that runs it.  [default: --client, which asks]"

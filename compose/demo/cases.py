@@ -22,6 +22,7 @@ _MERCHANTS = 50
 _BANK_CONCURRENCY = 3
 _DECLINES = 2
 _BACKOFF_SECONDS = 0.25
+_JITTER = 0.2
 #: Far enough ahead that all merchants' payments are calculated when the time comes.
 _PAY_IN_SECONDS = 4.0
 #: Duration of packing an order: long enough to see that they are packed in parallel, …
@@ -83,8 +84,8 @@ async def declined_card(setup: DemoSetup) -> None:
     setup.check("the customer was charged once", passed=len(charged) == 1)
     begins = [entry.at for entry in setup.ledger.noted("begin", "Make Purchase", subjects)]
     waits = [later - earlier for earlier, later in itertools.pairwise(begins)]
-    # A busy machine makes any of them longer; a backoff that doubles is what none may be shorter than.
-    shortest = [_BACKOFF_SECONDS * 2**number for number in range(_DECLINES)]
+    # A busy machine makes any of them longer; none may be shorter than a backoff that doubles, less its jitter.
+    shortest = [(1 - _JITTER) * _BACKOFF_SECONDS * 2**number for number in range(_DECLINES)]
     setup.check(
         f"it was tried again after {' and '.join(f'{wait:.2f} s' for wait in waits)}: the backoff doubles",
         passed=len(waits) == _DECLINES

@@ -26,7 +26,7 @@ _PAGE_ROWS = 2_000
 _SAME = (
     *("user_id", "name", "type", "seq", "depth", "created_at", "fires_at", "retry_interval_seconds", "complete_by"),
     *("attempt", "timer_number", "tid", "priority", "fairness_key", "slot", "slot_number", "granted_at"),
-    *("coalesce_key", "in_paused", "mode", "timer_at"),
+    *("coalesce_key", "in_paused", "mode", "timer_at", "backoff"),
 )
 _TREE_SAME = (
     *("user_id", "name", "subject", "decider", "created_at", "updated_at", "complete", "paused"),
@@ -178,6 +178,7 @@ class Comparison:
             "metadata": text(node.id, node.metadata),
             "parent_link_id": node.link,
             "retries_remaining": node.retries,
+            "retries": node.given,
             "timeout_seconds": -2.0 if node.timeout is None else node.timeout,
             "next_sibling": None if behind is None else tree.node(behind).id,
             "server": node.server,

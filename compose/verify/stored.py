@@ -98,6 +98,8 @@ FIELDS: dict[str, list[str]] = {
             "slot_number",
             "granted_at",
             "coalesce_key",
+            "backoff",
+            "retries",
         ],
     ],
     "link": ["child", "open", "next", "version"],
@@ -184,6 +186,7 @@ FIELDS: dict[str, list[str]] = {
     ],
 }
 _DEFAULTS: Row = {
+    "retries": 0,
     "priority": 3,
     "fairness_key": "",
     "slot_number": 0,

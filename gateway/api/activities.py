@@ -93,6 +93,7 @@ async def _change_status(call: Call, node_id: bytes, response_text: bytes | None
         status=status,
         response=response_text,
         retriable=call.parameters.flag("retriable") is not False,
+        retry_after_seconds=call.parameters.number("retry_after"),
     )
     if status != "canceled":
         _check_changed(call, node_id, reply)

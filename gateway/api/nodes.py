@@ -16,7 +16,15 @@ from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.status import MODE_WORDS, Mode
-from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce, NewNode
+from backbeat.schemas.messages.values import (
+    COALESCE_WORDS,
+    PRIORITY_FIRST,
+    PRIORITY_LAST,
+    Backoff,
+    Coalesce,
+    NewNode,
+    make_backoff,
+)
 
 _NODE = NewNode(name="", user_id=b"")
 
@@ -42,9 +50,19 @@ def new_node(call: Call, parameters: Parameters, name: str, *, signal: bool = Fa
         parent_link_id=options.uuid("parent_link_id"),
         retry_interval_seconds=_NODE.retry_interval_seconds if interval is None else interval,
         retries=_NODE.retries if retries is None else retries,
+        backoff=backoff_of(parameters),
         priority=priority_of(parameters),
         fairness_key=parameters.text("fairness_key"),
     )
+
+
+def backoff_of(parameters: Parameters) -> Backoff | None:
+    """Growth of the waits between retries; None where nothing is said of it: as the original's."""
+    numbers = (parameters.number(name) for name in ("retry_factor", "retry_longest", "retry_jitter"))
+    try:
+        return make_backoff(*numbers)
+    except ValueError as error:
+        raise errors.invalid(str(error)) from error
 
 
 def priority_of(parameters: Parameters) -> int | None:

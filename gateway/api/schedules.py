@@ -9,7 +9,7 @@ from aiohttp.web import Response
 
 from backbeat.client.schedules.views import Schedule
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.nodes import priority_of
+from backbeat.gateway.api.nodes import backoff_of, priority_of
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.parameters import find_id
@@ -25,7 +25,7 @@ from backbeat.schemas.messages.schedules import (
     Overlap,
     ScheduleView,
 )
-from backbeat.schemas.messages.values import NewNode, NewWorkflow
+from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
 from backbeat.schemas.signals import subject_text
 
 _schedule_json = json_writer(Schedule)
@@ -111,6 +111,8 @@ def _signal(call: Call, name: str) -> NewNode:
         "metadata": metadata or None,
         "retries": retries,
         "retry_interval_seconds": backoff,
+        # A call of our own: nobody relies on the original's waits.
+        "backoff": backoff_of(parameters) or Backoff(),
     }
     return NewNode(
         name=name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.schemas import NODE_PROPERTIES, SUBJECT, WORD
+from backbeat.gateway.openapi.schemas import BACKOFF_PROPERTIES, NODE_PROPERTIES, SUBJECT, WORD
 from backbeat.gateway.openapi.types import (
     TEXT,
     TIME,
@@ -133,8 +133,9 @@ _NEW: Schema = {
         "retries": NODE_PROPERTIES["retry"],
         "backoff": {
             **NODE_PROPERTIES["retry_interval"],
-            "description": "seconds until the first retry (1200); later ones wait longer",
+            "description": "seconds until the first retry (1200)",
         },
+        **BACKOFF_PROPERTIES,
         **{name: NODE_PROPERTIES[name] for name in ("client_data", "priority", "fairness_key")},
     },
 }

@@ -120,6 +120,26 @@ _PAYLOADS: dict[str, Schema] = {
     "parent_link_id": request_property(UUID, "a node, anybody's, that cannot complete before this one does"),
 }
 
+BACKOFF_PROPERTIES: dict[str, Schema] = {
+    "retry_factor": request_property(
+        {
+            "type": ["number", "string"],
+            "minimum": 1,
+            "maximum": NUMBER_MAX,
+            "pattern": "^[1-9][0-9]{0,8}(\\.[0-9]{1,9})?$",
+        },
+        "each wait between retries is so many times as long as the one before (2)",
+    ),
+    "retry_longest": request_property(
+        {"type": ["number", "string"], "minimum": 0, "maximum": NUMBER_MAX, "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$"},
+        "seconds; no wait is longer, before jitter (3600)",
+    ),
+    "retry_jitter": request_property(
+        {"type": ["number", "string"], "minimum": 0, "maximum": 1, "pattern": "^(0(\\.[0-9]{1,9})?|1)$"},
+        "share of a wait by which it is longer or shorter (0.2)",
+    ),
+}
+
 NODE_PROPERTIES: dict[str, Schema] = {
     "fires_at": request_property(TIME, "when it starts at the earliest (now); without a zone: UTC"),
     "retry": request_property(
@@ -133,8 +153,10 @@ NODE_PROPERTIES: dict[str, Schema] = {
             "maximum": NUMBER_MAX,
             "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$",
         },
-        "whole seconds until the first retry (1200); later ones wait longer",
+        "whole seconds (1200), multiplied by 2^max(0, 6 - retries that are left); with one of the next three, seconds "
+        "until the first retry",
     ),
+    **BACKOFF_PROPERTIES,
     "client_id": request_property(UUID, "the user that runs it (the caller)"),
     "priority": request_property(
         {"type": ["integer", "string"], "minimum": 1, "maximum": 5, "pattern": "^[1-5]$"},
@@ -243,6 +265,15 @@ SCHEMAS: dict[str, Schema] = {
             "args": {"description": "taken where there is no response"},
             "retriable": request_property(
                 {"type": "boolean"}, "of errored; false: another attempt is no use, none is made"
+            ),
+            "retry_after": request_property(
+                {
+                    "type": ["number", "string"],
+                    "minimum": 0,
+                    "maximum": NUMBER_MAX,
+                    "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$",
+                },
+                "of errored; seconds until the next attempt, for this once",
             ),
         },
     },

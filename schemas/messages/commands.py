@@ -78,6 +78,8 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     attempt: int | None = None
     #: of `errored`: false says that another attempt could not end otherwise; the node's retries then count as exhausted
     retriable: bool = True
+    #: of `errored`: seconds until the next attempt, for this once; null: by the node's own rule
+    retry_after_seconds: float | None = None
 
 
 class AddChildren(Command, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Annotated
 
 import msgspec
@@ -40,6 +41,35 @@ class Coalesce(enum.IntEnum):
 COALESCE_WORDS: dict[str, Coalesce] = {word(choice): choice for choice in Coalesce}
 
 
+class Backoff(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """Growth of the waits between a node's retries, from `retry_interval_seconds`, the first one, on."""
+
+    factor: float = 2.0  #: how many times as long as the one before each wait is, 1 or more
+    longest_seconds: float = 3600.0  #: no wait is longer, before jitter
+    jitter: float = 0.2  #: share of a wait by which it is longer or shorter, by node and attempt: 0 to 1
+
+
+def make_backoff(factor: float | None, longest_seconds: float | None, jitter: float | None) -> Backoff | None:
+    """A backoff as a text form has it, each number by itself; None where none is given. ValueError names the field."""
+    if factor is None and longest_seconds is None and jitter is None:
+        return None
+    default = Backoff()
+    backoff = Backoff(
+        default.factor if factor is None else factor,
+        default.longest_seconds if longest_seconds is None else longest_seconds,
+        default.jitter if jitter is None else jitter,
+    )
+    for field, value, least, most in (
+        ("retry_factor", backoff.factor, 1.0, math.inf),
+        ("retry_longest", backoff.longest_seconds, 0.0, math.inf),
+        ("retry_jitter", backoff.jitter, 0.0, 1.0),
+    ):
+        if not least <= value <= most or math.isinf(value):
+            wanted = f"{least:g} is the least" if math.isinf(most) else f"{least:g} is the least and {most:g} the most"
+            raise ValueError(f"`{field}` is {value:g}, and {wanted}")
+    return backoff
+
+
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A node to be made. Its id follows from the command's id and its place in the command."""
 
@@ -54,12 +84,14 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     metadata: bytes = b"{}"  #: JSON object in UTF-8, passed untouched
     fires_at: Time | None = None  #: not to be started before this time, in milliseconds since the epoch; null: at once
     parent_link_id: Id | None = None  #: a node, in any workflow, that can't complete before this one does; null: none
-    retry_interval_seconds: float = 1200.0  #: seconds until the first retry; it doubles from one retry to the next
+    #: seconds until the first retry with a `backoff`; else what is multiplied by 2^max(0, 6 - retries that are left)
+    retry_interval_seconds: float = 1200.0
     retries: int = 6  #: how many times it is tried again after an error
     #: among nodes that wait for the same limit: 1 goes first, 5 last; null: as its parent, else 3
     priority: int | None = None
     #: nodes of one priority that wait for the same limit take turns by it; null: as its parent, else none
     fairness_key: str | None = None
+    backoff: Backoff | None = None  #: how the waits grow; null: as the original's, whose number is the interval above
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):

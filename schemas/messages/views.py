@@ -48,7 +48,7 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=T
     #: when it expires unless answered, in milliseconds since the epoch; null: it is not waited for, or for ever
     complete_by: Time | None
     retries_remaining: int  #: how many more times it is tried after an error
-    retry_interval_seconds: float  #: seconds until the first retry
+    retry_interval_seconds: float  #: seconds between retries, as the node was made with (`NewNode`)
     parent_link_id: Id | None  #: the node that can't complete before this one does; null: none
     depth: int  #: levels below the workflow: 1 at the top
     seq: Long  #: grows by creation within the workflow: siblings are ordered by it

@@ -9,14 +9,13 @@ import msgspec
 
 from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, BoundActivity, ChildOptions
 from backbeat.activities.environment import Defaults, NodeEnvironment
+from backbeat.activities.retry import child_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, LimitExceeded
 from backbeat.payload.values import (
     LIMITS,
     Arguments,
     ModeWord,
-    check_node,
-    seconds,
     to_client_data,
     to_id,
     to_metadata,
@@ -81,21 +80,12 @@ def make_child(
 ) -> NewNode:
     """The node to be made below `parent`. What the engine would refuse is refused here (`Rejected`)."""
     _check_depth(parent.depth + 1)
-    mode, retries, backoff, timeout = (options.get(word) for word in ("mode", "retries", "backoff", "timeout"))
+    mode, timeout = options.get("mode"), options.get("timeout")
     if known is not None:
         mode = mode or known.mode
-        retries = known.retries if retries is None else retries
-        backoff = known.backoff if backoff is None else backoff
         timeout = known.timeout if timeout is None else timeout
-    backoff_seconds = None if backoff is None else seconds(backoff, "backoff")
-    check_node(name, retries, backoff_seconds)  # type: ignore[arg-type]  # as above
-    kind = options.get("type", "activity")
-    check_node(kind, None, None)
-    optional: dict[str, Any] = {}
-    if retries is not None:
-        optional["retries"] = retries
-    if backoff_seconds is not None:
-        optional["retry_interval_seconds"] = backoff_seconds
+    to_text("A name", name)
+    kind = to_text("type", options.get("type", "activity"))
     if options.get("fairness_key") is not None:
         to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
     params, at, link = options.get("params"), options.get("at"), options.get("link")
@@ -108,7 +98,7 @@ def make_child(
             name,
             args if params is None else params,
             options.get("client_data"),
-            timeout,  # type: ignore[arg-type]  # as above
+            timeout,
             environment.pack,
         ),
         metadata=to_metadata(options.get("metadata")),
@@ -116,7 +106,7 @@ def make_child(
         parent_link_id=None if link is None else to_id(link),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
-        **optional,
+        **child_rule(options, None if known is None else known.retry).fields(),
     )
 
 

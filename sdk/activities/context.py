@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
@@ -190,8 +191,7 @@ class Activity(NodeValue):
             "args": args if params is None else params,
             "metadata": self.metadata,
             "at": at,
-            "retries": None if known is None else known.retries,
-            "backoff": None if known is None else known.backoff,
+            "retry": None if known is None else replace(known.retry, give_up_on=()),
             "timeout": None if known is None else known.timeout,
         }
         return self._send(None, signal_name, options)

@@ -13,14 +13,15 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, overload
 
+from backbeat.activities.retry import RETRY_WORDS, Retry, RetryOptions, retry_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
-from backbeat.payload.values import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
+from backbeat.payload.values import Arguments, Id, ModeWord, When, seconds, to_mode, to_text
 from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
@@ -29,15 +30,11 @@ R = TypeVar("R")
 ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
 
 
-class ActivityOptions(TypedDict, total=False):
+class ActivityOptions(RetryOptions, total=False):
     """Options of an activity where its function is declared."""
 
     #: Mode of children of it, where none is given when they are added: blocking, non_blocking, fire_and_forget.
     mode: ModeWord
-    #: Number of further attempts when it fails; by default 6.
-    retries: int | None
-    #: Retry interval, in seconds, by default 1,200: doubled for each of the last six retries that is gone, ± 20 %.
-    backoff: float | timedelta | None
     #: Time that its worker has to answer, in seconds; by default the engine's setting.
     timeout: float | timedelta | None
     #: Number of it that run at once in one worker, at most.
@@ -50,17 +47,13 @@ class ActivityOptions(TypedDict, total=False):
     heartbeat: float | timedelta | None
 
 
-class ChildOptions(TypedDict, total=False):
-    """Options of a child where it is added."""
+class ChildOptions(RetryOptions, total=False):
+    """Options of a child where it is added. What is not said of retries is as declared."""
 
     #: `blocking` (what is added later waits for it), `non_blocking` (its parent does), `fire_and_forget`.
     mode: ModeWord | None
     #: Earliest start: an aware datetime, or a timedelta from now.
     at: When | None
-    #: Number of further attempts when it fails; by default the declaration's.
-    retries: int | None
-    #: Retry interval, in seconds; by default the declaration's.
-    backoff: float | timedelta | None
     #: Time that its worker has to answer, in seconds; by default the declaration's.
     timeout: float | timedelta | None
     #: Notes, for searches.
@@ -93,8 +86,7 @@ class ActivityDefinition:
 
     name: str
     mode: ModeWord = "blocking"
-    retries: int | None = None
-    backoff: float | timedelta | None = None
+    retry: Retry = field(default_factory=Retry)
     timeout: float | timedelta | None = None
     max_concurrent: int | None = None
     rescue: ErrorHook | None = None
@@ -102,7 +94,7 @@ class ActivityDefinition:
     heartbeat: float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        check_node(self.name, self.retries, None if self.backoff is None else seconds(self.backoff, "backoff"))
+        to_text("A name", self.name)
         to_mode(self.mode)
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise ValueError(f"max_concurrent is {self.max_concurrent}; it must be 1 or more")
@@ -222,10 +214,12 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
 
     >>> @activity(retries=3, backoff=2)
     ... async def reserve_money(amount: int) -> str: ...
-    >>> reserve_money.name, reserve_money.declared.retries
+    >>> reserve_money.name, reserve_money.declared.retry.times
     ('reserve_money', 3)
     """
     check_options("activity", options, _ACTIVITY_WORDS)
+    rule = retry_rule(options)
+    rest: dict[str, Any] = {word: value for word, value in options.items() if word not in RETRY_WORDS}
 
     def declare(function: Callable[P, R]) -> ActivityFunction[P, R]:
         # It may have got its name as a decorator above another one.
@@ -233,7 +227,8 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
         activity_name = name if isinstance(name, str) else function_name
         if activity_name is None:
             raise TypeError(f"{function!r} has no name of its own: give one")
-        return ActivityFunction(function, ActivityDefinition(name=activity_name, **options), _declaring_module())
+        definition = ActivityDefinition(name=activity_name, retry=rule, **rest)
+        return ActivityFunction(function, definition, _declaring_module())
 
     return declare(name) if callable(name) else declare
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
+from backbeat.activities.retry import Retry
 from backbeat.payload.values import ModeWord
 from backbeat.transport.base import Transport
 
@@ -25,12 +26,8 @@ class Defaults(Protocol):
         """Mode of the children."""
 
     @property
-    def retries(self) -> int | None:
-        """Number of their further attempts when they fail; None: the engine's default."""
-
-    @property
-    def backoff(self) -> float | timedelta | None:
-        """Retry interval of the children, in seconds; None: the engine's default."""
+    def retry(self) -> Retry:
+        """Rule for their retries."""
 
     @property
     def timeout(self) -> float | timedelta | None:

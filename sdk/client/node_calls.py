@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.client.session import Session
-from backbeat.errors import Fail, InvalidParameters, InvalidStatus, never_runs_again
+from backbeat.errors import InvalidParameters, InvalidStatus, never_runs_again
 from backbeat.payload.values import id_text, to_json
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.views import NodeView
-from backbeat.worker.responses import error_response, result_response
+from backbeat.worker.responses import error_response, outlook, result_response
 
 
 async def get_node(session: Session, node_id: bytes) -> NodeView:
@@ -45,7 +45,7 @@ async def answer_node(
         node_id=node_id,
         status=status,
         response=response,
-        retriable=not isinstance(error, Fail),
+        **outlook(error),
         **session.command_fields(),
     )
     await _change(session, command, node_id, "answer", key)

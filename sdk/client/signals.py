@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import msgspec
 
+from backbeat.activities.retry import RetryOptions, child_rule
 from backbeat.payload.values import (
     Arguments,
     Id,
     When,
-    check_node,
-    seconds,
     to_client_data,
     to_coalesce,
     to_id,
@@ -26,10 +25,10 @@ from backbeat.payload.values import (
 )
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, Signal
-from backbeat.schemas.messages.values import NewNode, NewWorkflow
+from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
 
 
-class RunOptions(TypedDict, total=False):
+class RunOptions(RetryOptions, total=False):
     """Options of a signal, whenever it is sent."""
 
     #: The workflow's decider, by default its name. A workflow that is there keeps its own.
@@ -40,10 +39,6 @@ class RunOptions(TypedDict, total=False):
     client_data: Mapping[str, Any] | None
     #: Notes, for searches.
     metadata: Mapping[str, Any] | None
-    #: Number of further attempts when it fails; by default 6.
-    retries: int | None
-    #: Retry interval, in seconds, by default 1,200: doubled for each of the last six retries that is gone, ± 20 %.
-    backoff: float | timedelta | None
     #: Time that its worker has to answer, in seconds; by default the engine's setting.
     timeout: float | timedelta | None
     #: The client application that runs it, if it is another than the caller.
@@ -99,14 +94,7 @@ def make_signal(
 
     `packed` stands for the arguments where they went through a codec or a store (`backbeat.payload.payload_codec`).
     """
-    retries, backoff = options.get("retries"), options.get("backoff")
-    backoff_seconds = None if backoff is None else seconds(backoff, "backoff")
-    check_node(name, retries, backoff_seconds)
-    optional: dict[str, Any] = {}
-    if retries is not None:
-        optional["retries"] = retries
-    if backoff_seconds is not None:
-        optional["retry_interval_seconds"] = backoff_seconds
+    to_text("A name", name)
     for word in ("fairness_key", "coalesce_key"):
         if options.get(word) is not None:
             to_text(word, options.get(word), may_be_empty=True)
@@ -127,7 +115,7 @@ def make_signal(
         parent_link_id=None if link is None else to_id(link),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
-        **optional,
+        **child_rule(options).fields(),
     )
     signal = Signal(
         id=command_id,
@@ -152,7 +140,11 @@ def _body_hash(signal: Signal, workflow: NewWorkflow, at: When | None, *, hashes
         node = msgspec.structs.replace(node, fires_at=int(at.total_seconds() * 1000))
     if not hashes_arguments:
         node = msgspec.structs.replace(node, client_data=b"")
-    request: tuple[Any, ...] = (node, workflow)
+    fields = msgspec.structs.asdict(node)
+    if node.backoff == Backoff():
+        # A client of before this rule sent the same signal without it.
+        del fields["backoff"]
+    request: tuple[Any, ...] = (fields, workflow)
     if signal.coalesce_key is not None:
         request = (*request, signal.coalesce_key, signal.coalesce)
     return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()

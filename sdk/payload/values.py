@@ -222,15 +222,6 @@ def id_text(identity: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def check_node(name: str, retries: int | None, backoff: float | None) -> None:
-    """Refuse at the caller what the engine would refuse later, when nobody awaits its answer."""
-    to_text("A name", name)
-    if retries is not None:
-        to_count("retries", retries, 0)
-    if backoff is not None and backoff < 0:
-        raise invalid("backoff is below 0", str(backoff), "0 or more seconds")
-
-
 def to_priority(priority: int | None) -> int | None:
     """A priority, refused at the caller if it is none. InvalidParameters."""
     if priority is None:

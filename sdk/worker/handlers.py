@@ -34,14 +34,13 @@ class Handler:
         "activity_slots",
         "arguments",
         "asynchronous",
-        "backoff",
         "function",
         "heartbeat_seconds",
         "is_async",
         "mode",
         "name",
         "rescue",
-        "retries",
+        "retry",
         "timeout",
     )  # fmt: skip
 
@@ -53,8 +52,7 @@ class Handler:
         self.arguments = Arguments(declared.name, activity.function)
         self.is_async = is_async(activity.function)
         self.mode: ModeWord = declared.mode
-        self.retries = declared.retries
-        self.backoff = declared.backoff
+        self.retry = declared.retry
         self.timeout = declared.timeout
         self.rescue = declared.rescue
         self.asynchronous = declared.asynchronous

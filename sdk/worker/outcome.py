@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backbeat.activities.children import Group, route_via_parent
-from backbeat.errors import Fail
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, Signal
 from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
-from backbeat.worker.responses import error_response, result_response
+from backbeat.worker.responses import error_response, outlook, result_response
 
 #: Below the engine's own bound on one command (1,000), so that an operator may lower that a little.
 CHILDREN_MAX = 900
@@ -55,9 +54,9 @@ def postponed(
         yield _children(view, user_id, _LAST_PLACE, rest)
 
 
-def errored(view: NodeView, user_id: bytes, error: BaseException | str) -> ChangeNode:
-    """The answer of an attempt that failed; after a `Fail` it is not tried again."""
-    return _answer(view, user_id, "errored", error_response(error), (), retriable=not isinstance(error, Fail))
+def errored(view: NodeView, user_id: bytes, error: BaseException | str, *, gives_up: bool = False) -> ChangeNode:
+    """The answer of an attempt that failed. `gives_up`: it is not tried again, as after a `Fail`."""
+    return _answer(view, user_id, "errored", error_response(error), (), **outlook(error, gives_up=gives_up))
 
 
 def _answer(
@@ -66,8 +65,7 @@ def _answer(
     status: str,
     response: bytes,
     children: tuple[NewNode, ...],
-    *,
-    retriable: bool = True,
+    **failure: Any,
 ) -> ChangeNode:
     return ChangeNode(
         id=_command_id(view, _ANSWER),
@@ -78,7 +76,7 @@ def _answer(
         response=response,
         children=children,
         attempt=view.attempt,
-        retriable=retriable,
+        **failure,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from backbeat.errors import LimitExceeded
+from backbeat.errors import Fail, LimitExceeded, RetryAfter
 from backbeat.payload.values import LIMITS, to_json
 from backbeat.schemas.messages.replies import Reason
 
@@ -48,6 +48,12 @@ def error_response(error: BaseException | str) -> bytes:
         message, lines = describe(error), _traceback(error)
     body = {"code": _ERROR_CODE, "message": message, "data": lines}
     return msgspec.json.encode({"jsonrpc": "2.0", "result": None, "error": body, "id": None})
+
+
+def outlook(error: BaseException | str | None, *, gives_up: bool = False) -> dict[str, Any]:
+    """Fields of a ChangeNode that say whether and when an attempt that failed so is followed by another."""
+    wait = error.seconds if isinstance(error, RetryAfter) else None
+    return {"retriable": not (gives_up or isinstance(error, Fail)), "retry_after_seconds": wait}
 
 
 def text_of(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from backbeat.activities.definition import ErrorHook
 from backbeat.activities.environment import EngineEnvironment
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
-from backbeat.errors import Fail
+from backbeat.errors import Fail, RetryAfter
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
 from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import from_json
@@ -223,8 +223,10 @@ class Runner:
             return []
         if activity.traced is not None:
             activity.traced.failed(error)
-        _log_failed(activity, error)
-        return [errored(_node_of(activity), self.user_id(None), error)]
+        handler = self.handlers.find(activity.name)
+        gives_up = isinstance(error, (Fail, *(handler.retry.give_up_on if handler is not None else ())))
+        _log_failed(activity, error, gives_up=gives_up)
+        return [errored(_node_of(activity), self.user_id(None), error, gives_up=gives_up)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
         """The commands for an activity that nothing is registered for."""
@@ -256,18 +258,22 @@ class Runner:
         return self._environment.ask(question)
 
 
-def _log_failed(activity: Activity, error: BaseException | str) -> None:
+def _log_failed(activity: Activity, error: BaseException | str, *, gives_up: bool) -> None:
     """A line for an attempt that failed, with the traceback where the handler did not see it coming (`Fail`)."""
     retries = activity.record.node.retries_remaining
-    if isinstance(error, Fail):
+    if gives_up:
         outlook = "it is not tried again"
+    elif isinstance(error, RetryAfter) and retries:
+        outlook = f"it is tried again in {error.seconds:g} s, as it asks"
     else:
         outlook = f"{retries} {'retry' if retries == 1 else 'retries'} left" if retries else "no retry is left"
     text, raised = (error, None) if isinstance(error, str) else (describe(error), error)
     logger.warning(
         "%s %s failed in attempt %d (%s): %s",
         *(activity.name, activity.id, activity.attempt, outlook, text),
-        exc_info=None if raised is None or isinstance(raised, Fail) else (type(raised), raised, handlers_own(raised)),
+        exc_info=None
+        if raised is None or isinstance(raised, Fail | RetryAfter)
+        else (type(raised), raised, handlers_own(raised)),
     )
 
 

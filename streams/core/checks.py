@@ -9,7 +9,7 @@ from typing import Any
 from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
 from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, NewNode, NewWorkflow
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, Backoff, NewNode, NewWorkflow
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE
 from backbeat.streams.core.step import Refused, Step, refuse
 
@@ -48,6 +48,8 @@ def check_node(step: Step, new: NewNode) -> None:
         raise refuse(
             Reason.INVALID_PARAMETERS, message, found=str(new.retry_interval_seconds), wanted="0 or more seconds"
         )
+    if new.backoff is not None:
+        _check_backoff(new.backoff)
 
 
 def check_workflow(step: Step, new: NewWorkflow) -> None:
@@ -61,6 +63,23 @@ def check_workflow(step: Step, new: NewWorkflow) -> None:
         message = "A subject is any JSON value but an empty one"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
     check_json(step, "subject", new.subject)
+
+
+def _check_backoff(backoff: Backoff) -> None:
+    bounds = {"factor": (1.0, math.inf), "longest_seconds": (0.0, math.inf), "jitter": (0.0, 1.0)}
+    for field, (least, most) in bounds.items():
+        value: float = getattr(backoff, field)
+        if not least <= value <= most or math.isinf(value):
+            wanted = f"{least:g} to {most:g}" if math.isfinite(most) else f"a number from {least:g} up"
+            message = f"The backoff's {field} is {value:g}; it must be {wanted}"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=f"{value:g}", wanted=wanted)
+
+
+def check_retry_after(seconds: float | None) -> None:
+    """Refuse a wait for the next attempt that is no number of seconds from 0 up."""
+    if seconds is not None and not 0 <= seconds < math.inf:
+        message = f"retry_after_seconds is {seconds:g}; it must be a number from 0 up"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=f"{seconds:g}", wanted="0 or more seconds")
 
 
 def check_tid(step: Step) -> None:

@@ -16,7 +16,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Backoff
 
 #: `timeout_seconds` of a node whose client data has no timeout: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
@@ -115,6 +115,8 @@ class Node(Parent, array_like=True, kw_only=True):
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
     granted_at: int | None = None  #: time at which its slot was granted
     coalesce_key: str = ""  #: of a signal (`coalesce`); empty: it has none
+    backoff: Backoff | None = None  #: how the waits between retries grow; null: by the original's rule (`core.retry`)
+    retries: int = 0  #: retries that it was made with, where it has a backoff; else 0
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

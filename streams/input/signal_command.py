@@ -18,7 +18,7 @@ from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import NewNode, NewWorkflow
+from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
 from backbeat.schemas.signals import Headers, SignalRequest
 
 #: Bytes that Kafka adds to a record's value, at most: the batch's header, the key.
@@ -98,11 +98,13 @@ def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal
         priority=request.priority,
         fairness_key=request.fairness_key,
     )
-    retry_options: dict[str, int | float] = {}
+    retry_options: dict[str, int | float | Backoff] = {}
     if request.retry is not None:
         retry_options["retries"] = request.retry
     if request.retry_interval is not None:
         retry_options["retry_interval_seconds"] = request.retry_interval
+    if request.backoff is not None:
+        retry_options["backoff"] = request.backoff
     if retry_options:
         node = msgspec.structs.replace(node, **retry_options)
     tid = request.tid or identity.hex()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbeat.schemas import codec
+from backbeat.schemas import codec, signals
 from backbeat.schemas.errors import DecodeError
-from backbeat.schemas.messages.values import Coalesce
+from backbeat.schemas.messages.values import Backoff, Coalesce
 from backbeat.schemas.signals import SignalRequest
 from tests.schemas.examples import SIGNAL_REQUEST
 
@@ -75,8 +75,17 @@ def test_what_signals_that_become_one_must_say(changes, why):
 
 def test_nulls_are_as_absent():
     nulls = dict.fromkeys((*SignalRequest.__struct_fields__, "options", "mode"))
-    del nulls["tid"]
+    del nulls["tid"], nulls["backoff"]
+    nulls |= dict.fromkeys(("retry_factor", "retry_longest", "retry_jitter"))
     assert read(**{**nulls, **SMALLEST}) == read()
+
+
+def test_growing_waits_are_said_by_any_of_three_numbers():
+    assert read(retry_interval=5).backoff is None
+    assert read(retry_factor=1.5).backoff == Backoff(1.5)
+    everything = {"retry_factor": 3, "retry_longest": 60, "retry_jitter": 0}
+    assert read(**everything).backoff == Backoff(3.0, 60.0, 0.0)
+    assert signals.from_record(signals.to_record(read(**everything)), None) == read(**everything)
 
 
 def test_options_take_the_place_of_the_top_level():
@@ -155,6 +164,9 @@ def test_missing_fields_are_named(name, absent):
         ({"retry": -1}, "`retry` is -1"),
         ({"retry": 2**31}, "`retry` is 2147483648"),
         ({"retry_interval": -0.5}, "`retry_interval` is -0.5"),
+        ({"retry_factor": 0.5}, "`retry_factor` is 0.5, and 1 is the least"),
+        ({"retry_longest": -1}, "`retry_longest` is -1, and 0 is the least"),
+        ({"retry_jitter": 2}, "`retry_jitter` is 2, and 0 is the least and 1 the most"),
         ({"client_id": "me"}, "`client_id` is no UUID: me"),
         ({"parent_link_id": "x" * 36}, "`parent_link_id` is no UUID"),
     ],

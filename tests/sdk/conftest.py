@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from backbeat.activities.context import Activity
+from backbeat.activities.retry import Retry
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
@@ -76,7 +77,7 @@ def activity(view: Callable[..., NodeView]) -> Callable[..., Activity]:
     """An activity; what its worker has registered is given by name."""
 
     def make(known: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Activity:
-        defaults = {"mode": "blocking", "retries": None, "backoff": None, "timeout": None}
+        defaults = {"mode": "blocking", "retry": Retry(), "timeout": None}
         registered = {name: SimpleNamespace(**{"name": name, **defaults, **one}) for name, one in (known or {}).items()}
         return Activity(ActivityRecord(view(**changes), ActivityKind.ACTIVITY), Environment(**registered))
 

@@ -38,7 +38,7 @@ def test_a_declared_function_stays_what_it_was() -> None:
 
 def test_a_worker_registers_functions_and_modules(shop: types.ModuleType) -> None:
     worker = Worker(activities=[reserve, shop])
-    assert worker.defaults("Reserve money").retries == 3
+    assert worker.defaults("Reserve money").retry.times == 3
     assert worker.defaults(reserve) is worker.defaults("Reserve money")
     assert worker.defaults("notify").is_async
     with pytest.raises(BackbeatError, match=r"'Reserve money' is registered already: as .*\.reserve, and now as"):

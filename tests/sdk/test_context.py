@@ -72,7 +72,7 @@ def test_a_child_may_wait_for_a_time(activity: Make) -> None:
         ({"at": datetime(2030, 1, 1)}, "without a time zone"),  # noqa: DTZ001 - what is refused
         ({"client_data": {"a": object()}}, "cannot be written as JSON"),
         ({"link": "abc"}, "'abc' is no id"),
-        ({"type": ""}, "A name is 1 to 1024 bytes"),
+        ({"type": ""}, "type is 1 to 1024 bytes"),
     ],
 )
 def test_what_the_engine_would_refuse_is_refused_at_once(

@@ -14,8 +14,8 @@ NAMES = {name: getattr(backbeat, name) for name in backbeat.__all__}
 NAMES |= {"Json": codecs.Json, "Fernet": codecs.Fernet}
 
 
-def test_there_are_at_most_a_dozen_public_names() -> None:
-    assert len(backbeat.__all__) <= 12
+def test_the_public_names_fit_on_a_screen() -> None:
+    assert len(backbeat.__all__) <= 24
 
 
 @pytest.mark.parametrize("name", NAMES)

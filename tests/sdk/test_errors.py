@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from backbeat.errors import (
     NodeFailed,
     NotFound,
     Rejected,
+    RetryAfter,
     Timeout,
     Unauthorized,
     Unavailable,
@@ -27,7 +29,10 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.transport.http_values import refusal
 
 KINDS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
-ARGUMENTS: dict[type, tuple[Any, ...]] = {NodeFailed: ("id-1", "retries_exhausted", "ValueError: no", ["line 1"])}
+ARGUMENTS: dict[type, tuple[Any, ...]] = {
+    NodeFailed: ("id-1", "retries_exhausted", "ValueError: no", ["line 1"]),
+    RetryAfter: (timedelta(minutes=1), "busy"),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,7 +44,7 @@ def test_a_registered_function_stays_what_it_was() -> None:
 
     assert work(1) == 2
     assert worker.defaults(work) is worker.defaults("work")
-    assert (worker.defaults("work").retries, worker.defaults("work").mode) == (2, "non_blocking")
+    assert (worker.defaults("work").retry.times, worker.defaults("work").mode) == (2, "non_blocking")
     assert worker.defaults("other") is None
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from backbeat.activities.context import Activity
+from backbeat.activities.retry import Retry
 from backbeat.errors import LimitExceeded
 from backbeat.schemas.codec import decode_command, encode_command
 from backbeat.schemas.messages import ids
@@ -29,7 +30,7 @@ def commands(one: Activity, result: Any = None) -> list[Any]:
 
 
 def test_a_group_is_made_whole_before_its_node_is_answered(activity: Make) -> None:
-    one = activity(known={"Work": {"retries": 2}})
+    one = activity(known={"Work": {"retry": Retry(times=2)}})
     one.add("First")
     assert one.spread("Work", [1, (2, "b"), {"c": 3}]) == 3
     one.add("Join")
@@ -166,7 +167,7 @@ def test_a_key_of_the_callers_names_the_signal(activity: Make) -> None:
 
 
 def test_the_next_round_is_a_signal_of_the_same_workflow(activity: Make) -> None:
-    one = activity(known={"Make Purchase": {"retries": 1, "backoff": 5, "timeout": 60}})
+    one = activity(known={"Make Purchase": {"retry": Retry(times=1, first=5, give_up_on=(ValueError,)), "timeout": 60}})
     one.continue_as("Bob")
     one.continue_as(name="Close", params={"a": 1}, at=timedelta(hours=1))
     first, second = one.signals

@@ -6,6 +6,7 @@ import pytest
 
 from backbeat import activity
 from backbeat.activities.context import Activity
+from backbeat.activities.retry import Retry
 from backbeat.errors import LimitExceeded, Rejected
 from backbeat.schemas.codec import decode_command, encode_command
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode
@@ -118,7 +119,7 @@ def test_the_words_are_the_engines(view: View) -> None:
 
 
 def test_children_carry_what_was_asked(activity: Callable[..., Activity]) -> None:
-    one = activity(known={"Work": {"mode": "non_blocking", "retries": 2, "backoff": 3, "timeout": 5}})
+    one = activity(known={"Work": {"mode": "non_blocking", "retry": Retry(times=2, first=3), "timeout": 5}})
     one.add("Work", 1, 2)
     one.add("Work", params={"a": 1}, mode="fire_and_forget", retries=0, backoff=0.5, timeout=1, metadata={"m": 1})
     first, second = one.children

@@ -17,7 +17,7 @@ OF_SIGNALS = [
     ("idempotencey_key", "idempotency_key"),
     ("idempotencykey", "idempotency_key"),
     ("fires_at", "at"),
-    ("retry", "retries"),
+    ("max_retries", "retries"),
     ("retry_interval_seconds", "backoff"),
     ("retry_interval", "backoff"),
     ("timeout_seconds", "timeout"),
@@ -99,8 +99,8 @@ def test_children_and_declarations_refuse_it(activity: Callable[..., Activity]) 
         running.add("Work", **options)
     with refused("fires_at", "at"):
         running.spread("Work", [1, 2], **options)
-    with refused("retry", "retries"):
-        work.with_options(retry=0)  # type: ignore[call-arg]
+    with refused("max_retries", "retries"):
+        work.with_options(max_retries=0)  # type: ignore[call-arg]
     with refused("retry_interval", "backoff"):
         declare(retry_interval=3)
     assert running.children == ()

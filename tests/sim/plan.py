@@ -15,6 +15,7 @@ from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import Backoff
 
 from .virtual import BEGIN_MS
 
@@ -130,6 +131,7 @@ class Plan:
         }
         if self._depth(name) and chance.random() < 0.2:
             fields["fires_at"] = BEGIN_MS + chance.choice((-1_000, 2_000, 8_000, 100_000))
+        fields["backoff"] = chance.choice((None, None, Backoff(1.5, 3.0), Backoff(1.0, 60.0, 0.0)))
         fields |= self._limited(name)
         return c.NewNode(**{**fields, **given})  # type: ignore[arg-type]  # spelled out above
 

@@ -213,6 +213,12 @@ def check_response(response: bytes | None, settings: Command) -> None:
         check_json(response, settings["json_depth_max"])
 
 
+def check_retry_after(seconds: float | None) -> None:
+    """Refuse a wait that is below 0, or for ever."""
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise Refused(INVALID)
+
+
 def check_node(new: Command, settings: Command) -> None:
     """Refuse a node beyond the limits."""
     name_max, payload_max = settings["name_bytes_max"], settings["payload_bytes_max"]
@@ -228,6 +234,11 @@ def check_node(new: Command, settings: Command) -> None:
         raise Refused(INVALID)
     check_size(len((new["fairness_key"] or "").encode()), name_max)
     if new["retries"] < 0 or not 0 <= new["retry_interval_seconds"] < math.inf:
+        raise Refused(INVALID)
+    backoff = new["backoff"]
+    if backoff is not None and not (
+        1 <= backoff["factor"] < math.inf and 0 <= backoff["longest_seconds"] < math.inf and 0 <= backoff["jitter"] <= 1
+    ):
         raise Refused(INVALID)
     if new["fires_at"] is not None and not _is_time(new["fires_at"]):
         raise Refused(INVALID)

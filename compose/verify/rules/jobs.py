@@ -190,6 +190,7 @@ class _Slice:
                 "children": [],
                 "attempt": None,
                 "retriable": True,
+                "retry_after_seconds": None,
             }
         self._change(job, (node.id, node.name, tree.name), name, rule, fields)
 

@@ -47,6 +47,7 @@ EXPIRED = json.dumps(
     {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
 ).encode()
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
+_GROWTHS_MAX = 1_000
 
 
 def run(work: Work) -> None:
@@ -233,9 +234,18 @@ def failure_statuses(node: Node, *, retriable: bool) -> tuple[int, int]:
 
 
 def client_error(
-    work: Work, node: Node, response: bytes | None, *, retriable: bool = True, is_refusal: bool = False
+    work: Work,
+    node: Node,
+    response: bytes | None,
+    *,
+    retriable: bool = True,
+    is_refusal: bool = False,
+    retry_after: float | None = None,
 ) -> None:
-    """The client failed: it is tried again later, or no more. `is_refusal`: the response is the engine's, in words."""
+    """The client failed: it is tried again later, or no more. `is_refusal`: the response is the engine's, in words.
+
+    `retry_after`: the client's own word, in seconds, for how long this wait is.
+    """
     client, server = failure_statuses(node, retriable=retriable)
     work.set_client(node, client, ANY_RESPONSE if is_refusal else digest(response))
     node.last_error = (
@@ -244,17 +254,30 @@ def client_error(
     node.complete_by = node.timer_at = None
     if server == RETRYING:
         node.retries -= 1
-        node.fires_at = work.now + _backoff_ms(node)
+        node.fires_at = work.now + (
+            _wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, _TEN_YEARS_MS))
+        )
     work.set_server(node, server)
     if server == RETRYING:
         work.set_timer(node, node.fires_at, RETRY)
 
 
-def _backoff_ms(node: Node) -> int:
-    """Milliseconds until the retry: doubled for each of the last six that is spent, by 20 % more or less."""
+def _wait_ms(node: Node) -> int:
+    """Milliseconds until the retry, by a share more or less that follows from node and attempt.
+
+    With a backoff the first wait is the interval, and each is so many times as long as the one before, up to the
+    longest; after a thousand it grows no more. Without, the interval is doubled for each of the last six retries that
+    is spent.
+    """
     chance = int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
-    spent = min(6, max(0, 6 - node.retries))
-    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * chance) * 2.0**spent, _TEN_YEARS_MS))
+    if node.backoff is None:
+        spent = min(6, max(0, 6 - node.retries))
+        return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * chance) * 2.0**spent, _TEN_YEARS_MS))
+    factor, longest, share = node.backoff
+    wait = node.retry_interval_seconds
+    for _ in range(min(node.given - node.retries - 1, _GROWTHS_MAX)):
+        wait = min(wait * factor, longest)
+    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * chance), _TEN_YEARS_MS))
 
 
 def retry(work: Work, node: Node, fires_at: int) -> None:

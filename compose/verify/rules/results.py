@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules import links, progress
-from backbeat.compose.verify.rules.checks import LIMIT, Refused, check_node, check_response, timeout_of
+from backbeat.compose.verify.rules.checks import (
+    LIMIT,
+    Refused,
+    check_node,
+    check_response,
+    check_retry_after,
+    timeout_of,
+)
 from backbeat.compose.verify.rules.signals import add_node
 from backbeat.compose.verify.rules.tree import (
     CLIENT_COMPLETE,
@@ -98,6 +105,7 @@ def on_change_node(work: Work, command: Command) -> None:
         work.answer()
         return
     check_response(command["response"], work.settings)
+    check_retry_after(command["retry_after_seconds"])
     if children and _is_repeat(work, node):
         work.enter_node(node.id)
         work.answer()
@@ -108,7 +116,7 @@ def on_change_node(work: Work, command: Command) -> None:
     work.enter_node(node.id)
     _add_children(work, node, children)
     if node.server != DEACTIVATED:
-        _say(work, node, word, command["response"], retriable=command["retriable"])
+        _say(work, node, word, command)
     work.answer()
 
 
@@ -123,7 +131,8 @@ def _check_word(work: Work, node: Node, word: str, *, retriable: bool) -> None:
         work.check(node, RESOLVED if word == "resolved" else SHUTDOWN, PROCESSING_CHILDREN)
 
 
-def _say(work: Work, node: Node, word: str, response: bytes | None, *, retriable: bool) -> None:
+def _say(work: Work, node: Node, word: str, command: Command) -> None:
+    response = command["response"]
     if word == "processing":
         work.set_client(node, PROCESSING)
         progress.renew(work, node)
@@ -131,7 +140,8 @@ def _say(work: Work, node: Node, word: str, response: bytes | None, *, retriable
         progress.client_complete(work, node, CLIENT_COMPLETE, response)
         progress.children_ready(work, node)
     elif word == "errored":
-        progress.client_error(work, node, response, retriable=retriable)
+        after = command["retry_after_seconds"]
+        progress.client_error(work, node, response, retriable=command["retriable"], retry_after=after)
     elif word == "resolved":
         progress.client_complete(work, node, RESOLVED, response)
         progress.children_ready(work, node)

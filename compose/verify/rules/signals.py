@@ -197,6 +197,8 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
         link=new["parent_link_id"],
         retry_interval_seconds=new["retry_interval_seconds"],
         retries=new["retries"],
+        backoff=None if new["backoff"] is None else list(new["backoff"].values()),
+        given=0 if new["backoff"] is None else new["retries"],
         timeout=timeout_of(new["client_data"], work.settings),
         server=DEACTIVATED if born_deactivated else PENDING,
         tid=work.command["tid"],

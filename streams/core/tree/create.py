@@ -142,6 +142,8 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
         parent_link_id=new.parent_link_id,
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
+        backoff=new.backoff,
+        retries=0 if new.backoff is None else new.retries,
         timeout_seconds=timeout_of(step, new.client_data),
         priority=inherited_priority if new.priority is None else new.priority,
         fairness_key=inherited_key if new.fairness_key is None else new.fairness_key,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from backbeat.schemas.messages.activities import error_of
-from backbeat.schemas.messages.commands import DeliveryFailed, FailNode
+from backbeat.schemas.messages.commands import ChangeNode, DeliveryFailed, FailNode
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Notify, node_view
 from backbeat.streams.core.records import Node
+from backbeat.streams.core.retry import wait_ms
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.tree import progress, status
-from backbeat.streams.core.tree.retry import delay_ms
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
 EXPIRED = msgspec.json.encode({"error": "Client did not respond within the specified 'complete_by' time"})
@@ -27,20 +27,19 @@ def is_running(node: Node, attempt: int) -> bool:
     )
 
 
-def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
+def client_error(step: Step, node: Node, response: bytes | None, answer: ChangeNode | None = None) -> None:
     """A client error: retry later, or exhaust the retries and notify the client.
 
-    An error that is not `retriable` leaves the remaining retries: a restart by hand may use them.
+    `answer` is the client's own. One that is not retriable leaves the retries: a restart by hand may use them.
     """
-    again = retriable and node.retries_remaining > 0
+    again = node.retries_remaining > 0 and (answer is None or answer.retriable)
     server = status.RETRYING if again else status.RETRIES_EXHAUSTED
     step.check(node, status.CLIENT_ERRORED, server)
     step.set_client(node, status.CLIENT_ERRORED, response)
     node.complete_by = node.timer_at = None
     if again:
         node.retries_remaining -= 1
-        delay = delay_ms(node.id, node.attempt, node.retry_interval_seconds, node.retries_remaining)
-        node.fires_at = step.now + delay
+        node.fires_at = step.now + wait_ms(node, None if answer is None else answer.retry_after_seconds)
         step.set_server(node, server)
         step.set_timer(node, node.fires_at, TimerKind.RETRY)
     else:

@@ -7,7 +7,7 @@ import msgspec
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Heartbeat
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
 from backbeat.schemas.messages.status import word
-from backbeat.streams.core.checks import check_response
+from backbeat.streams.core.checks import check_response, check_retry_after
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress, status
@@ -37,6 +37,7 @@ def change_node(step: Step, command: ChangeNode) -> None:
     if _is_late(step, node, command.attempt):
         return
     check_response(step, command.response)
+    check_retry_after(command.retry_after_seconds)
     _, are_new = add_children(step, node, command.children)
     if not are_new or node.server is status.DEACTIVATED:
         step.reply(Done(changed=False))
@@ -81,7 +82,7 @@ def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> Non
             progress.client_done(step, node, status.CLIENT_COMPLETE, response)
             progress.children_ready(step, node)
         case "errored":
-            client_error(step, node, response, retriable=command.retriable)
+            client_error(step, node, response, command)
         case "resolved":
             progress.client_done(step, node, status.CLIENT_RESOLVED, response)
             progress.children_ready(step, node)

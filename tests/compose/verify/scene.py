@@ -15,7 +15,7 @@ from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule, Overlap
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Backoff, TimerKind
 from backbeat.streams.core.tables import SCHEDULES
 from tests.compose.verify.log import LoggedWorld
 from tests.streams.core.world import USER, reply_to
@@ -139,6 +139,12 @@ def errors(scene: Scene) -> None:
     for attempt in (1, 2, 3):
         scene.answer(top, "errored", response=b'{"error":{"message":"no"}}', attempt=attempt)
         scene.pass_time(60_000)
+    steps = {"retries": 8, "retry_interval_seconds": 3.0, "backoff": Backoff(1.5, 20.0, 0.3)}
+    growing = scene.signal("growing", "growing", node=steps)
+    for _ in range(5):
+        scene.answer(growing, "errored", response=b'{"error":{"message":"no"}}')
+        scene.pass_time(60_000)
+    scene.answer(growing, "errored", retry_after_seconds=-1.0)  # refused
     scene.answer(top, "nonsense")
     scene.say(c.RestartNode, node_id=top)
     later = scene.world.now + 90_000
@@ -151,6 +157,9 @@ def errors(scene: Scene) -> None:
     (fourth,) = scene.answer(waits, "completed", "fourth")
     scene.answer(fourth, "completed", "too deep", attempt=1)
     scene.say(c.AddChildren, node_id=below, children=(c.NewNode(name="too late", user_id=USER),))
+    late = scene.signal("late", "late", node=steps)
+    for node, wait in ((growing, None), (late, 1.5)):
+        scene.answer(node, "errored", retry_after_seconds=wait)
 
 
 def links(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TaskKind, TimerKind
-from backbeat.streams.core import dispatch
+from backbeat.streams.core import dispatch, retry
 from backbeat.streams.core.coalesce import coalesce
 from backbeat.streams.core.limits import pool, wait_queue
 from backbeat.streams.core.links import cycles, links
@@ -96,7 +96,17 @@ def a_lost_expiry(patch):
 
 @defect(scene.errors)
 def a_retry_without_backoff(patch):
-    changed(patch, failures, "delay_ms", lambda _, *__: 1)
+    changed(patch, failures, "wait_ms", lambda _, *__: 1)
+
+
+@defect(scene.errors)
+def a_wait_that_does_not_grow(patch):
+    changed(patch, retry, "backoff_ms", lambda real, node, attempt, first, _, how: real(node, attempt, first, 1, how))
+
+
+@defect(scene.errors)
+def a_wait_of_the_workers_own_that_is_passed_over(patch):
+    changed(patch, failures, "wait_ms", lambda real, node, *_: real(node, None))
 
 
 @defect(scene.limits)

@@ -3,7 +3,7 @@
 Plain dataclasses and lists of children. Every "schedule next" walks all children, every completion asks all nodes there
 are, every deactivation goes through the whole tree at once. No ledger, cursor, slices or partitions: all workflows
 lie in one `Naive`, and a link is closed in the moment in which its node is. It shares nothing with the core but the
-structs of the commands, the settings, the ids and the retry's delay: those are inputs, not rules.
+structs of the commands, the settings, the ids, the original's delay and its jitter: those are inputs, not rules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.streams.core.tree import retry
+from backbeat.schemas.messages.values import Backoff
+from backbeat.streams.core import retry
 
 # The tables of section 3, as they stand in the document.
 CLIENT = {
@@ -44,6 +45,7 @@ SERVER = {
     "retries_exhausted": {"ready", "deactivated", "errored", "processing_children"},
     "deactivated": {"deactivated"},
 }
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 EXPIRED = "Client did not respond within the specified 'complete_by' time"
 
 Entry = tuple[str, str, str, int, bytes | None]  #: which status, from, to, at, response
@@ -105,6 +107,8 @@ class Child(Parent):
     fires_at: int = 0
     link: bytes | None = None
     interval: float = 1200.0
+    backoff: Backoff | None = None
+    given: int = 0
     retries: int = 6
     timeout: float | None = None
     server: str = "pending"
@@ -280,6 +284,11 @@ class Naive:
             raise Refused("unknown_status")
         if command.attempt is not None and (command.attempt != node.attempt or node.server != "sent_to_client"):
             return ("done", False)
+        if command.retry_after_seconds is not None and command.retry_after_seconds < 0:
+            raise Refused(
+                "invalid_parameters",
+                message=f"retry_after_seconds is {command.retry_after_seconds:g}; it must be a number from 0 up",
+            )
         if command.children and ids.node_id(node.tree.id, command.id, 0) in self.nodes:
             return ("done", False)  # the whole command is a repeat
         if node.server == "complete" and command.children:
@@ -290,7 +299,7 @@ class Naive:
         late = self._add(node, command)
         if node.server == "deactivated":
             return ("done", False)
-        self._change(node, word, command.response, retriable=command.retriable)
+        self._change(node, word, command.response, retriable=command.retriable, after=command.retry_after_seconds)
         if late:
             self._schedule_next(node)
         return ("done", True)
@@ -464,7 +473,15 @@ class Naive:
             case "resolved" | "shutdown":
                 self._check(node, client=word, server="processing_children")
 
-    def _change(self, node: Child, word: str, response: bytes | None, *, retriable: bool = True) -> None:
+    def _change(
+        self,
+        node: Child,
+        word: str,
+        response: bytes | None,
+        *,
+        retriable: bool = True,
+        after: float | None = None,
+    ) -> None:
         match word:
             case "deciding" | "processing":
                 self._set_client(node, "processing")
@@ -474,7 +491,7 @@ class Naive:
             case "shutdown":
                 self._client_complete(node, word, response)
             case "errored":
-                self._client_error(node, response, retriable=retriable)
+                self._client_error(node, response, retriable=retriable, after=after)
             case "deactivated":
                 self._renew(node)
                 older = [other for other in node.tree.nodes if other.seq < node.seq]
@@ -515,13 +532,27 @@ class Naive:
             self._schedule_next(node.parent)
         self._close_links([node])
 
-    def _client_error(self, node: Child, response: bytes | None, *, retriable: bool = True) -> None:
+    def _wait(self, node: Child, after: float | None) -> int:
+        """Milliseconds until a node that has failed is tried again."""
+        if after is not None:
+            return int(min(after * 1000.0, TEN_YEARS_MS))
+        if node.backoff is None:
+            return retry.delay_ms(node.id, node.attempt, node.interval, node.retries)
+        seconds = node.interval
+        for _ in range(node.given - node.retries - 1):
+            seconds *= node.backoff.factor
+        seconds = min(seconds, node.backoff.longest_seconds)
+        return int(seconds * 1000.0 * retry.jitter(node.id, node.attempt, node.backoff.jitter))
+
+    def _client_error(
+        self, node: Child, response: bytes | None, *, retriable: bool = True, after: float | None = None
+    ) -> None:
         self._set_client(node, "errored", response)
         node.timer = None
         if node.retries > 0 and retriable:
             node.retries -= 1
             self._set_server(node, "retrying")
-            node.fires_at = self.now + retry.delay_ms(node.id, node.attempt, node.interval, node.retries)
+            node.fires_at = self.now + self._wait(node, after)
             node.timer = ("retry", node.fires_at)
             return
         self._set_server(node, "retries_exhausted")
@@ -619,6 +650,8 @@ class Naive:
             fires_at=self.now if new.fires_at is None else new.fires_at,
             link=new.parent_link_id,
             interval=new.retry_interval_seconds,
+            backoff=new.backoff,
+            given=new.retries,
             retries=new.retries,
             timeout=None if timeout == "default" else float("inf") if timeout is None else float(timeout),
         )

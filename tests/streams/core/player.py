@@ -17,6 +17,7 @@ from backbeat.schemas.messages import ids, status
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import Backoff
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
@@ -201,6 +202,7 @@ class Player:
                     children=tuple(self._new(how) for how in move.children),
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
                     retriable=move.how % 8 != 7,
+                    retry_after_seconds={3: 0.0, 5: 1.25, 11: 1e12, 12: -1.0}.get(move.how % 13),
                 )
 
     def _archived(self, move: Move) -> c.RemoveWorkflow | None:
@@ -264,6 +266,7 @@ class Player:
             parent_link_id=link,
             retry_interval_seconds=bits.choice([0.0, 0.5, 2.0]),
             retries=bits.choice([0, 0, 1, 1, 2, 3]),
+            backoff=bits.choice([None, None, Backoff(), Backoff(1.7, 3.0, 0.5), Backoff(1.0, 0.7, 1.0)]),
         )
 
     def rush(self, move: Move) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Made, Reason
+from backbeat.schemas.messages.values import Backoff
 from backbeat.streams.core.effects import Ignored
 from tests.streams.core.rig import FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.streams.core.world import OTHER, USER
@@ -151,6 +152,11 @@ def test_another_users_node_is_not_found():
     ({"retry_interval_seconds": -0.1}, Reason.INVALID_PARAMETERS),
     ({"retry_interval_seconds": float("inf")}, Reason.INVALID_PARAMETERS),
     ({"retry_interval_seconds": float("nan")}, Reason.INVALID_PARAMETERS),
+    ({"backoff": Backoff(0.9)}, Reason.INVALID_PARAMETERS),
+    ({"backoff": Backoff(float("inf"))}, Reason.INVALID_PARAMETERS),
+    ({"backoff": Backoff(2.0, -1.0)}, Reason.INVALID_PARAMETERS),
+    ({"backoff": Backoff(2.0, float("nan"))}, Reason.INVALID_PARAMETERS),
+    ({"backoff": Backoff(2.0, 60.0, 1.1)}, Reason.INVALID_PARAMETERS),
     ({"client_data": b"[]"}, Reason.INVALID_PARAMETERS),
     ({"client_data": b"no json"}, Reason.INVALID_PARAMETERS),
     ({"client_data": b'{"timeout":"soon"}'}, Reason.INVALID_PARAMETERS),

@@ -1,12 +1,15 @@
 """ChangeNode: what a client says of its node, one word after another."""
 
+import msgspec
 import pytest
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.values import Backoff
+from backbeat.streams.core import retry
 from backbeat.streams.core.effects import Ignored, Notify
-from backbeat.streams.core.tree import retry
+from backbeat.streams.core.records import Node
 from tests.streams.core.rig import BLOCKING, FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.streams.core.world import OTHER, USER
 
@@ -281,6 +284,44 @@ def test_the_children_of_a_repeated_result_are_made_once():
 
 
 # --- errored ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_backoff_begins_with_the_interval_and_ends_at_the_longest_wait():
+    rig = running(new("a", retries=5, retry_interval_seconds=60.0, backoff=Backoff(2.0, 400.0, 0.2)))
+    for attempt, seconds in enumerate([60, 120, 240, 400, 400], start=1):
+        rig.error("a")
+        delay = rig.row("a").fires_at - rig.now
+        assert delay == int(seconds * 1000.0 * retry.jitter(rig["a"], attempt, 0.2))
+        rig.due("a")
+    assert rig.row("a").retries_remaining == 0
+
+
+def test_a_worker_says_how_long_one_wait_is():
+    rig = running(new("a", retries=3, retry_interval_seconds=60.0, backoff=Backoff(2.0, 3600.0, 0.0)))
+    waits = []
+    for after in (1.5, None, 0.0):
+        rig.error("a", retry_after_seconds=after)
+        waits.append(rig.row("a").fires_at - rig.now)
+        rig.due("a")
+    assert waits == [1_500, 120_000, 0]
+    assert rig.row("a").retries_remaining == 0
+
+
+def test_a_wait_below_zero_changes_nothing():
+    rig = running(new("a", retries=3))
+    before = rig.snapshot()
+    refusal = rig.error("a", retry_after_seconds=-1.0).reply
+    assert refusal.reason == "invalid_parameters"
+    assert "retry_after_seconds is -1" in refusal.message
+    assert rig.snapshot() == before
+
+
+def test_a_record_of_before_backoffs_waits_as_it_did():
+    packed = msgspec.msgpack.encode(running(new("a", retries=1)).row("a"))
+    old = msgspec.msgpack.decode(packed)[: Node.__struct_fields__.index("backoff")]
+    row = msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=Node)
+    assert (row.backoff, row.retries) == (None, 0)
+    assert retry.wait_ms(row, None) == retry.delay_ms(row.id, row.attempt, 1200.0, 1)
 
 
 def test_an_error_is_retried_later_and_later():

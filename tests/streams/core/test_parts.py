@@ -13,7 +13,9 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.status import MODE_WORDS, ClientStatus, Mode, ServerStatus, word
-from backbeat.streams.core.tree import history, retry, status
+from backbeat.schemas.messages.values import Backoff
+from backbeat.streams.core import retry
+from backbeat.streams.core.tree import history, status
 from tests.streams.core import naive
 from tests.streams.core.rig import CAMERA, CAMERA_ID, new, running
 from tests.streams.core.world import USER
@@ -38,8 +40,8 @@ def test_no_node_leaves_deactivated():
 
 @given(node=st.binary(min_size=16, max_size=16), attempt=st.integers(0, 2**40))
 def test_jitter_is_within_a_fifth_and_is_always_the_same(node, attempt):
-    assert 0.8 <= retry.jitter(node, attempt) < 1.2
-    assert retry.jitter(node, attempt) == retry.jitter(node, attempt)
+    assert 0.8 <= retry.jitter(node, attempt, 0.2) < 1.2
+    assert retry.jitter(node, attempt, 0.2) == retry.jitter(node, attempt, 0.2)
 
 
 @given(interval=st.floats(0, 1e308), left=st.integers(0, 1_000))
@@ -50,9 +52,34 @@ def test_a_delay_is_bounded(interval, left):
 
 
 def test_jitter_is_spread():
-    factors = [retry.jitter(bytes([n]) * 16, 1) for n in range(200)]
+    factors = [retry.jitter(bytes([n]) * 16, 1, 0.2) for n in range(200)]
     assert max(factors) > 1.15
     assert min(factors) < 0.85
+
+
+@given(
+    first=st.floats(0, 1e308),
+    spent=st.integers(-3, 2**31),
+    factor=st.floats(1, 1e308),
+    longest=st.floats(0, 1e308),
+    share=st.floats(0, 1),
+)
+def test_a_wait_of_a_backoff_is_bounded(first, spent, factor, longest, share):
+    wait = retry.backoff_ms(b"n" * 16, 1, first, spent, Backoff(factor, longest, share))
+    assert isinstance(wait, int)
+    assert 0 <= wait <= min(10 * 365 * 86_400_000, longest * 2_000)
+
+
+@pytest.mark.parametrize(("first", "backoff", "waits"), [
+    (60.0, Backoff(2.0, 3600.0, 0.0), [60, 120, 240, 480, 960, 1920, 3600, 3600]),
+    (7200.0, Backoff(2.0, 3600.0, 0.0), [3600, 3600]),
+    (0.0, Backoff(2.0, 3600.0, 0.0), [0, 0]),
+    (5.0, Backoff(1.0, 3600.0, 0.0), [5, 5]),
+    (0.5, Backoff(3.0, 10.0, 0.0), [0.5, 1.5, 4.5, 10, 10]),
+])  # fmt: skip
+def test_the_first_wait_is_the_interval_and_each_is_longer_up_to_the_longest(first, backoff, waits):
+    found = [retry.backoff_ms(b"n" * 16, 1, first, spent, backoff) for spent in range(1, len(waits) + 1)]
+    assert found == [wait * 1_000 for wait in waits]
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
