@@ -99,6 +99,7 @@ FIELDS: dict[str, list[str]] = {
             "granted_at",
             "coalesce_key",
             "backoff",
+            "handed_back",
             "retries",
         ],
     ],
@@ -187,6 +188,7 @@ FIELDS: dict[str, list[str]] = {
 }
 _DEFAULTS: Row = {
     "retries": 0,
+    "handed_back": 0,
     "priority": 3,
     "fairness_key": "",
     "slot_number": 0,

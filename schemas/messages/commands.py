@@ -80,6 +80,9 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     retriable: bool = True
     #: of `errored`: seconds until the next attempt, for this once; null: by the node's own rule
     retry_after_seconds: float | None = None
+    #: of `errored`: false says that the worker has no activity of this name, and nobody tried it. It goes to another
+    #: worker after a moment, and no retry is spent; after an hour of that it is as any other error
+    attempted: bool = True
 
 
 class AddChildren(Command, frozen=True, kw_only=True):

@@ -12,10 +12,10 @@ from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.commands import AnyCommand, ChangeNode
 from backbeat.worker.handlers import Handlers
 
-COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP = (
-    "complete", "errored", "failed", "postponed", "dropped", "given_up",
+COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP, HANDED_BACK = (
+    "complete", "errored", "failed", "postponed", "dropped", "given_up", "handed_back",
 )  # fmt: skip
-OUTCOMES = (COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP)
+OUTCOMES = (COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP, HANDED_BACK)
 
 _LONG_SECONDS = (*SECONDS, 300.0, 900.0, 3_600.0)
 
@@ -58,4 +58,6 @@ def outcome_of(activity: Activity, commands: Sequence[AnyCommand]) -> str:
         return DROPPED if activity.cancelled else POSTPONED
     if answer.status == "completed":
         return COMPLETE
+    if not answer.attempted:
+        return HANDED_BACK
     return ERRORED if answer.retriable else FAILED

@@ -54,6 +54,11 @@ def postponed(
         yield _children(view, user_id, _LAST_PLACE, rest)
 
 
+def handed_back(view: NodeView, user_id: bytes, reason: str) -> ChangeNode:
+    """The answer for an activity that this worker does not have: no attempt, and another worker gets it."""
+    return _answer(view, user_id, "errored", error_response(reason), (), attempted=False)
+
+
 def errored(view: NodeView, user_id: bytes, error: BaseException | str, *, gives_up: bool = False) -> ChangeNode:
     """The answer of an attempt that failed. `gives_up`: it is not tried again, as after a `Fail`."""
     return _answer(view, user_id, "errored", error_response(error), (), **outlook(error, gives_up=gives_up))

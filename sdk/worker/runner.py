@@ -32,7 +32,7 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import Transport
 from backbeat.worker.handlers import Handler, Handlers, is_async
-from backbeat.worker.outcome import completed, errored, postponed
+from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
 
 T = TypeVar("T")
@@ -229,11 +229,13 @@ class Runner:
         return [errored(_node_of(activity), self.user_id(None), error, gives_up=gives_up)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
-        """The commands for an activity that nothing is registered for."""
+        """The commands for an activity that nothing is registered for: it is handed back, for another worker."""
         names = sorted(self.handlers.names)
         nearest = "".join(f"did you mean {name!r}? " for name in difflib.get_close_matches(activity.name, names, 1))
         known = ", ".join(names) or "none"
-        return self.failed(activity, f"no activity {activity.name!r} is registered here; {nearest}known: {known}")
+        reason = f"no activity {activity.name!r} is registered here; {nearest}known: {known}"
+        logger.warning("%s %s is handed back: %s", activity.name, activity.id, reason)
+        return [handed_back(_node_of(activity), self.user_id(None), reason)]
 
     # --- the environment of an activity (`activities.environment.ActivityEnvironment`) -------------------------------
 

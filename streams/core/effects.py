@@ -50,6 +50,12 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
     """An activity for the workers of the node's client."""
 
     node: NodeView
+    elsewhere: bool = False  #: a worker has handed it back: each attempt goes to a partition of its own
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record: it gives the partition, and so the worker."""
+        return self.node.id + self.node.attempt.to_bytes(8, "big") if self.elsewhere else self.node.id
 
     def record(self) -> ActivityRecord:
         """The record for the activities topic."""
@@ -63,6 +69,11 @@ class Notify(msgspec.Struct, gc=False, frozen=True):
     name: str
     message: str
     error: bytes  #: JSON object
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record."""
+        return self.node.id
 
     def record(self) -> ActivityRecord:
         """The record for the activities topic."""

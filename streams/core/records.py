@@ -116,6 +116,7 @@ class Node(Parent, array_like=True, kw_only=True):
     granted_at: int | None = None  #: time at which its slot was granted
     coalesce_key: str = ""  #: of a signal (`coalesce`); empty: it has none
     backoff: Backoff | None = None  #: how the waits between retries grow; null: by the original's rule (`core.retry`)
+    handed_back: int = 0  #: times that a worker had no activity of its name, since it was made or restarted
     retries: int = 0  #: retries that it was made with, where it has a backoff; else 0
 
 

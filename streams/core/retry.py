@@ -19,6 +19,18 @@ _GROWTHS_MAX = 1_000
 _DELAY_MS_MAX = 10 * 365 * 86_400_000
 
 
+#: Waits of a node whose workers have no activity of its name: it goes to another one after a moment, and to whoever has
+#: been deployed meanwhile.
+_HANDED_BACK_FIRST_SECONDS, _HANDED_BACK = 1.0, Backoff(2.0, 60.0, 0.2)
+#: Times that a node is handed back, at most: about an hour.
+HANDED_BACK_MAX = 64
+
+
+def handed_back_ms(node: Node) -> int:
+    """Milliseconds until a node that was handed back goes to another worker."""
+    return backoff_ms(node.id, node.attempt, _HANDED_BACK_FIRST_SECONDS, node.handed_back, _HANDED_BACK)
+
+
 def wait_ms(node: Node, retry_after_seconds: float | None) -> int:
     """Milliseconds until the retry of a node that has failed, at most ten years; a retry is taken off already."""
     if retry_after_seconds is not None:

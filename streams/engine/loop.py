@@ -234,7 +234,7 @@ class Engine:
         if topic is None or self.unknown.has_of(effect.node.user_id):
             self.unknown.add(effect)
         else:
-            self._outbox.send(topic, codec.encode_activity(effect.record()), key=effect.node.id)
+            self._outbox.send(topic, codec.encode_activity(effect.record()), key=effect.key)
 
     def send_unknown(self, count: int) -> None:
         """Send the oldest activities of unknown clients, after the registry was read to its end.
@@ -245,7 +245,7 @@ class Engine:
             node = effect.node
             topic = self._activities_topic(node.user_id)
             if topic is not None:
-                self._outbox.send(topic, codec.encode_activity(effect.record()), key=node.id)
+                self._outbox.send(topic, codec.encode_activity(effect.record()), key=effect.key)
             elif isinstance(effect, fx.Dispatch):
                 self._commands.delivery_failed(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 

@@ -186,7 +186,8 @@ async def test_what_is_not_registered_says_what_is(view: View, caplog: pytest.Lo
     text = "no activity 'gret' is registered here; did you mean 'greet'? known: greet"
     assert text in answer.response.decode()
     assert "no activity 'Ship' is registered here; known: greet" in other.response.decode()
-    # Whoever looks at the worker sees it, too.
+    # Nobody has tried it. Whoever looks at the worker sees it, too.
+    assert (answer.attempted, other.attempted) == (False, False)
     assert text in caplog.messages[0]
 
 

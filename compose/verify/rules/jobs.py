@@ -191,6 +191,7 @@ class _Slice:
                 "attempt": None,
                 "retriable": True,
                 "retry_after_seconds": None,
+                "attempted": True,
             }
         self._change(job, (node.id, node.name, tree.name), name, rule, fields)
 

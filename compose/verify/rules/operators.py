@@ -72,6 +72,7 @@ def on_restart_node(work: Work, command: Command) -> None:
             work.set_server(node, READY)
             progress.ready_again(work, node)
         else:
+            node.handed_back = 0
             progress.retry(work, node, work.now)
     work.answer()
 

@@ -48,6 +48,7 @@ EXPIRED = json.dumps(
 ).encode()
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
 _GROWTHS_MAX = 1_000
+_HANDED_BACK_MAX = 64
 
 
 def run(work: Work) -> None:
@@ -228,9 +229,14 @@ def make_ready(work: Work, child: Node) -> None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def failure_statuses(node: Node, *, retriable: bool) -> tuple[int, int]:
+def failure_statuses(node: Node, *, retriable: bool, attempted: bool) -> tuple[int, int]:
     """The client and server status of a node after a client error."""
-    return CLIENT_ERRORED, RETRYING if retriable and node.retries > 0 else RETRIES_EXHAUSTED
+    again = _goes_elsewhere(node, attempted=attempted) or (retriable and node.retries > 0)
+    return CLIENT_ERRORED, RETRYING if again else RETRIES_EXHAUSTED
+
+
+def _goes_elsewhere(node: Node, *, attempted: bool) -> bool:
+    return not attempted and node.handed_back < _HANDED_BACK_MAX
 
 
 def client_error(
@@ -239,24 +245,29 @@ def client_error(
     response: bytes | None,
     *,
     retriable: bool = True,
+    attempted: bool = True,
     is_refusal: bool = False,
     retry_after: float | None = None,
 ) -> None:
     """The client failed: it is tried again later, or no more. `is_refusal`: the response is the engine's, in words.
 
-    `retry_after`: the client's own word, in seconds, for how long this wait is.
+    `retry_after`: the client's own word, in seconds, for how long this wait is. Not `attempted`: the worker did not
+    know its name, and another one gets it, at first after a second, at last after a minute.
     """
-    client, server = failure_statuses(node, retriable=retriable)
+    client, server = failure_statuses(node, retriable=retriable, attempted=attempted)
     work.set_client(node, client, ANY_RESPONSE if is_refusal else digest(response))
     node.last_error = (
         ANY_RESPONSE if is_refusal else None if response is None else work.partition.keep(node.id, response)
     )
     node.complete_by = node.timer_at = None
     if server == RETRYING:
-        node.retries -= 1
-        node.fires_at = work.now + (
-            _wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, _TEN_YEARS_MS))
-        )
+        if _goes_elsewhere(node, attempted=attempted):
+            node.handed_back += 1
+            wait = _growing_ms(node, 1.0, node.handed_back, (2.0, 60.0, 0.2))
+        else:
+            node.retries -= 1
+            wait = _wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, _TEN_YEARS_MS))
+        node.fires_at = work.now + wait
     work.set_server(node, server)
     if server == RETRYING:
         work.set_timer(node, node.fires_at, RETRY)
@@ -269,15 +280,24 @@ def _wait_ms(node: Node) -> int:
     longest; after a thousand it grows no more. Without, the interval is doubled for each of the last six retries that
     is spent.
     """
-    chance = int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
-    if node.backoff is None:
-        spent = min(6, max(0, 6 - node.retries))
-        return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * chance) * 2.0**spent, _TEN_YEARS_MS))
-    factor, longest, share = node.backoff
-    wait = node.retry_interval_seconds
-    for _ in range(min(node.given - node.retries - 1, _GROWTHS_MAX)):
+    if node.backoff is not None:
+        factor, longest, share = node.backoff
+        return _growing_ms(node, node.retry_interval_seconds, node.given - node.retries, (factor, longest, share))
+    spent = min(6, max(0, 6 - node.retries))
+    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, _TEN_YEARS_MS))
+
+
+def _growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float, float]) -> int:
+    """The wait of this number, counted from 1; `backoff`: factor, the longest, share of the jitter."""
+    factor, longest, share = backoff
+    for _ in range(min(number - 1, _GROWTHS_MAX)):
         wait = min(wait * factor, longest)
-    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * chance), _TEN_YEARS_MS))
+    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), _TEN_YEARS_MS))
+
+
+def _chance(node: Node) -> float:
+    """A number from 0 to 1 that follows from node and attempt."""
+    return int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
 
 
 def retry(work: Work, node: Node, fires_at: int) -> None:

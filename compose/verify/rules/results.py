@@ -112,7 +112,7 @@ def on_change_node(work: Work, command: Command) -> None:
         return
     _check_children(work, node, children)
     if node.status != DEACTIVATED:
-        _check_word(work, node, word, retriable=command["retriable"])
+        _check_word(work, node, word, command)
     work.enter_node(node.id)
     _add_children(work, node, children)
     if node.server != DEACTIVATED:
@@ -120,13 +120,14 @@ def on_change_node(work: Work, command: Command) -> None:
     work.answer()
 
 
-def _check_word(work: Work, node: Node, word: str, *, retriable: bool) -> None:
+def _check_word(work: Work, node: Node, word: str, command: Command) -> None:
     if word == "processing":
         work.check(node, client=PROCESSING)
     elif word == "completed":
         work.check(node, CLIENT_COMPLETE, PROCESSING_CHILDREN)
     elif word == "errored":
-        work.check(node, *progress.failure_statuses(node, retriable=retriable))
+        said = {name: command[name] for name in ("retriable", "attempted")}
+        work.check(node, *progress.failure_statuses(node, **said))
     elif word in ("resolved", "shutdown"):
         work.check(node, RESOLVED if word == "resolved" else SHUTDOWN, PROCESSING_CHILDREN)
 
@@ -140,8 +141,8 @@ def _say(work: Work, node: Node, word: str, command: Command) -> None:
         progress.client_complete(work, node, CLIENT_COMPLETE, response)
         progress.children_ready(work, node)
     elif word == "errored":
-        after = command["retry_after_seconds"]
-        progress.client_error(work, node, response, retriable=command["retriable"], retry_after=after)
+        said = {name: command[name] for name in ("retriable", "attempted")}
+        progress.client_error(work, node, response, **said, retry_after=command["retry_after_seconds"])
     elif word == "resolved":
         progress.client_complete(work, node, RESOLVED, response)
         progress.children_ready(work, node)

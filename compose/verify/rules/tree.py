@@ -133,6 +133,7 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     coalesce_key: str = ""
     #: how the waits between retries grow: factor, the longest in seconds, jitter; null: as the original's
     backoff: list[float] | None = None
+    handed_back: int = 0  #: times that a worker did not know its name, since it was made or restarted
     given: int = 0  #: retries that it was made with, where it has a backoff; else 0
     #: a cancel, reset or "deactivate previous" has hit it, and has not come to it yet: it counts as deactivated
     doomed: bool = False

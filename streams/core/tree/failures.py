@@ -10,7 +10,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Notify, node_view
 from backbeat.streams.core.records import Node
-from backbeat.streams.core.retry import wait_ms
+from backbeat.streams.core.retry import HANDED_BACK_MAX, handed_back_ms, wait_ms
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
@@ -32,14 +32,20 @@ def client_error(step: Step, node: Node, response: bytes | None, answer: ChangeN
 
     `answer` is the client's own. One that is not retriable leaves the retries: a restart by hand may use them.
     """
-    again = node.retries_remaining > 0 and (answer is None or answer.retriable)
+    is_handed_back = answer is not None and not answer.attempted and node.handed_back < HANDED_BACK_MAX
+    again = is_handed_back or (node.retries_remaining > 0 and (answer is None or answer.retriable))
     server = status.RETRYING if again else status.RETRIES_EXHAUSTED
     step.check(node, status.CLIENT_ERRORED, server)
     step.set_client(node, status.CLIENT_ERRORED, response)
     node.complete_by = node.timer_at = None
     if again:
-        node.retries_remaining -= 1
-        node.fires_at = step.now + wait_ms(node, None if answer is None else answer.retry_after_seconds)
+        if is_handed_back:
+            node.handed_back += 1
+            wait = handed_back_ms(node)
+        else:
+            node.retries_remaining -= 1
+            wait = wait_ms(node, None if answer is None else answer.retry_after_seconds)
+        node.fires_at = step.now + wait
         step.set_server(node, server)
         step.set_timer(node, node.fires_at, TimerKind.RETRY)
     else:

@@ -26,6 +26,7 @@ def restart(step: Step, command: RestartNode) -> None:
         if node.client is status.CLIENT_PENDING and not _parent_is_done(step, node):
             raise not_allowed(Reason.INVALID_CLIENT_STATUS, "client", "pending", "ready")
         step.check(node, status.CLIENT_READY, status.READY)
+        node.handed_back = 0
         retry(step, node, fires_at=step.now)
     step.reply(Done())
 

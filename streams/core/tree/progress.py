@@ -142,7 +142,7 @@ def send(step: Step, node: Node) -> None:
         client_done(step, node, status.CLIENT_COMPLETE, None)
         children_ready(step, node)
     else:
-        step.effects.append(Dispatch(node_view(node, step.workflow)))
+        step.effects.append(Dispatch(node_view(node, step.workflow), elsewhere=node.handed_back > 0))
 
 
 def renew_deadline(step: Step, node: Node) -> None:

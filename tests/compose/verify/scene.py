@@ -157,6 +157,11 @@ def errors(scene: Scene) -> None:
     (fourth,) = scene.answer(waits, "completed", "fourth")
     scene.answer(fourth, "completed", "too deep", attempt=1)
     scene.say(c.AddChildren, node_id=below, children=(c.NewNode(name="too late", user_id=USER),))
+    unknown = scene.signal("unknown", "unknown", node={"retries": 0})
+    for _ in range(3):
+        scene.answer(unknown, "errored", attempted=False)
+        scene.pass_time(5_000)
+    scene.answer(unknown, "errored", attempted=False)
     late = scene.signal("late", "late", node=steps)
     for node, wait in ((growing, None), (late, 1.5)):
         scene.answer(node, "errored", retry_after_seconds=wait)

@@ -188,9 +188,14 @@ async def unknown_parent() -> None:
 
 @scenario
 async def an_activity_that_nobody_runs(place: Place) -> Any:
-    node, _ = await exhausted(place, "unknown", "Unknown parent")
+    node = await place.client.signal("Same", place.subject("unknown"), "Unknown parent")
+    await place.reach(node, lambda tree: tree.children[0].children[0].node.status == "retrying", still=True)
+    child = (await node.tree()).children[0].children[0].node
     # The message names all that is registered, which is the same here and there.
-    return await place.picture(node)
+    error = next(change.response for change in await child.history() if change.to_status == "errored")
+    await child.cancel()
+    await node.result(120)
+    return error, child.retries_remaining
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ EXPIRED = "Client did not respond within the specified 'complete_by' time"
 Entry = tuple[str, str, str, int, bytes | None]  #: which status, from, to, at, response
 
 
+def goes_elsewhere(node: Child, command: c.ChangeNode) -> bool:
+    """Whether a worker that has no activity of this name hands the node back, which another one then gets."""
+    return not command.attempted and node.handed_back < 64
+
+
 class Refused(Exception):  # noqa: N818 - a refusal is no error
     """The command is refused: nothing of it may stay."""
 
@@ -109,6 +114,7 @@ class Child(Parent):
     interval: float = 1200.0
     backoff: Backoff | None = None
     given: int = 0
+    handed_back: int = 0
     retries: int = 6
     timeout: float | None = None
     server: str = "pending"
@@ -295,11 +301,11 @@ class Naive:
             raise Refused("invalid_server_status", "complete")
         self._check_depth(node, command)
         if node.server != "deactivated":
-            self._check_change(node, word, retriable=command.retriable)
+            self._check_change(node, word, command)
         late = self._add(node, command)
         if node.server == "deactivated":
             return ("done", False)
-        self._change(node, word, command.response, retriable=command.retriable, after=command.retry_after_seconds)
+        self._change(node, word, command.response, command)
         if late:
             self._schedule_next(node)
         return ("done", True)
@@ -341,6 +347,7 @@ class Naive:
             self._set_server(node, "ready")
             self._schedule_next(node.parent)
         else:
+            node.handed_back = 0
             self._retry(node)
         return ("done", True)
 
@@ -461,27 +468,20 @@ class Naive:
         if node.complete_by is not None:
             node.timer = ("expiry", node.complete_by)
 
-    def _check_change(self, node: Child, word: str, *, retriable: bool) -> None:
+    def _check_change(self, node: Child, word: str, command: c.ChangeNode) -> None:
         match word:
             case "deciding" | "processing":
                 self._check(node, client="processing")
             case "deciding_complete" | "completed":
                 self._check(node, client="complete", server="processing_children")
             case "errored":
-                server = "retrying" if node.retries > 0 and retriable else "retries_exhausted"
+                again = (node.retries > 0 and command.retriable) or goes_elsewhere(node, command)
+                server = "retrying" if again else "retries_exhausted"
                 self._check(node, client="errored", server=server)
             case "resolved" | "shutdown":
                 self._check(node, client=word, server="processing_children")
 
-    def _change(
-        self,
-        node: Child,
-        word: str,
-        response: bytes | None,
-        *,
-        retriable: bool = True,
-        after: float | None = None,
-    ) -> None:
+    def _change(self, node: Child, word: str, response: bytes | None, command: c.ChangeNode | None = None) -> None:
         match word:
             case "deciding" | "processing":
                 self._set_client(node, "processing")
@@ -491,7 +491,7 @@ class Naive:
             case "shutdown":
                 self._client_complete(node, word, response)
             case "errored":
-                self._client_error(node, response, retriable=retriable, after=after)
+                self._client_error(node, response, command)
             case "deactivated":
                 self._renew(node)
                 older = [other for other in node.tree.nodes if other.seq < node.seq]
@@ -544,15 +544,20 @@ class Naive:
         seconds = min(seconds, node.backoff.longest_seconds)
         return int(seconds * 1000.0 * retry.jitter(node.id, node.attempt, node.backoff.jitter))
 
-    def _client_error(
-        self, node: Child, response: bytes | None, *, retriable: bool = True, after: float | None = None
-    ) -> None:
+    def _client_error(self, node: Child, response: bytes | None, command: c.ChangeNode | None = None) -> None:
         self._set_client(node, "errored", response)
         node.timer = None
-        if node.retries > 0 and retriable:
+        wait = None
+        if command is not None and goes_elsewhere(node, command):
+            node.handed_back += 1
+            seconds = min(2.0 ** (node.handed_back - 1), 60.0)
+            wait = int(seconds * 1000.0 * retry.jitter(node.id, node.attempt, 0.2))
+        elif node.retries > 0 and (command is None or command.retriable):
             node.retries -= 1
+            wait = self._wait(node, None if command is None else command.retry_after_seconds)
+        if wait is not None:
             self._set_server(node, "retrying")
-            node.fires_at = self.now + self._wait(node, after)
+            node.fires_at = self.now + wait
             node.timer = ("retry", node.fires_at)
             return
         self._set_server(node, "retries_exhausted")

@@ -202,6 +202,7 @@ class Player:
                     children=tuple(self._new(how) for how in move.children),
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
                     retriable=move.how % 8 != 7,
+                    attempted=move.how % 9 != 8,
                     retry_after_seconds={3: 0.0, 5: 1.25, 11: 1e12, 12: -1.0}.get(move.how % 13),
                 )
 

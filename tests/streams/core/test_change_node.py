@@ -8,7 +8,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.values import Backoff
 from backbeat.streams.core import retry
-from backbeat.streams.core.effects import Ignored, Notify
+from backbeat.streams.core.effects import Dispatch, Ignored, Notify
 from backbeat.streams.core.records import Node
 from tests.streams.core.rig import BLOCKING, FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.streams.core.world import OTHER, USER
@@ -305,6 +305,25 @@ def test_a_worker_says_how_long_one_wait_is():
         rig.due("a")
     assert waits == [1_500, 120_000, 0]
     assert rig.row("a").retries_remaining == 0
+
+
+def test_what_no_worker_knows_goes_to_another_one_and_no_retry_is_spent():
+    rig = running(new("a", retries=0))
+    keys = []
+    for number in range(1, 65):
+        rig.error("a", attempted=False)
+        assert (rig.both("a"), rig.row("a").retries_remaining) == (("retrying", "errored"), 0)
+        wait = rig.row("a").fires_at - rig.now
+        assert wait == int(min(2.0 ** (number - 1), 60.0) * 1000.0 * retry.jitter(rig["a"], number, 0.2))
+        (dispatch,) = rig.due("a").of(Dispatch)
+        keys.append(dispatch.key)
+    assert len(set(keys)) == 64, "each goes to a partition of its own, and so to another worker"
+    # An hour has passed: nobody will come who knows it.
+    assert len(rig.error("a", attempted=False).of(Notify)) == 1
+    assert rig.both("a") == ("retries_exhausted", "errored")
+    rig.restart("a")
+    rig.error("a", attempted=False)
+    assert rig.both("a") == ("retrying", "errored")
 
 
 def test_a_wait_below_zero_changes_nothing():
