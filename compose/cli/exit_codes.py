@@ -5,7 +5,7 @@
     2  the command line cannot be understood (click's own)
     3  Kafka or the gateway cannot be reached
     4  no answer in time: the request may still be applied
-    5  done in part: what was left out is said (`backbeat verify`)
+    5  done in part: what was left out is said (`backbeat verify`, `backbeat restore`)
 
 `backbeat engine`, `backbeat gateway` and `backbeat projection follow` are told apart by their supervisors, and have
 codes of their own (docs/reference/errors.md).
@@ -46,6 +46,7 @@ _ADVICE = "What to do:"
 _TEXT_CHARACTERS_MAX = 400
 #: Errors of the parts' own modules whose text has the fault and the advice. By name: nothing is imported for it.
 _EXPLAINED = {
+    ("backbeat.compose.backup.errors", "BackupError"): Exit.FAILED,
     ("backbeat.schemas.kafka.brokers", "RefusedError"): Exit.UNREACHABLE,
     ("backbeat.schemas.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
     ("backbeat.schemas.kafka.security", "SecurityError"): Exit.FAILED,

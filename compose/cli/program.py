@@ -45,6 +45,8 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "archive": _Entry("cli.commands.archive", "Archive what is about to be removed; list and read archives."),
         "topics": _Entry("cli.commands.topics", "Make or check the topics."),
         "verify": _Entry("verify.command", "Do the state and the rules agree? A judge of its own reads."),
+        "backup": _Entry("backup.command", "Copy everything that Kafka has into files, while it runs; check them."),
+        "restore": _Entry("backup.command", "Put a backup into an empty cluster."),
         "projection": _Entry("cli.processes.projection", "Look at the search's tables, or build them anew."),
     },
     "Processes": {

@@ -38,7 +38,7 @@ class Topics:
 
     def __init__(self, bootstrap_servers: str) -> None:
         """Look at the topics. TopicError: one is missing or wrong."""
-        self._bootstrap_servers = bootstrap_servers
+        self.bootstrap_servers = bootstrap_servers
         self._admin: AdminClient = reach(bootstrap_servers)
         descriptions = check_topics(bootstrap_servers, development=True)
         self.partitions_count = descriptions[COMMANDS].partitions
@@ -59,11 +59,18 @@ class Topics:
 
     def read(self, topic: str, partition: int, start: int, end: int, *, committed: bool = False) -> Iterator[Record]:
         """The records from one offset on, below another. LogError: they cannot be read."""
+        for message in self.messages(topic, partition, start, end, committed=committed):
+            yield Record(message.offset() or 0, message.timestamp()[1], message.key(), message.value())
+
+    def messages(
+        self, topic: str, partition: int, start: int, end: int, *, committed: bool = False
+    ) -> Iterator[Message]:
+        """The same as the library has them, with headers. LogError."""
         if start >= end:
             return
         consumer = Consumer(
             {
-                **connection(self._bootstrap_servers),
+                **connection(self.bootstrap_servers),
                 # Required by the library; nothing joins the group and nothing is committed.
                 "group.id": "backbeat-verify",
                 "enable.auto.commit": False,
@@ -85,9 +92,9 @@ class Topics:
                 messages = consumer.consume(1, _WAIT_SECONDS)
                 for message in messages + consumer.consume(_BATCH_RECORDS, 0.0) if messages else ():
                     heard_at = time.monotonic()
-                    record, reached = _taken(message, reached)
-                    if record is not None and record.offset < end:
-                        yield record
+                    is_record, reached = _taken(message, reached)
+                    if is_record and reached <= end:
+                        yield message
                         heard_at = time.monotonic()
                 if time.monotonic() - heard_at > _STUCK_SECONDS:
                     raise LogError(
@@ -98,14 +105,14 @@ class Topics:
             consumer.close()
 
 
-def _taken(message: Message, reached: int) -> tuple[Record | None, int]:
-    """The record in a message, and the offset to go on with. The end of a partition is told in a message, too."""
+def _taken(message: Message, reached: int) -> tuple[bool, int]:
+    """True for a record, and the offset to go on with. The end of a partition is told in a message, too."""
     error, offset = message.error(), message.offset()
     if error is not None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
-            return None, max(reached, offset or 0)
+            return False, max(reached, offset or 0)
         if error.retriable():
-            return None, reached
+            return False, reached
         raise KafkaException(error)
     assert offset is not None
-    return Record(offset, message.timestamp()[1], message.key(), message.value()), offset + 1
+    return True, offset + 1

@@ -213,7 +213,7 @@ def ensure_topics(
     """
     admin = reach(bootstrap_servers)
     specs = system_topics(partitions or _partitions_of_commands(admin) or PARTITIONS_DEFAULT) + console_topics()
-    created = _create_missing(admin, specs, replication)
+    created = create_missing(admin, specs, replication)
     return _check(admin, specs, created, development=development)
 
 
@@ -224,7 +224,7 @@ def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> 
     commands = describe(admin, [COMMANDS]).get(COMMANDS)
     if commands is None:
         raise missing(COMMANDS)
-    created = _create_missing(admin, specs, commands.replication)
+    created = create_missing(admin, specs, commands.replication)
     # If one replica is enough for the commands it is enough for the clients' topics.
     return _check(admin, specs, created, development=commands.replication == 1)
 
@@ -263,7 +263,7 @@ def missing(topic: str) -> TopicError:
     )
 
 
-def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> frozenset[str]:
+def create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> frozenset[str]:
     """Create missing topics; their names."""
     specs = list(specs)
     missing_specs = {spec.name: spec for spec in specs}
@@ -302,14 +302,14 @@ def _check(
     admin: AdminClient, specs: Iterable[TopicSpec], created: frozenset[str] = frozenset(), *, development: bool
 ) -> dict[str, TopicDescription]:
     specs = list(specs)
-    descriptions = _look(admin, [spec.name for spec in specs], created)
+    descriptions = look(admin, [spec.name for spec in specs], created)
     for spec in specs:
         for problem in problems(spec, descriptions[spec.name], development=development):
             raise problem
     return descriptions
 
 
-def _look(admin: AdminClient, names: list[str], created: frozenset[str]) -> dict[str, TopicDescription]:
+def look(admin: AdminClient, names: list[str], created: frozenset[str]) -> dict[str, TopicDescription]:
     """Descriptions of topics, settings included.
 
     Brokers learn of a newly `created` topic one after the other, and each request may go to another one: known a moment

@@ -52,9 +52,9 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command and what is left for it."""
     found: click.Command = backbeat
     while isinstance(found, click.Group) and words and not words[0].startswith("-"):
-        inner = found.get_command(click.Context(found), words[0])
-        assert inner is not None, f"there is no command {words[0]}"
-        found, words = inner, words[1:]
+        _, inner, words = found.resolve_command(click.Context(found), words)
+        assert inner is not None
+        found = inner
     return found, words
 
 

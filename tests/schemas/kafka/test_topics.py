@@ -282,7 +282,7 @@ def test_a_topic_that_was_just_made_may_be_unknown_to_the_next_broker(monkeypatc
     monkeypatch.setattr(topics, "describe", lambda admin, names: answers.pop(0))
     monkeypatch.setattr(topics, "with_configs", with_configs)
 
-    assert topics._look(None, ["new"], frozenset({"new"})) == {"new": there}
+    assert topics.look(None, ["new"], frozenset({"new"})) == {"new": there}
     assert (answers, configs) == ([], [])
 
 
@@ -290,4 +290,4 @@ def test_a_topic_that_nobody_made_is_missing_at_once(monkeypatch):
     monkeypatch.setattr(topics, "describe", lambda admin, names: {})
 
     with pytest.raises(TopicError, match="no such topic"):
-        topics._look(None, ["gone"], frozenset({"new"}))
+        topics.look(None, ["gone"], frozenset({"new"}))
