@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbeat.gateway.webhooks.networks import EVERYWHERE, EndpointNetworks
+
 #: A file of this name in the data directory takes the gateway out of rotation.
 OUT_OF_ROTATION = "out-of-rotation"
 
@@ -63,6 +65,9 @@ class GatewaySettings:
     bootstrap_servers: str = "127.0.0.1:9092"
     http_host: str = "127.0.0.1"
     http_port: int = 9292
+    #: PEM of the certificate and its key (not encrypted) to serve HTTPS with; None: HTTP.
+    http_certificate_file: Path | None = None
+    http_key_file: Path | None = None
     #: Directory of the SQLite projection and of the file that takes the gateway out of rotation.
     data_dir: Path = Path(".backbeat/gateway")
     #: Database of the projection, as SQLAlchemy has it; None: SQLite in the data directory.
@@ -70,6 +75,8 @@ class GatewaySettings:
     require_auth_token: TokenFor = TokenFor.NONE
     #: Timeout of an endpoint's answer to a webhook.
     endpoint_timeout_seconds: float = 60.0
+    #: Networks that endpoints may be in.
+    endpoint_networks: EndpointNetworks = EVERYWHERE
     #: Time after which a webhook without a connection or an answer fails.
     connection_error_wait_seconds: float = 30.0
     #: Timeout of the engine's replies.
@@ -95,6 +102,12 @@ class GatewaySettings:
     #: Web console; off here, since whoever runs a gateway in a program rarely wants one.
     ui: Ui = Ui.OFF
     console: UiSettings = UiSettings()
+
+    @property
+    def address(self) -> str:
+        """URL that is listened on."""
+        scheme = "http" if self.http_certificate_file is None else "https"
+        return f"{scheme}://{self.http_host}:{self.http_port}"
 
     @property
     def projection_url(self) -> str:

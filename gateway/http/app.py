@@ -28,7 +28,7 @@ from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.preferences import read_preferences
 from backbeat.gateway.http.routing import Route, Router
-from backbeat.gateway.http.server import Server, read_body
+from backbeat.gateway.http.server import Server, TlsError, read_body, tls_context
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import HttpMetrics
 from backbeat.gateway.projection import ProjectionError
@@ -223,19 +223,20 @@ async def serve(settings: GatewaySettings) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, on_signal)
     try:
+        context = tls_context(settings.http_certificate_file, settings.http_key_file)
         services = Services(settings, fail=_fail)
         console = _open_console(settings, services)
-    except (ProjectionError, InvalidParameters, ImportError, OSError) as error:
+    except (ProjectionError, TlsError, InvalidParameters, ImportError, OSError) as error:
         end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
     server = Server(Gateway(settings, services, console).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()
+        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, ssl_context=context)
+        await site.start()
     except OSError as error:
-        address = f"http://{settings.http_host}:{settings.http_port}"
-        end(f"{address} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
+        end(f"{settings.address} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
     starting = asyncio.create_task(_start(services, settings, console))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -294,7 +295,7 @@ async def _start(services: Services, settings: GatewaySettings, console: Console
     await services.start()
     if console is not None:
         await console.start()
-    sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
+    sys.stdout.write(f"{READY_LINE}: {settings.address}\n")
     sys.stdout.flush()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from asyncio import Task
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -119,3 +121,33 @@ async def read_body(request: web.BaseRequest) -> bytes:
         return await request.read()
     finally:
         protocol.awaits_body = False
+
+
+class TlsError(Exception):
+    """A certificate or its key cannot be used; the text says what to do."""
+
+
+def tls_context(certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
+    """Context of a server with this certificate; null: plain HTTP. TlsError."""
+    if certificate_file is None and key_file is None:
+        return None
+    if certificate_file is None or key_file is None:
+        raise TlsError(
+            "HTTPS needs a certificate and its key. What to do: give --http-certificate-file and --http-key-file"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def refuse() -> str:
+        raise TlsError(
+            f"{key_file} is encrypted. What to do: give a key without a password; its file's mode protects it"
+        )
+
+    try:
+        context.load_cert_chain(certificate_file, key_file, refuse)
+    except OSError as error:
+        raise TlsError(
+            f"{certificate_file} and {key_file} cannot be used: {error.strerror or error}. What to do: see that "
+            "both are PEM, that this user may read them, and that the key is the certificate's"
+        ) from error
+    return context

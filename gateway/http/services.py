@@ -64,6 +64,7 @@ class Services:
             load_payload=self.payloads.load,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
             endpoint_timeout_seconds=self.settings.endpoint_timeout_seconds,
+            networks=self.settings.endpoint_networks,
             fail=self._fail,
         )
         await self.deliverer.start()

@@ -29,6 +29,7 @@ from backbeat.errors import BackbeatError
 from backbeat.gateway.webhooks.consumer import WebhookConsumer
 from backbeat.gateway.webhooks.counters import WebhookMetrics
 from backbeat.gateway.webhooks.endpoint import Endpoint
+from backbeat.gateway.webhooks.networks import EVERYWHERE, EndpointNetworks
 from backbeat.gateway.webhooks.webhook import (
     ClientProgress,
     NodeBody,
@@ -99,8 +100,10 @@ class Deliverer:
         connection_error_wait_seconds: float = CONNECTION_ERROR_WAIT_SECONDS,
         endpoint_timeout_seconds: float = ENDPOINT_TIMEOUT_SECONDS,
         concurrency_per_endpoint: int = CONCURRENCY_PER_ENDPOINT,
+        networks: EndpointNetworks = EVERYWHERE,
     ) -> None:
         """`fail` is called once, on the loop, with a fatal error."""
+        self._networks = networks
         self._registry = registry
         self._node_body = node_body
         self._fail = fail
@@ -137,6 +140,8 @@ class Deliverer:
                 force_close=force_close,
                 keepalive_timeout=None if force_close else _KEEP_ALIVE_SECONDS,
                 ttl_dns_cache=30,
+                # After the look-up of the name, and at each connection: names change what they stand for.
+                socket_factory=self._networks.open_socket,
             ),
             timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, sock_connect=_CONNECT_SECONDS_MAX),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from backbeat.delivery.records import Delivery, Key, Receipt
+from backbeat.gateway.webhooks.networks import ForbiddenAddressError
 from backbeat.observe import transaction_ids
 from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.clients import RegisteredClient
@@ -176,6 +177,8 @@ def reason_of(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed without an answer"
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenAddressError):
+        return str(error.os_error.strerror)
     number = error.errno if isinstance(error, OSError) else None
     if number is not None and number in errno.errorcode:
         return os.strerror(number)

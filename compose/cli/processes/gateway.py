@@ -9,6 +9,23 @@ from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import application_option, bootstrap_option, log_format_option, setting
 from backbeat.compose.cli.processes.ui_options import ui_options, ui_settings
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Networks(click.ParamType):
+    """Networks that endpoints may be in."""
+
+    name = "networks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The networks of a text."""
+        from backbeat.gateway.webhooks.networks import EndpointNetworks, NetworksError
+
+        try:
+            return value if isinstance(value, EndpointNetworks) else EndpointNetworks.of(value)
+        except NetworksError as error:
+            self.fail(f"{error}.", param, ctx)
+
 
 @click.command(
     epilog="""\b
@@ -16,12 +33,20 @@ Examples:
   backbeat gateway --bootstrap-servers kafka-1:9092,kafka-2:9092 --http-host 0.0.0.0
   backbeat gateway --http-port 9293 --data-dir /var/lib/backbeat/gateway-b --require-auth-token
   backbeat gateway --database-url postgresql://backbeat@db/backbeat --require-auth-token=all
+  backbeat gateway --http-certificate-file gateway.pem --http-key-file gateway.key
+  backbeat gateway --endpoint-networks public,10.20.0.0/16
   backbeat gateway --ui on --ui-name production --ui-colour red --ui-host backbeat.example
 """
 )
 @bootstrap_option
 @setting("--http-host", "The address to listen on; 0.0.0.0 is every one.", default="127.0.0.1")
 @setting("--http-port", "The port to listen on.", type=click.IntRange(1, 65535), default=9292)
+@setting(
+    "--http-certificate-file",
+    "PEM: serve HTTPS with this certificate, and those that lead to its authority.",
+    type=_FILE,
+)
+@setting("--http-key-file", "PEM: the certificate's key, without a password.", type=_FILE)
 @setting(
     "--data-dir",
     "Where the projection lives if it is SQLite (it can be thrown away), each gateway's own. A file "
@@ -52,6 +77,14 @@ Examples:
     "the request.",
     type=Number(min=0, min_open=True),
     default=60.0,
+)
+@setting(
+    "--endpoint-networks",
+    "Where clients' endpoints may be, after their names were looked up: `any` but link-local addresses and metadata "
+    "services of clouds; `public`, what the Internet reaches; networks such as 10.20.0.0/16; several with commas.",
+    type=Networks(),
+    default="any",
+    metavar="any|public|NETWORK,…",
 )
 @setting(
     "--connection-error-wait-seconds",

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from backbeat.gateway.webhooks import topics
+from backbeat.gateway.webhooks.networks import EndpointNetworks
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
@@ -172,6 +173,16 @@ async def test_a_url_that_is_none_fails_alone(shop):
     await shop.until(signal, is_server(ServerStatus.RETRIES_EXHAUSTED))
     (error,) = await shop.errors(signal)
     assert error.startswith("Could not POST http://shop..example/a, error: ")
+
+
+async def test_an_endpoint_outside_of_the_networks_gets_nothing(shop):
+    await shop.deliver(networks=EndpointNetworks.of("public"))
+    signal = shop.signal(retries=0)
+
+    await shop.until(signal, is_server(ServerStatus.RETRIES_EXHAUSTED))
+    reason = "127.0.0.1 is outside of the networks that endpoints may be in (--endpoint-networks public)"
+    assert await shop.errors(signal) == [f"Could not POST {shop.client.decision_endpoint}, error: {reason}"]
+    assert shop.site.hooks == []
 
 
 async def test_no_answer_in_time(shop):
