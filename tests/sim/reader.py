@@ -54,7 +54,8 @@ class SimReader:
 
     def take(self) -> Batch:
         """The next records, of one partition; empty: there are none."""
-        if self._late is not None and self._late[0] in self._read_numbers:
+        # Before the records of the read that follows, or behind some of them.
+        if self._late is not None and self._late[0] in self._read_numbers and self._chance.random() < 0.5:
             number, read = self._late
             if self._read_numbers[number] != read.number:
                 self._late = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,7 +71,7 @@ class Slices:
 
     def add(self, number: int, *asks: int) -> None:
         """Commands about a workflow that is not there: each is answered with the number that it asks with."""
-        records = []
+        asked = []
         for ask in asks:
             command = c.ChangeWorkflow(
                 id=ids.command_id(ask.to_bytes(4, "big")),
@@ -80,9 +79,9 @@ class Slices:
                 change="pause",
                 reply_to=c.ReplyTo(0, b"asker" * 3 + b"!", ask),
             )
-            records.append(Record(number, self._offsets[number], 1, None, codec.encode_command(command)))
+            asked.append(Record(number, self._offsets[number], 1, None, codec.encode_command(command)))
             self._offsets[number] += 1
-        self.process.take({(COMMANDS, number): Read(self._reads[number], records)})
+        self.process.take({(COMMANDS, number): Read(self._reads[number], asked)})
 
     def ask(self, number: int, ask: int) -> None:
         """A query about a node that is not there."""
@@ -169,13 +168,16 @@ async def test_commands_that_the_process_has_given_back_are_dropped(slices):
     assert slices.pushed == []
 
 
+def records(*sizes: int) -> list[Record]:
+    return [Record(0, offset, 1, None, bytes(size)) for offset, size in enumerate(sizes)]
+
+
 async def test_a_backlog_is_bounded_and_says_when_there_is_room():
     backlog = Backlog(records_max=3)
-    reading = asyncio.create_task(backlog.room())
-    await reading
-    backlog.add(0, 1, [SimpleNamespace()] * 2)
+    await backlog.room()
+    backlog.add(0, 1, records(1, 1))
     assert backlog.has_room
-    backlog.add(1, 1, [SimpleNamespace()])
+    backlog.add(1, 1, records(1))
     assert not backlog.has_room
     reading = asyncio.create_task(backlog.room())
     await asyncio.sleep(0)
@@ -186,6 +188,36 @@ async def test_a_backlog_is_bounded_and_says_when_there_is_room():
     waiting.records.popleft()
     backlog.put_back(waiting)
     assert (len(backlog), backlog.take().partition) == (2, 1)
-    # Of a later read: what is left of the one before comes again.
-    backlog.add(0, 2, [SimpleNamespace()] * 4)
-    assert (len(backlog), backlog.take().read_number) == (4, 2)
+
+
+async def test_of_several_reads_of_a_partition_the_newest_counts():
+    """What is left of an earlier one comes again with it; in between nothing may be missing."""
+    backlog = Backlog()
+    for read_number, count in ((1, 3), (2, 2), (1, 3), (2, 2)):
+        backlog.add(0, read_number, records(*[1] * count))
+    waiting = backlog.take()
+    assert (waiting.read_number, len(waiting.records)) == (2, 4)
+
+
+async def test_few_large_commands_are_a_full_backlog_too():
+    backlog = Backlog(bytes_max=100)
+    backlog.add(0, 1, records(60, 20))
+    assert backlog.has_room
+    backlog.add(0, 1, records(30))
+    assert not backlog.has_room
+    waiting = backlog.take()
+    waiting.records.popleft()
+    backlog.put_back(waiting)
+    assert backlog.has_room
+    backlog.add(0, 1, records(60))
+    assert not backlog.has_room
+
+
+async def test_an_empty_read_is_no_backlog():
+    backlog = Backlog()
+    backlog.add(0, 1, [])
+    filled = asyncio.create_task(backlog.filled())
+    await asyncio.sleep(0)
+    assert not backlog
+    assert not filled.done()
+    filled.cancel()
