@@ -13,11 +13,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from backbeat.delivery.kafka import end_of, logger, make_consumer, make_producer, partition_counts
+from backbeat.delivery.pusher import Pusher, push_overdue
+from backbeat.delivery.record_batch import RecordBatch
 from backbeat.errors import Timeout, Unavailable
 from backbeat.schemas.codec import decode_reply, encode_query
 from backbeat.schemas.errors import DecodeError
@@ -77,6 +80,9 @@ class RequestClient:
         self._loop: asyncio.AbstractEventLoop
         self._home: Home
         self._producer: Producer
+        #: Commands and queries of the same rounds of the loop, which go to Kafka together.
+        self._batch: RecordBatch
+        self._pusher: Pusher
         self.partitions = 0
         self._reply_partition = 0
 
@@ -90,6 +96,8 @@ class RequestClient:
         self._stopping = threading.Event()
         consumer = await connect_in_thread(self._connect, Consumer.close)
         self._home.keep(consumer, self._producer)
+        self._batch = RecordBatch(self._producer, waits=False)
+        self._pusher = Pusher(self._batch, self._loop)
         self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
         self._thread.start()
 
@@ -132,6 +140,7 @@ class RequestClient:
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
             self._expiry_timer = None
+        self._batch.push()
         unsent_count = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
         failed, self._failed = self._failed, []
         if unsent_count or failed:
@@ -192,6 +201,8 @@ class RequestClient:
     def publish(self, value: bytes, route: bytes, key: bytes) -> None:
         """Send a command without a return address. BufferError: too many are under way."""
         self._check()
+        # A command that was sent before goes before.
+        self._batch.push()
         self._producer.produce(
             COMMANDS,
             value,
@@ -202,11 +213,12 @@ class RequestClient:
 
     def under_way(self) -> int:
         """Number of records that Kafka has not acknowledged."""
-        return len(self._producer)
+        return len(self._producer) + len(self._batch)
 
     async def flush(self, timeout: float) -> None:
         """Wait until Kafka has acknowledged all published signals. Unavailable: it refused some. Timeout."""
         self._check()
+        self._batch.push()
         unsent_count = await in_thread(lambda: self._producer.flush(timeout))
         failed, self._failed = self._failed, []
         if failed:
@@ -242,18 +254,13 @@ class RequestClient:
         return ReplyTo(self._reply_partition, self._requester_id, number)
 
     def _produce(self, topic: str, value: bytes, route: bytes, key: bytes, number: int) -> None:
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._loop.call_soon_threadsafe(self._fail, number, error)
+        report = partial(self._report, number)
+        if self._batch.add(topic, partition_of(route, self.partitions), value, key, report):
+            self._pusher.begin()
 
-        try:
-            self._producer.produce(
-                topic, value, key, partition=partition_of(route, self.partitions), on_delivery=report
-            )
-        except BufferError as error:
-            raise Unavailable("too many records wait for Kafka") from error
-        except KafkaException as error:
-            raise Unavailable(f"Kafka does not take it: {error.args[0].str()}") from error
+    def _report(self, number: int, error: KafkaError | None, _: Message | None) -> None:
+        if error is not None:
+            self._loop.call_soon_threadsafe(self._fail, number, error)
 
     # --- answers ---------------------------------------------------------------------------------------------------
 
@@ -263,6 +270,7 @@ class RequestClient:
                 message = consumer.poll(_POLL_SECONDS)
                 # Reports of failed sends: seldom any, and soon enough here.
                 self._producer.poll(0)
+                push_overdue(self._batch)
                 if message is None:
                     continue
                 messages = [message, *consumer.consume(_RECORDS_MAX, 0)]
@@ -307,4 +315,6 @@ class RequestClient:
         request = self._pending.get(number)
         if request is not None and not request.future.done():
             kind = _OutOfSequenceError if error.code() in _OUT_OF_SEQUENCE else Unavailable
-            request.future.set_exception(kind(f"Kafka did not take it: {error.str()}"))
+            is_full = error.code() == KafkaError._QUEUE_FULL  # noqa: SLF001 - the library's public name
+            reason = "too many records wait for Kafka" if is_full else f"Kafka did not take it: {error.str()}"
+            request.future.set_exception(kind(reason))
