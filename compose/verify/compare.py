@@ -18,6 +18,7 @@ from backbeat.compose.verify.rules.tree import (
     Node,
     Parent,
     Tree,
+    digest,
 )
 from backbeat.compose.verify.spill import Family
 from backbeat.compose.verify.stored import Row, split_key
@@ -96,6 +97,7 @@ class Comparison:
         trees, nodes = dict(family.trees), dict(family.nodes)
         chunks: dict[bytes, list[bytes]] = {}
         links: dict[bytes, dict[bytes, bool]] = {}
+        references: dict[bytes, dict[int, Row]] = {}
         node_rows: dict[bytes, Row] = {}
         coalescing: dict[tuple[bytes, str], bytes] = {}
         for key, value in rows:
@@ -106,6 +108,9 @@ class Comparison:
                 node_rows[identity] = stored.fields(kind, value)
             elif kind == "link":
                 links.setdefault(identity, {})[rest] = stored.fields(kind, value)["open"]
+            elif kind == "reference":
+                slot = int.from_bytes(rest, "big")
+                references.setdefault(identity, {})[slot] = stored.fields(kind, value)
             elif kind == "coalesce":
                 coalescing[identity, rest.decode()] = stored.fields(kind, value)["node_id"]
             elif kind == "workflow":
@@ -124,6 +129,7 @@ class Comparison:
             if pair is not None:
                 row["history"] = b"".join(chunks.get(identity, ())) + row["history"]
                 yield from self._node(*pair, row, links.get(identity, {}))
+                yield from self._results(*pair, row["flow"], references)
             elif identity not in self._leftovers:
                 yield self.difference("node", identity, "record", "stored", "none", row["created_at"], row["name"])
         for _, node in nodes.values():
@@ -193,6 +199,40 @@ class Comparison:
                 yield self.difference("node", node.id, "links", links, node.links, None, node.name)
         yield from self._fields("node", node.id, row, ours, node.name)
 
+    def _results(
+        self, tree: Tree, node: Node, flow: list[Any] | None, references: dict[bytes, dict[int, Row]]
+    ) -> Iterator[Difference]:
+        """Results that a node takes, and those who wait for its own."""
+        names, values = stored.FLOW_FIELDS, flow or []
+        theirs: Row = dict.fromkeys(names) | stored.named(names[: len(values)], values)
+        chain: list[tuple[bytes, int]] = []
+        taker, slot = theirs["first_taker"], theirs["first_slot"]
+        while taker is not None and len(chain) <= len(node.takers):
+            chain.append((taker, slot))
+            reference = references.get(taker, {}).get(slot, {"next_taker": None, "next_slot": 0})
+            taker, slot = reference["next_taker"], reference["next_slot"]
+        rows = [
+            (number, row["producer"], row["of_children"], _digest(row["default"]), row["state"])
+            for number, row in sorted(references.get(node.id, {}).items())
+        ]
+        pairs = {
+            "results missing": (theirs["missing"] or 0, node.missing),
+            "returned child": (theirs["returns"], tree.node(node.returns).id if node.returns else None),
+            "takers of children": (bool(theirs["of_children"]), node.children_are_taken),
+            "children without a result": (theirs["failed"], node.failed),
+            "takers": (chain, [(tree.node(seq).id, number) for seq, number in node.takers]),
+            "results taken": (
+                rows,
+                [
+                    (number, tree.node(taken.producer).id, taken.of_children, taken.default, taken.state)
+                    for number, taken in enumerate(node.takes)
+                ],
+            ),
+        }
+        for field, (their, our) in pairs.items():
+            if their != our:
+                yield self.difference("node", node.id, field, their, our, None, node.name)
+
     def _history(self, node: Node, theirs: list[Entry]) -> Iterator[Difference]:
         self.counts["status changes"] += len(theirs)
         for place in range(max(len(theirs), len(node.history))):
@@ -215,6 +255,10 @@ class Comparison:
                     yield self.difference(kind, identity, field, theirs.get(field), value, None, name)
                 else:
                     yield self.difference(kind, identity, field, words[theirs[field]], words[value], None, name)
+
+
+def _digest(text: bytes | None) -> bytes | None:
+    return None if text is None else digest(text)
 
 
 def _is_closed(parent: Parent) -> bool:

@@ -102,6 +102,7 @@ class Fold:
         node = work.enter_node(node_id)
         if node is not None and is_running(node, node.attempt if attempt is None else attempt):
             progress.client_error(work, node, None, is_refusal=True)
+            progress.run(work)
             work.finish()
 
 

@@ -101,9 +101,11 @@ FIELDS: dict[str, list[str]] = {
             "backoff",
             "handed_back",
             "retries",
+            "flow",
         ],
     ],
     "link": ["child", "open", "next", "version"],
+    "reference": ["producer", "of_children", "default", "state", "next_taker", "next_slot", "version"],
     "coalesce": ["version", "node_id"],
     "reply": ["body_hash", "effect", "forget_at", "version"],
     "pool": [
@@ -186,6 +188,18 @@ FIELDS: dict[str, list[str]] = {
         "removed",
     ],
 }
+#: `flow` of a node, in order; null: all are empty.
+FLOW_FIELDS = [
+    "taken",
+    "missing",
+    "first_taker",
+    "first_slot",
+    "last_taker",
+    "last_slot",
+    "of_children",
+    "failed",
+    "returns",
+]
 _DEFAULTS: Row = {
     "retries": 0,
     "handed_back": 0,
@@ -214,6 +228,7 @@ _OF_WORKFLOW = {
     b"n": "node",
     b"h": "chunk",
     b"l": "link",
+    b"r": "reference",
     b"c": "coalesce",
     b"p": "pool",
     b"q": "queue",

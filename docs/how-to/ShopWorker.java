@@ -1,6 +1,11 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.NullNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -8,6 +13,7 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -135,7 +141,7 @@ public class ShopWorker {
 
   /** One attempt of one node. */
   static class Activity {
-    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "29589afa54c77cb9");
+    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "e9b599acef13a505");
     static final byte[] CHANGE_NODE = HexFormat.of().parseHex("c301" + "f0bde74fe64b802a");
     static final int NOTIFICATION = 2;
 
@@ -184,8 +190,55 @@ public class ShopWorker {
       in.string(); // fairness_key
       in.fixed(1); // waits_for_slot
       in.optional(in::number); // granted_at
+      in.array(() -> in.fixed(16)); // waits_for_results
       read.kind = (int) in.number();
-      return read; // notification_name, message and error follow
+      in.optional(in::string); // notification_name
+      in.optional(in::string); // message
+      in.optional(in::bytes); // error
+      in.number(); // takes
+      Map<Long, ArrayNode> results = new HashMap<>();
+      in.array(() -> read.takeResult(in, results));
+      if (in.fixed(1)[0] != 0) {
+        throw new IllegalStateException("more results than fit: a real worker asks GetResults for the others");
+      }
+      read.params = withResults(read.params, results);
+      return read;
+    }
+
+    /** schemas/TakenResult.avsc: the response of a node before this one, or this one's default in place of it. */
+    private void takeResult(AvroReader in, Map<Long, ArrayNode> results) {
+      long slot = in.number();
+      in.fixed(16); // node_id
+      byte[][] response = new byte[1][];
+      in.optional(() -> response[0] = in.bytes());
+      boolean isDefault = in.fixed(1)[0] != 0;
+      try {
+        JsonNode value = response[0] == null ? NullNode.instance : JSON.readTree(response[0]);
+        value = isDefault || !value.has("result") ? value : value.get("result");
+        results.computeIfAbsent(slot, unused -> JSON.createArrayNode()).add(value);
+      } catch (IOException unreadable) {
+        throw new UncheckedIOException(unreadable);
+      }
+    }
+
+    /** The arguments with results in place of {"$backbeat": {"result": 0}} and {"$backbeat": {"results": 0}}. */
+    private static JsonNode withResults(JsonNode value, Map<Long, ArrayNode> results) {
+      JsonNode reference = value.path("$backbeat");
+      if (reference.has("results")) {
+        return results.getOrDefault(reference.get("results").asLong(), JSON.createArrayNode());
+      }
+      if (reference.has("result")) {
+        ArrayNode values = results.get(reference.get("result").asLong());
+        return values == null ? NullNode.instance : values.get(0);
+      }
+      if (value instanceof ArrayNode items) {
+        for (int place = 0; place < items.size(); place++) {
+          items.set(place, withResults(items.get(place), results));
+        }
+      } else if (value instanceof ObjectNode fields) {
+        fields.fieldNames().forEachRemaining(name -> fields.set(name, withResults(fields.get(name), results)));
+      }
+      return value;
     }
 
     /** A child that begins once this activity is completed: schemas/NewNode.avsc. */
@@ -275,6 +328,19 @@ public class ShopWorker {
 
     String string() {
       return new String(bytes(), StandardCharsets.UTF_8);
+    }
+
+    /** Blocks of items, each with its count; a count below zero is followed by the block's size. The last is empty. */
+    void array(Runnable item) {
+      for (long count = number(); count != 0; count = number()) {
+        if (count < 0) {
+          count = -count;
+          number();
+        }
+        for (long place = 0; place < count; place++) {
+          item.run();
+        }
+      }
     }
 
     /** A union of null and something. */

@@ -228,6 +228,7 @@ QUERIES = frozenset(
         queries.GetNode,
         queries.GetTree,
         queries.GetHistory,
+        queries.GetResults,
         queries.WaitNode,
         queries.GetLimits,
         queries.GetSchedule,

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from backbeat.schemas.marks import Id
 from backbeat.schemas.messages.views import NodeView
 
 
@@ -17,6 +18,16 @@ class ActivityKind(enum.StrEnum):
     NOTIFICATION = "notification"  #: an error to be told of; nothing is to be answered
 
 
+class TakenResult(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A result that a node takes. Those of one place are in the order of the nodes that they are of."""
+
+    slot: int  #: place in the node's `takes`, from 0
+    node_id: Id  #: the node whose result it is
+    #: JSON text in UTF-8: the response that it was completed with; null: it had none, or was resolved without
+    response: bytes | None
+    is_default: bool = False  #: whether `response` is the taker's own default: the value itself, of the whole place
+
+
 class ActivityRecord(msgspec.Struct, frozen=True):
     """A record of `backbeat.activities.<client>`, for a worker or webhook deliverer."""
 
@@ -25,6 +36,10 @@ class ActivityRecord(msgspec.Struct, frozen=True):
     notification_name: str | None = None  #: of a notification: the node's name; null otherwise
     message: str | None = None  #: of a notification: "Client Error" or "Server Error"; null otherwise
     error: bytes | None = None  #: of a notification: the error as a JSON object in UTF-8; null otherwise
+    takes: int = 0  #: how many slots its `takes` has: its client data refers to them
+    results: tuple[TakenResult, ...] = ()  #: results that it takes, by slots
+    #: whether `results` are only the first ones: the others did not fit, and GetResults has them
+    has_more_results: bool = False
 
 
 _ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -83,6 +83,9 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     #: of `errored`: false says that the worker has no activity of this name, and nobody tried it. It goes to another
     #: worker after a moment, and no retry is spent; after an hour of that it is as any other error
     attempted: bool = True
+    #: of `completed`: a child of the node, whose result is the node's own once both are complete; null: none, and the
+    #: response has the node's result
+    returns: Id | None = None
 
 
 class AddChildren(Command, frozen=True, kw_only=True):

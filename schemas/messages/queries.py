@@ -51,6 +51,14 @@ class GetHistory(Query, frozen=True, kw_only=True):
     node_id: Id  #: the node
 
 
+class GetResults(Query, frozen=True, kw_only=True):
+    """The results that a node takes, as far as they are there. Answer: Results, in parts."""
+
+    node_id: Id  #: the node that takes them
+    slot: int = 0  #: place in its `takes` to begin at
+    after: Id | None = None  #: only those of this place that are behind the one of this node; null: all
+
+
 class WaitNode(Query, frozen=True, kw_only=True):
     """A node once it is complete or deactivated, or its retries get exhausted, or at the deadline as it is then.
 
@@ -125,6 +133,7 @@ AnyQuery = (
     | GetNode
     | GetTree
     | GetHistory
+    | GetResults
     | WaitNode
     | Flush
     | GetSettings

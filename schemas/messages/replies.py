@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from backbeat.schemas.marks import Id, Long
+from backbeat.schemas.messages.activities import TakenResult
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import Jobs
@@ -65,6 +66,12 @@ class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field=
     changes: tuple[StatusChange, ...]  #: the changes, oldest first
 
 
+class Results(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="results"):
+    """A part of the results that a node takes."""
+
+    results: tuple[TakenResult, ...]  #: the results, by their places in the node's `takes`
+
+
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """A position that a topic has to be read up to."""
 
@@ -77,6 +84,7 @@ QueryAnswer = (
     | NodeView
     | Nodes
     | History
+    | Results
     | Position
     | Settings
     | Limits

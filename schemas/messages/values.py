@@ -70,6 +70,20 @@ def make_backoff(factor: float | None, longest_seconds: float | None, jitter: fl
     return backoff
 
 
+class Take(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A result that a node takes: it starts once the result is there.
+
+    It is of a node of the same workflow that comes before it in the tree: where the ways down to the two part, the
+    branch of that node is the older one. An ancestor has none for it.
+    """
+
+    node_id: Id  #: the node whose result it is
+    #: whether it is the results of that node's children, in their order, in place of its own
+    of_children: bool = False
+    #: JSON text in UTF-8 of the value to be given where there will be no result; null: the taker is deactivated then
+    default: bytes | None = None
+
+
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A node to be made. Its id follows from the command's id and its place in the command."""
 
@@ -92,6 +106,8 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     #: nodes of one priority that wait for the same limit take turns by it; null: as its parent, else none
     fairness_key: str | None = None
     backoff: Backoff | None = None  #: how the waits grow; null: as the original's, whose number is the interval above
+    #: results that it takes: its client data refers to them by their places here (docs/reference/wire.md)
+    takes: tuple[Take, ...] = ()
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -116,6 +132,8 @@ class TaskKind(enum.IntEnum):
     FORGET_LINKS = 7
     REMOVE = 8  #: `mark` is until when the ids are refused
     RETAIN = 9  #: `cursor` is a workflow
+    COUNT_RESULTS = 10  #: `mark` is the count of children without a result up to `cursor`
+    GIVE_RESULTS = 11
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):

@@ -59,3 +59,5 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=T
     #: when this attempt was given its slot, in milliseconds since the epoch; null: its activity has no limit, or it
     #: has no slot
     granted_at: Time | None = None
+    #: the first nodes whose results it waits for; empty: it waits for none
+    waits_for_results: tuple[Id, ...] = ()

@@ -139,6 +139,12 @@ def check_json(step: Step, field: str, text: bytes) -> Any:
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(error), wanted="JSON") from error
 
 
+def check_size(field: str, text: bytes, limit: int) -> None:
+    """Refuse a payload that is larger than `payload_bytes_max`, the limit."""
+    if len(text) > limit:
+        raise _too_large(field, len(text), "payload_bytes_max", limit)
+
+
 def check_response(step: Step, response: bytes | None) -> None:
     """Refuse a response that is larger than `payload_bytes_max`, or no JSON."""
     if response is None:

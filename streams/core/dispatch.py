@@ -24,6 +24,7 @@ from backbeat.streams.core.schedules import handlers as schedules
 from backbeat.streams.core.settings import change_settings
 from backbeat.streams.core.step import Guard, Handler, Hooks, Refused, Step
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.takes import handlers as takes
 from backbeat.streams.core.timers import fired_early
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import handlers as tree
@@ -123,14 +124,17 @@ TIMERS: dict[TimerKind, Handler] = {
     TimerKind.ANSWER: _expire_reply,
 }
 _BEFORE: dict[type, Guard] = retention.BEFORE
-_LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS)
+_LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS, takes.ON_STATUS)
 _HOOKS = Hooks(
     work=_work,
-    tasks={**tree.TASKS, **links.TASKS},
+    tasks={**tree.TASKS, **links.TASKS, **takes.TASKS},
     on_signal=(links.ON_SIGNAL, gone.is_repeat),
     before_signal=(coalesce.ON_REPEAT, tree.BEFORE_SIGNAL, links.BEFORE_SIGNAL, coalesce.BEFORE_SIGNAL),
     on_node=(links.ON_NODE, coalesce.ON_NODE),
     on_status=tuple(tuple(listener[to] for listener in _LISTENERS if to in listener) for to in sorted(ServerStatus)),
+    take=takes.TAKE,
+    results=takes.RESULTS,
+    returned=takes.RETURNED,
     before_send=(limits.BEFORE_SEND,),
     link_targets=(schedules.LINK_TARGET,),
     on_refused=(links.ON_REFUSED, tree.ON_REFUSED),

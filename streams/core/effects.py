@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, Rejection
@@ -51,6 +51,9 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
 
     node: NodeView
     elsewhere: bool = False  #: a worker has handed it back: each attempt goes to a partition of its own
+    takes: int = 0
+    results: tuple[TakenResult, ...] = ()
+    has_more_results: bool = False
 
     @property
     def key(self) -> bytes:
@@ -59,7 +62,12 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
 
     def record(self) -> ActivityRecord:
         """The record for the activities topic."""
-        return ActivityRecord(self.node, _DECISION if self.node.type == "decision" else _ACTIVITY)
+        kind = _DECISION if self.node.type == "decision" else _ACTIVITY
+        if not self.takes:
+            return ActivityRecord(self.node, kind)
+        return ActivityRecord(
+            self.node, kind, takes=self.takes, results=self.results, has_more_results=self.has_more_results
+        )
 
 
 class Notify(msgspec.Struct, gc=False, frozen=True):

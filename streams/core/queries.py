@@ -21,6 +21,7 @@ from backbeat.schemas.messages.queries import (
     GetJobs,
     GetLimits,
     GetNode,
+    GetResults,
     GetRetention,
     GetSchedule,
     GetSchedules,
@@ -29,7 +30,7 @@ from backbeat.schemas.messages.queries import (
     GetWorkflow,
     WaitNode,
 )
-from backbeat.schemas.messages.replies import History, Nodes, QueryAnswer, Reason, Rejection
+from backbeat.schemas.messages.replies import History, Nodes, QueryAnswer, Reason, Rejection, Results
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
@@ -39,6 +40,7 @@ from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.schedules.schedule import schedule_view
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, JOBS, NODES, SCHEDULES, WORKFLOWS
+from backbeat.streams.core.takes.reading import is_place, results, waits_for
 from backbeat.streams.core.traverse import RemovedError, walk
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_deactivated
@@ -55,8 +57,12 @@ DUE_MAX = 1_000
 def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> NodeView:
     """The view of a node as it is now, also where a cancel or reset has not reached its record yet."""
     view = node_view(node, workflow)
-    if node.server is not ServerStatus.DEACTIVATED and is_deactivated(store, node, workflow, marks):
+    if node.server is ServerStatus.DEACTIVATED:
+        return view
+    if is_deactivated(store, node, workflow, marks):
         return msgspec.structs.replace(view, server=ServerStatus.DEACTIVATED)
+    if node.flow is not None and node.flow.missing:
+        return msgspec.structs.replace(view, waits_for_results=waits_for(store, node))
     return view
 
 
@@ -110,6 +116,15 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield _not_found("node", query.node_id)
             else:
                 yield from _history(store, pair[0])
+        case GetResults():
+            pair = find_node(store, query.node_id, query.user_id)
+            if pair is None:
+                yield _not_found("node", query.node_id)
+            elif query.after is not None and not is_place(store, pair[0], query.slot, query.after):
+                message = f"The result of {query.after.hex()} is not taken at slot {query.slot} of this node"
+                yield Rejection(Reason.INVALID_PARAMETERS, message, "another node", "one whose result it has given")
+            else:
+                yield from _parts(results(store, pair[0], query.slot, query.after), Results)
         case GetTree():
             workflow = find_workflow(store, query.workflow_id, query.user_id)
             if workflow is None:

@@ -24,6 +24,20 @@ TIMEOUT_DEFAULT = -1.0
 TIMEOUT_NONE = -2.0
 
 
+class Flow(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The results that a node takes, and the takers of its own (`takes`). Replaced as a whole: records share it."""
+
+    taken: int = 0  #: count of the results that it takes
+    missing: int = 0  #: of those, the ones that are not there yet: it does not start
+    first_taker: bytes | None = None  #: chain of the references to it that wait, by taker and slot, oldest first
+    first_slot: int = 0
+    last_taker: bytes | None = None
+    last_slot: int = 0
+    of_children: bool = False  #: results of its children are taken
+    failed: int | None = None  #: children without a result; null: not counted
+    returns: bytes | None = None  #: the child whose result is this node's own
+
+
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """The ledger of a parent's children. Changed only where a child is added or its status is set (`tree.progress`)."""
 
@@ -118,6 +132,7 @@ class Node(Parent, array_like=True, kw_only=True):
     backoff: Backoff | None = None  #: how the waits between retries grow; null: by the original's rule (`core.retry`)
     handed_back: int = 0  #: times that a worker had no activity of its name, since it was made or restarted
     retries: int = 0  #: retries that it was made with, where it has a backoff; else 0
+    flow: Flow | None = None  #: null: it takes no result, and nobody has taken one of it
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

@@ -11,16 +11,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from backbeat.schemas.messages.activities import TakenResult
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command, Signal
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
+from backbeat.schemas.messages.values import Take, Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged
 from backbeat.streams.core.idempotency import answered, save_reply
 from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import history, status
@@ -73,6 +75,8 @@ class Step:
         self._nodes = transaction.own(NODES)
         self.marks: Marks = {}  #: known marks of nodes, until one is set
         self._changes: list[NodeChange] = []
+        self.references_added = 0  #: results that new nodes take (`takes`)
+        self.branches: dict[bytes, int] = {}  #: way down to the new nodes (`takes.position`)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -286,6 +290,9 @@ class Hooks(NamedTuple):
     before_signal: tuple[Callable[[Step, Signal], bool], ...]
     on_node: tuple[Callable[[Step, Node], None], ...]  #: a node was added
     on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status
+    take: Callable[[Step, Node, tuple[Take, ...]], None]  #: a node was added that takes results
+    results: Callable[[Store, Node], tuple[tuple[TakenResult, ...], bool]]  #: what a node that starts takes; true: more
+    returned: Callable[[Store, Node], bytes | None]  #: the result of a node that returns that of a child
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
     on_refused: tuple[Callable[[Step, Rejection], None], ...]  #: the command was refused and rolled back

@@ -28,6 +28,7 @@ from backbeat.streams.core.links.records import Link
 from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.takes.records import Reference
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -153,6 +154,10 @@ CHUNKS: Table[tuple[bytes, int], bytes] = Table(
 )
 #: By target and child.
 LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_goes=True)
+#: By taker and slot.
+REFERENCES: Table[tuple[bytes, int], Reference] = Table(
+    Reference, _below(b"r", _NUMBER.pack, lambda rest: _NUMBER.unpack(rest)[0])
+)
 #: By workflow and coalesce_key.
 COALESCE_INDEX: Table[tuple[bytes, str], CoalesceIndex] = Table(
     CoalesceIndex, _below(b"c", str.encode, bytes.decode), comes_and_goes=True

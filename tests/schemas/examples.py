@@ -7,11 +7,21 @@ import msgspec
 
 from backbeat.schemas import codec
 from backbeat.schemas.messages import commands, jobs, limits, queries, schedules
-from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
 from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
-from backbeat.schemas.messages.replies import Done, History, Made, Nodes, Position, Reason, Rejection, ReplyRecord
+from backbeat.schemas.messages.replies import (
+    Done,
+    History,
+    Made,
+    Nodes,
+    Position,
+    Reason,
+    Rejection,
+    ReplyRecord,
+    Results,
+)
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies, RetentionPolicy
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
@@ -251,6 +261,7 @@ QUERIES: tuple[Any, ...] = (
     queries.GetNode(**_QUERY, node_id=identity(5)),
     queries.GetTree(**_QUERY, workflow_id=identity(4), top_level_only=True),
     queries.GetHistory(**_QUERY, node_id=identity(5)),
+    queries.GetResults(**_QUERY, node_id=identity(5), slot=3, after=identity(6)),
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
     queries.GetSettings(**_QUERY, partition=7),
@@ -269,6 +280,7 @@ ANSWERS: tuple[Any, ...] = (
     Rejection(Reason.WORKFLOW_COMPLETE, "Workflow is complete", "complete", "open"),
     Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
     History(CHANGES),
+    Results((TakenResult(3, identity(6), b'{"result":1}'), TakenResult(4, identity(7), None, is_default=True))),
     Position(2, 2**45),
     Settings(depth_max=3, default_timeout_seconds=1.5),
     Limits((LimitView(LIMIT, (PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),

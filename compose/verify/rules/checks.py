@@ -14,6 +14,7 @@ from backbeat.compose.verify.rules.tree import (
     SCHEDULE,
     START,
     TASK_FORGET_LINKS,
+    TASK_GIVE_RESULTS,
     TASK_REMOVE,
     TASK_RETAIN,
     TASK_SCHEDULE,
@@ -101,7 +102,7 @@ def _tasks_fit(workflow_id: bytes, tasks: list[Command]) -> bool:
     prefix = workflow_id[: ids.PREFIX_BYTES]
     for task in tasks:
         kind, cursor = task["kind"], task["cursor"]
-        if not TASK_SCHEDULE <= kind <= TASK_RETAIN or not task["id"].startswith(prefix):
+        if not TASK_SCHEDULE <= kind <= TASK_GIVE_RESULTS or not task["id"].startswith(prefix):
             return False
         if cursor is not None and kind not in (TASK_FORGET_LINKS, TASK_RETAIN) and not cursor.startswith(prefix):
             return False

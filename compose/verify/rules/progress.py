@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
+from backbeat.compose.verify.rules import takes
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
@@ -28,7 +29,9 @@ from backbeat.compose.verify.rules.tree import (
     SENT,
     START,
     STARTED,
+    TASK_COUNT_RESULTS,
     TASK_FORGET_LINKS,
+    TASK_GIVE_RESULTS,
     TASK_PREVIOUS,
     TASK_READY,
     TASK_RESUME,
@@ -72,6 +75,10 @@ def _do(work: Work, task: Task) -> None:
         _shut(work, work.node(seq), task)
     elif kind == TASK_RESUME:
         _resume(work)
+    elif kind == TASK_COUNT_RESULTS:
+        takes.count(work, task)
+    elif kind == TASK_GIVE_RESULTS:
+        takes.give(work, task)
     else:
         done = min(work.budget, mark)
         work.budget -= done
@@ -99,7 +106,7 @@ def schedule(work: Work, parent: Parent) -> None:
         if parent.held or parent.links_open:
             return
         work.budget -= 1
-        work.set_server(parent, COMPLETE)
+        work.set_server(parent, COMPLETE, takes.returned(work, parent))
         if parent.mode != FIRE_AND_FORGET:
             schedule_later(work, work.own.parent_of(parent))
 
@@ -133,18 +140,26 @@ def _walk(work: Work, parent: Parent) -> bool:
 
 def ready_again(work: Work, node: Node) -> None:
     """A node that is ready once more: it starts if the walk has passed it; then its parent schedules next."""
+    if start_again(work, node):
+        schedule_later(work, work.own.parent_of(node))
+
+
+def start_again(work: Work, node: Node) -> bool:
+    """A ready node starts if the walk has passed it. False: its parent is deactivated."""
     parent = work.own.parent_of(node)
     if isinstance(parent, Node) and work.touch(parent).server == DEACTIVATED:
-        return
+        return False
     if node.place < parent.examined and node.server == READY:
         _start_when_due(work, node)
-    schedule_later(work, parent)
+    return True
 
 
 # --- from started to complete ----------------------------------------------------------------------------------------
 
 
 def _start_when_due(work: Work, node: Node) -> None:
+    if node.missing:
+        return
     work.set_server(node, STARTED)
     if node.fires_at > work.now:
         work.set_timer(node, node.fires_at, START)

@@ -148,7 +148,7 @@ def _remove(work: Work, tree: Tree, policy: Command) -> None:
             steps.append(b"")
             stack.extend(reversed(node.children))
             continue
-        steps += [b""] * len(node.chunk_ends)
+        steps += [b""] * (len(node.chunk_ends) + len(node.takes))
         steps.append(node.id)
         stack.pop()
     forget_at = work.now + int(policy["refuse_seconds"] * 1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import links, progress
+from backbeat.compose.verify.rules import links, progress, takes
 from backbeat.compose.verify.rules.checks import (
     LIMIT,
     Refused,
@@ -63,6 +63,8 @@ def _check_children(work: Work, node: Node, children: list[Command]) -> None:
         if node.depth + 1 > work.settings["depth_max"]:
             raise Refused(LIMIT)
         timeout_of(child["client_data"], work.settings)
+    pair = work.find(node.id)
+    takes.check(work, None if pair is None else pair[0], node, children)
 
 
 def _add_children(work: Work, node: Node, children: list[Command]) -> None:
@@ -113,10 +115,16 @@ def on_change_node(work: Work, command: Command) -> None:
     _check_children(work, node, children)
     if node.status != DEACTIVATED:
         _check_word(work, node, word, command)
+        if word == "completed" and command["returns"] is not None:
+            takes.check_returns(work, node, command)
     work.enter_node(node.id)
     _add_children(work, node, children)
     if node.server != DEACTIVATED:
         _say(work, node, word, command)
+        if word == "completed" and command["returns"] is not None:
+            returned = work.find(command["returns"])
+            assert returned is not None, "a child that was looked for"
+            node.returns = returned[1].seq
     work.answer()
 
 

@@ -238,7 +238,7 @@ def _check(work: Work, plan: Command) -> None:
     if wrong:
         raise Refused(INVALID)
     check_node(node, settings)
-    if not node["metadata"].lstrip().startswith(b"{"):
+    if node["takes"] or not node["metadata"].lstrip().startswith(b"{"):
         raise Refused(INVALID)
     timeout_of(node["client_data"], settings)
     sample = _signal(plan, bytes(16), work.now, bytes(16))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import links, progress
+from backbeat.compose.verify.rules import links, progress, takes
 from backbeat.compose.verify.rules.checks import (
     INVALID,
     LIMIT,
@@ -116,6 +116,7 @@ def _check_signal(work: Work, command: Command) -> None:
     if work.settings["depth_max"] < 1:
         raise Refused(LIMIT)
     timeout_of(command["node"]["client_data"], work.settings)
+    takes.check(work, work.tree, None, [command["node"]])
 
 
 def _refuse_repeat(work: Work, command: Command) -> None:
@@ -208,6 +209,7 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
     work.add(holder, node)
     if node.link is not None and parent is not None and not born_deactivated:
         links.link_child(work, node, node.link)
+    takes.add(work, node, new["takes"])
     return node
 
 

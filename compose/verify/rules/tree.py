@@ -79,7 +79,7 @@ Entry = tuple[int, int, int, int, bytes]
 #: Kind (by `values.TaskKind`), seq of what it is about (0: the workflow), seq to go on with (0: none), mark.
 Task = tuple[int, int, int, int]
 TASK_SCHEDULE, TASK_READY, TASK_SWEEP, TASK_SHUT, TASK_PREVIOUS, TASK_RESUME, TASK_FORGET_LINKS = range(1, 8)
-TASK_REMOVE, TASK_RETAIN = 8, 9
+TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS = range(8, 12)
 
 
 def digest(text: bytes | None) -> bytes:
@@ -95,6 +95,15 @@ class Parent(msgspec.Struct, array_like=True, kw_only=True):
     blocked: bool = False  #: the walk has stopped at the newest of them
     active: int = 0  #: the oldest child that no reset of this parent has deactivated; 0: none
     waiting: int = 0  #: children that completion waits for
+
+
+class Taken(msgspec.Struct, array_like=True):
+    """A result that a node takes."""
+
+    producer: int  #: its seq
+    of_children: bool  #: the results of its children, in place of its own
+    default: bytes | None  #: digest; null: none
+    state: int = 0  #: 0 waits, 1 there, 2 the default
 
 
 class Node(Parent, array_like=True, kw_only=True, gc=False):
@@ -142,11 +151,21 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     links: dict[bytes, bool] = {}
     links_open: int = 0  #: of those, the ones that are
     held: int = 0  #: shutdowns that hold it open until its later siblings are deactivated
+    takes: list[Taken] = []
+    takers: list[tuple[int, int]] = []  #: seq and slot of those that wait for its result, oldest first
+    children_are_taken: bool = False  #: somebody takes the results of its children
+    failed: int | None = None  #: children without a result, once they were counted
+    returns: int = 0  #: the child whose result is its own; 0: none
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0
     chunk_ends: list[int] = []
     last_error: bytes | None = None  #: response of the newest error, as `Spill` keeps it; `*`: a refusal in words
+
+    @property
+    def missing(self) -> int:
+        """Count of the results that it still waits for."""
+        return sum(not taken.state for taken in self.takes)
 
     @property
     def is_closed(self) -> bool:

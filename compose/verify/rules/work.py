@@ -17,6 +17,7 @@ from backbeat.compose.verify.rules.tree import (
     CLIENT,
     CLIENT_MAY_BECOME,
     CLOSED,
+    COMPLETE,
     DEACTIVATED,
     ERRORED,
     FIRE_AND_FORGET,
@@ -26,7 +27,9 @@ from backbeat.compose.verify.rules.tree import (
     RETRYING,
     SERVER,
     SERVER_MAY_BECOME,
+    TASK_COUNT_RESULTS,
     TASK_FORGET_LINKS,
+    TASK_GIVE_RESULTS,
     Node,
     Parent,
     Task,
@@ -170,6 +173,16 @@ class Work:
             self.tasks.append((TASK_FORGET_LINKS, node.seq, 0, len(node.links)))
             node.links = {}
         node.held = node.links_open = 0
+        if node.takers:
+            self.give_later(node)
+
+    def give_later(self, producer: Node) -> None:
+        """Tell those that wait for a closed node's result, before anything else is done."""
+        if producer.children_are_taken and producer.failed is None and producer.server == COMPLETE:
+            begin = producer.children[0] if producer.children else 0
+            self.tasks.appendleft((TASK_COUNT_RESULTS, producer.seq, begin, 0))
+        else:
+            self.tasks.appendleft((TASK_GIVE_RESULTS, producer.seq, 0, 0))
 
     def doom(self, node: Node) -> None:
         """A node counts as deactivated from now on."""

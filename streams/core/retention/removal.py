@@ -10,6 +10,8 @@ was archived.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Continue, Heartbeat, RemoveWorkflow, TimerFired
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.retention import RetentionPolicy
@@ -19,7 +21,7 @@ from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, NODES, TOMBSTONES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, NODES, REFERENCES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 
@@ -91,6 +93,12 @@ def _remove(transaction: Transaction, node_id: bytes, *, forget_at: int) -> byte
         node = _edit(transaction, node_id)
         node.history_chunks -= 1
         transaction.delete(CHUNKS, (node_id, node.history_chunks))
+        return node_id
+    if node.flow is not None and node.flow.taken:
+        node = _edit(transaction, node_id)
+        assert node.flow is not None, "the same node"
+        node.flow = replace(node.flow, taken=node.flow.taken - 1)
+        transaction.delete(REFERENCES, (node_id, node.flow.taken))
         return node_id
     transaction.delete(NODES, node_id)
     if node.parent_id is None:

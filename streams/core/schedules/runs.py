@@ -333,6 +333,8 @@ def _check(step: Step, plan: NewSchedule) -> None:
     if not plan.node.metadata.lstrip().startswith(b"{"):
         # Each run adds an entry to it.
         raise _wrong("metadata is no JSON object, as a schedule's signal needs", "another value", "a JSON object")
+    if plan.node.takes:
+        raise _wrong("a schedule's signal takes results: those of no node are there for every run", "takes", "none")
     timeout_of(step, plan.node.client_data)
     sample = _signal(plan, bytes(16), step.now, bytes(16), "")
     check_node(step, sample.node)

@@ -156,4 +156,6 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
     step.add(node)
     for note_added in step.hooks.on_node:
         note_added(step, node)
+    if new.takes:
+        step.hooks.take(step, node, new.takes)
     return node

@@ -57,7 +57,8 @@ def _schedule(step: Step, task: Task) -> None:
         return
     if node.server is status.PROCESSING_CHILDREN and node.children_open == 0 and node.links_open == 0:
         step.budget -= 1
-        step.set_server(node, status.COMPLETE)
+        returns = node.flow is not None and node.flow.returns is not None
+        step.set_server(node, status.COMPLETE, step.hooks.returned(step.transaction, node) if returns else None)
         if node.mode is not status.FIRE_AND_FORGET:
             schedule_later(step, step.parent(node))
 
@@ -96,18 +97,27 @@ def _next_to_examine(step: Step, parent: Parent) -> bytes | None:
 
 def reschedule(step: Step, node: Node) -> None:
     """A node that became ready again: start it if the walk has passed it, then schedule next of its parent."""
+    parent = start_again(step, node)
+    if parent is not None:
+        schedule_later(step, parent)
+
+
+def start_again(step: Step, node: Node) -> Node | Workflow | None:
+    """Start a ready node that the walk has passed. Its parent; null: that is deactivated."""
     parent = step.workflow if node.parent_id is None else step.node(node.parent_id)
     if type(parent) is Node and parent.server is status.DEACTIVATED:
-        return
+        return None
     if node.seq <= parent.cursor_seq and node.server is status.READY:
         _start_when_due(step, node)
-    schedule_later(step, parent)
+    return parent
 
 
 # --- from started to complete ----------------------------------------------------------------------------------------
 
 
 def _start_when_due(step: Step, node: Node) -> None:
+    if node.flow is not None and node.flow.missing:
+        return  # It stays ready: it starts with the last of the results that it takes.
     step.set_server(node, status.STARTED)
     if node.fires_at > step.now:
         step.set_timer(node, node.fires_at, TimerKind.START)
@@ -142,7 +152,12 @@ def send(step: Step, node: Node) -> None:
         client_done(step, node, status.CLIENT_COMPLETE, None)
         children_ready(step, node)
     else:
-        step.effects.append(Dispatch(node_view(node, step.workflow), elsewhere=node.handed_back > 0))
+        view, elsewhere = node_view(node, step.workflow), node.handed_back > 0
+        if node.flow is None or not node.flow.taken:
+            step.effects.append(Dispatch(view, elsewhere))
+        else:
+            results, has_more = step.hooks.results(step.transaction, node)
+            step.effects.append(Dispatch(view, elsewhere, node.flow.taken, results, has_more))
 
 
 def renew_deadline(step: Step, node: Node) -> None:

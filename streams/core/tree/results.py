@@ -8,7 +8,7 @@ from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Heartbea
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
 from backbeat.schemas.messages.status import word
 from backbeat.streams.core.checks import check_response, check_retry_after
-from backbeat.streams.core.records import Node
+from backbeat.streams.core.records import Flow, Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.create import add_children
@@ -80,6 +80,8 @@ def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> Non
             progress.renew_deadline(step, node)
         case "completed":
             progress.client_done(step, node, status.CLIENT_COMPLETE, response)
+            if command.returns is not None:
+                _return(step, node, command.returns)
             progress.children_ready(step, node)
         case "errored":
             client_error(step, node, response, command)
@@ -99,6 +101,15 @@ def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> Non
             progress.reset(step, node)
         case _:
             raise AssertionError(f"no status has the word {change}")
+
+
+def _return(step: Step, node: Node, child_id: bytes) -> None:
+    """Give a node the result of a child. Refused: a node that is not its child, or that it does not wait for."""
+    child = step.get_node(child_id)
+    if child is None or child.parent_id != node.id or child.mode is status.FIRE_AND_FORGET:
+        message = f"{node.name!r} returns the result of {child_id.hex()}, which is no child that it waits for"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found="another node", wanted="a child of the node")
+    node.flow = msgspec.structs.replace(node.flow or Flow(), returns=child_id)
 
 
 def children_added(step: Step, command: AddChildren) -> None:
@@ -126,4 +137,5 @@ def fail_node(refused: Step, node_id: bytes, rejection: Rejection, attempt: int 
     node = step.enter_node(node_id)
     if node is not None and not _is_late(step, node, node.attempt if attempt is None else attempt):
         client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
+        progress.run(step)  # A node on the way may have been deactivated, and its takers with it.
         refused.effects += step.finish()

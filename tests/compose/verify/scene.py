@@ -15,7 +15,7 @@ from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule, Overlap
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import Backoff, TimerKind
+from backbeat.schemas.messages.values import Backoff, Take, TimerKind
 from backbeat.streams.core.tables import SCHEDULES
 from tests.compose.verify.log import LoggedWorld
 from tests.streams.core.world import USER, reply_to
@@ -167,6 +167,47 @@ def errors(scene: Scene) -> None:
         scene.answer(node, "errored", retry_after_seconds=wait)
 
 
+def takes(scene: Scene) -> None:
+    """Results of nodes, of groups and of nothing; a default, a returned child, takers that are refused."""
+    top = scene.signal("takes", "top")
+
+    def add(parent: bytes, *children: c.NewNode) -> list[bytes]:
+        workflow = scene.workflow_id(parent)
+        identity = scene.say(c.AddChildren, node_id=parent, children=children)
+        return [ids.node_id(workflow, identity, index) for index in range(len(children))]
+
+    def node(name: str, *taken: Take, **given: Any) -> c.NewNode:
+        return c.NewNode(**{"name": name, "user_id": USER, "mode": Mode.NON_BLOCKING, "takes": taken, **given})
+
+    group, price, lost = add(top, node("group", type="flag"), node("price", retries=0), node("lost"))
+    pages = add(group, *(node(f"page {n}") for n in range(9)))
+    takers = add(
+        top,
+        node("charge", Take(price), Take(price, default=b"1")),
+        node("publish", Take(group, of_children=True), Take(price)),
+        node("default", Take(lost, default=b"0")),
+        node("gone", Take(lost)),
+        *(node(f"each {n}", Take(price)) for n in range(7)),
+    )
+    _, last = add(top, node("of gone", Take(takers[3])), node("of publish", Take(takers[1]), mode=Mode.BLOCKING))
+    scene.say(c.ChangeNode, node_id=top, status="completed", returns=takers[0])
+    add(price, node("too early", Take(takers[0])))
+    add(takers[0], node("of its parent", Take(takers[0])))
+    scene.answer(price, "errored")
+    for page in pages:
+        scene.answer(page, "completed", response=b'{"result":1}')
+    scene.answer(price, "resolved", response=b'{"result":703}')
+    scene.answer(lost, "canceled")
+    scene.answer(takers[1], "errored", response=b'{"error":"again"}', retriable=False)
+    scene.say(c.RestartNode, node_id=takers[1])
+    for taker in (*takers[:3], *takers[4:], last):
+        scene.answer(taker, "completed", response=b'{"result":2}')
+    second = scene.signal("takes", "second", node={"takes": (Take(takers[1]), Take(group, of_children=True))})
+    late = add(second, node("late", Take(takers[3], default=b"9")), node("without", Take(takers[3])))
+    scene.answer(second, "completed", "last", response=b'{"result":3}', node={"takes": (Take(late[0]),)})
+    scene.answer(late[0])
+
+
 def links(scene: Scene) -> None:
     """A node that waits for a signal of another workflow, one that waits for a sibling, and a cycle."""
     buyer = scene.signal("buyer", "buy")
@@ -301,7 +342,7 @@ def settings(scene: Scene) -> None:
     scene.pass_time(6_000)
 
 
-ACTS = (trees, errors, links, pauses, limits, schedules, jobs, retention, settings)
+ACTS = (trees, errors, takes, links, pauses, limits, schedules, jobs, retention, settings)
 
 
 def played(*acts: Any) -> Scene:

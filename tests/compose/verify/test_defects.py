@@ -16,6 +16,7 @@ from backbeat.streams.core.links import cycles, links
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Step
+from backbeat.streams.core.takes import takes
 from backbeat.streams.core.tree import create, failures, history, operator, progress, results
 from tests.compose.verify import scene
 from tests.compose.verify.log import Findings
@@ -274,6 +275,55 @@ def a_workflow_removed_too_early(patch):
 @defect(scene.retention)
 def a_removed_signal_that_is_forgotten(patch):
     patch.setattr(removal, "SignalTombstone", lambda forget_at: removal.__dict__["ArchiveEntry"]())
+
+
+@defect(scene.takes)
+def a_taker_that_does_not_wait(patch):
+    def start(_, step, node):
+        step.set_server(node, ServerStatus.STARTED)
+        progress.start(step, node)
+
+    changed(patch, progress, "_start_when_due", start)
+
+
+@defect(scene.takes)
+def a_taker_that_is_never_told(patch):
+    skipped(patch, takes, "_give_later")
+
+
+@defect(scene.takes)
+def a_taker_that_goes_on_without_its_result(patch):
+    changed(patch, takes, "_settle", lambda real, step, taker, taken, **_: real(step, taker, taken, is_there=True))
+
+
+@defect(scene.takes)
+def a_default_where_there_is_a_result(patch):
+    changed(
+        patch,
+        takes,
+        "_settle",
+        lambda real, *given, is_there: real(*given, is_there=is_there and given[2].default is None),
+    )
+
+
+@defect(scene.takes)
+def a_result_of_a_later_node(patch):
+    skipped(patch, takes, "check_position")
+
+
+@defect(scene.takes)
+def another_result_than_the_childs(patch):
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(returned=lambda *_: b'{"result":7}'))
+
+
+@defect(scene.takes)
+def results_that_are_given_twice(patch):
+    def settle(real, step, taker, taken, *, is_there):
+        real(step, taker, taken, is_there=is_there)
+        if taker.flow.missing and is_there:
+            taker.flow = msgspec.structs.replace(taker.flow, missing=taker.flow.missing - 1)
+
+    changed(patch, takes, "_settle", settle)
 
 
 @defect(scene.schedules)

@@ -13,7 +13,7 @@ from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Take, TimerKind
 from backbeat.streams.core import apply
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import NODES, SCHEDULES
@@ -183,6 +183,9 @@ def try_the_rest(story: Story) -> None:
     story.ask(c.CreateWorkflow, workflow=workflow)
     story.ask(c.Heartbeat, node_id=node_id, attempt=1)
     made = story.ask(c.AddChildren, node_id=node_id, children=(child("below"), child("beside")), attempt=1)
+    below = ids.node_id(workflow_id, made, 0)
+    taking = (child("taker", takes=(Take(below), Take(below, of_children=True, default=b"0"))),)
+    story.ask(c.AddChildren, node_id=node_id, children=taking, attempt=1)
     story.ask(c.DeliveryFailed, node_id=node_id, attempt=1, response=b'{"error":"gone"}')
     story.ask(c.RestartNode, node_id=node_id)
     story.ask(c.ChangeNode, node_id=node_id, status="completed")

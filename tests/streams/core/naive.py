@@ -123,11 +123,23 @@ class Child(Parent):
     attempt: int = 0
     timer: tuple[str, int] | None = None  #: kind and time
     coalesce_key: str | None = None
+    takes: list[Taken] = field(default_factory=list)
+    returns: Child | None = None
     history: list[Entry] = field(default_factory=list)
 
     @property
     def closed(self) -> bool:
         return self.server in {"complete", "deactivated"}
+
+
+@dataclass(eq=False)
+class Taken:
+    """A result that a node takes."""
+
+    producer: Child
+    of_children: bool
+    default: bytes | None
+    state: str = "waits"  #: there, default
 
 
 @dataclass
@@ -136,6 +148,8 @@ class Outcome:
 
     answer: tuple[Any, ...] = ("nothing",)
     dispatches: list[tuple[bytes, int]] = field(default_factory=list)
+    #: results that go along: by node, (slot, node, response, whether it is a default)
+    results: dict[bytes, list[tuple[int, bytes, bytes | None, bool]]] = field(default_factory=dict)
     notifications: list[tuple[bytes, str, str]] = field(default_factory=list)
 
 
@@ -302,9 +316,13 @@ class Naive:
         self._check_depth(node, command)
         if node.server != "deactivated":
             self._check_change(node, word, command)
+            self._check_returns(node, word, command)
         late = self._add(node, command)
+        self._give(self.nodes[made] for made in self._made(node, command))
         if node.server == "deactivated":
             return ("done", False)
+        if word in ("completed", "deciding_complete") and command.returns is not None:
+            node.returns = self.nodes[command.returns]
         self._change(node, word, command.response, command)
         if late:
             self._schedule_next(node)
@@ -320,9 +338,14 @@ class Naive:
         if node.server == "complete":
             raise Refused("invalid_server_status", "complete")
         self._check_depth(node, command)
-        if self._add(node, command):
+        late = self._add(node, command)
+        self._give(self.nodes[made_id] for made_id in made)
+        if late:
             self._schedule_next(node)
         return ("made", made)
+
+    def _made(self, node: Child, command: Any) -> list[bytes]:
+        return [ids.node_id(node.tree.id, command.id, index) for index in range(len(command.children))]
 
     def on_Heartbeat(self, command: c.Heartbeat) -> tuple[Any, ...]:  # noqa: N802
         node = self._node(command)
@@ -433,7 +456,7 @@ class Naive:
         for child in sorted(parent.children, key=lambda node: node.seq):
             if child.closed:
                 continue
-            if child.server == "ready":
+            if child.server == "ready" and all(taken.state != "waits" for taken in child.takes):
                 self._set_server(child, "started")
                 due.append(child)
             if child.mode == "blocking":
@@ -465,6 +488,8 @@ class Naive:
             self._change(node, "completed", None)
             return
         self.outcome.dispatches.append((node.id, node.attempt))
+        if node.takes:
+            self.outcome.results[node.id] = [row for slot, taken in enumerate(node.takes) for row in _rows(slot, taken)]
         if node.complete_by is not None:
             node.timer = ("expiry", node.complete_by)
 
@@ -527,7 +552,9 @@ class Naive:
         self._set_client(child, "ready")
 
     def _complete(self, node: Child) -> None:
-        self._set_server(node, "complete")
+        returned = None if node.returns is None or not _has_result(node.returns) else _result(node.returns)
+        self._set_server(node, "complete", returned)
+        self._give(self._takers(node))
         if node.mode != "fire_and_forget":
             self._schedule_next(node.parent)
         self._close_links([node])
@@ -584,7 +611,33 @@ class Naive:
             if again or node.server != "deactivated":
                 self._set_server(node, "deactivated")
                 node.timer = None
+        self._give([taker for node in closing for taker in self._takers(node)])
         self._close_links(closing)
+
+    def _takers(self, producer: Child) -> list[Child]:
+        return [node for node in producer.tree.nodes if any(taken.producer is producer for taken in node.takes)]
+
+    def _give(self, takers: Any) -> None:
+        """Whatever these nodes wait for and is over, they get; or their defaults; or they are deactivated."""
+        for taker in takers:
+            for taken in taker.takes:
+                producer = taken.producer
+                if taken.state != "waits" or not producer.closed or taker.closed:
+                    continue
+                children = [child for child in producer.children if child.mode != "fire_and_forget"]
+                is_there = _has_result(producer) and (not taken.of_children or all(map(_has_result, children)))
+                if is_there or taken.default is not None:
+                    taken.state = "there" if is_there else "default"
+                    if all(other.state != "waits" for other in taker.takes):
+                        self._start_in_turn(taker)
+                else:
+                    self._deactivate([taker, *self._below(taker)])
+                    self._schedule_next(taker.parent)
+
+    def _start_in_turn(self, node: Child) -> None:
+        """A ready node whose results are there starts, unless a blocking one before it is open."""
+        if node.server == "ready":
+            self._schedule_next(node.parent)
 
     def _close_links(self, closed: list[Child]) -> None:
         for node in closed:
@@ -609,6 +662,48 @@ class Naive:
             self.trees[identity] = Tree(identity, user_id=new.user_id)
         return self.trees[identity]
 
+    def _check_takes(self, node: Child, command: c.AddChildren | c.ChangeNode) -> None:
+        """Results are taken of nodes of the workflow whose branch is before that of the taker."""
+        made = self._made(node, command)
+        for index, child in enumerate(command.children):
+            for take in child.takes:
+                if take.node_id in made[:index]:
+                    continue
+                producer = self.nodes.get(take.node_id)
+                if producer is None or producer.tree is not node.tree:
+                    message = (
+                        f"{child.name!r} takes the result of {take.node_id.hex()}, which is no node of its workflow"
+                    )
+                    raise Refused("invalid_parameters", "no such node", "a node of the workflow", message)
+                above, way = _way(node), _way(producer)
+                path = " > ".join(repr(other.name) for other in [*above, child])
+                theirs = " > ".join(repr(other.name) for other in way)
+                if producer in above:
+                    problem = "which is above it, and is not complete before it"
+                    raise self._misplaced(path, theirs, producer.id, problem)
+                shared = len([1 for one, other in zip(above, way, strict=False) if one is other])
+                if shared < len(above) and way[shared].seq > above[shared].seq:
+                    raise self._misplaced(path, theirs, producer.id, "which comes after it")
+
+    def _misplaced(self, path: str, theirs: str, producer_id: bytes, problem: str) -> Refused:
+        message = (
+            f"{path} takes the result of {theirs} ({producer_id.hex()}), {problem}: it would never start. A result is "
+            "taken of a node that comes before the taker in the tree. Nothing is added"
+        )
+        return Refused("invalid_parameters", problem, "a node that comes before it", message)
+
+    def _check_returns(self, node: Child, word: str, command: c.ChangeNode) -> None:
+        if word not in ("completed", "deciding_complete") or command.returns is None:
+            return
+        made = self._made(node, command)
+        modes = {one: child.mode.name.lower() for one, child in zip(made, command.children, strict=True)}
+        modes |= {child.id: child.mode for child in node.children}
+        if modes.get(command.returns, "fire_and_forget") == "fire_and_forget":
+            message = (
+                f"{node.name!r} returns the result of {command.returns.hex()}, which is no child that it waits for"
+            )
+            raise Refused("invalid_parameters", "another node", "a child of the node", message)
+
     def _check_depth(self, node: Child, command: c.AddChildren | c.ChangeNode) -> None:
         limit = self.settings.depth_max
         if command.children and node.depth + 1 > limit:
@@ -617,6 +712,7 @@ class Naive:
                 "workflow, or siblings, go on with it; or have depth_max raised (backbeat settings set depth_max=…)"
             )
             raise Refused("limit_exceeded", str(node.depth + 1), f"depth_max {limit}", message)
+        self._check_takes(node, command)
 
     def _first_held(self, node: Child) -> Child | None:
         """The signal that waits for this node, and whose workflow's later signals do, too; null: nothing does."""
@@ -660,6 +756,8 @@ class Naive:
             retries=new.retries,
             timeout=None if timeout == "default" else float("inf") if timeout is None else float(timeout),
         )
+        if getattr(parent, "server", "") != "deactivated":
+            node.takes = [Taken(self.nodes[take.node_id], take.of_children, take.default) for take in new.takes]
         tree.nodes.append(node)
         parent.children.append(node)
         self.nodes[identity] = node
@@ -681,3 +779,32 @@ class Naive:
         assert to in SERVER[node.server], (node.name, node.server, to)
         node.history.append(("server", node.server, to, self.now, response))
         node.server = to
+
+
+def _way(node: Child) -> list[Child]:
+    """A node and what is above it, from the top down."""
+    return [*(_way(node.parent) if isinstance(node.parent, Child) else []), node]
+
+
+def _has_result(node: Child) -> bool:
+    was_complete = any(which == "server" and to == "complete" for which, _, to, _, _ in node.history)
+    return was_complete and node.client in ("complete", "resolved")
+
+
+def _result(node: Child) -> bytes | None:
+    for which, _, to, _, response in reversed(node.history):
+        if which == "server" and to == "complete" and response is not None:
+            return response
+        if which == "client" and to in ("complete", "resolved"):
+            return response
+    return None
+
+
+def _rows(slot: int, taken: Taken) -> list[tuple[int, bytes, bytes | None, bool]]:
+    producer = taken.producer
+    if taken.state == "default":
+        return [(slot, producer.id, taken.default, True)]
+    if not taken.of_children:
+        return [(slot, producer.id, _result(producer), False)]
+    children = [child for child in producer.children if child.mode != "fire_and_forget"]
+    return [(slot, child.id, _result(child), False) for child in children if _has_result(child)]

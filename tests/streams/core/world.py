@@ -37,12 +37,14 @@ from backbeat.streams.core.tables import (
     LINKS,
     NODES,
     POOLS,
+    REFERENCES,
     SCHEDULES,
     SLOT_TICKETS,
     STORED_REPLIES,
     TOMBSTONES,
     WORKFLOWS,
 )
+from backbeat.streams.core.takes.records import ReferenceState
 from backbeat.streams.core.tree import history, status
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow, is_deactivated
 from tests.streams.core.storing import encoded
@@ -296,6 +298,7 @@ class World:
             assert workflow.continuations_pending == 0
             self._check_rest(workflow, nodes)
         self._check_waiting(nodes)
+        self._check_references(nodes)
         expected = {
             (each.timer_at, each.id, each.timer_kind): each.timer_number
             for each in [*nodes.values(), *(one for store in self.stores for one in store[SCHEDULES].values())]
@@ -353,6 +356,35 @@ class World:
         assert sum(planned) == under_policy == (workflow.finished_at is not None), (planned, under_policy)
         due = [since for since, identity in store[ARCHIVE_QUEUE] if identity == workflow.id]
         assert due == ([] if workflow.due_at is None else [workflow.due_at])
+
+    def _check_references(self, nodes: dict[bytes, records.Node]) -> None:
+        """Each reference that waits is in the chain of a producer that is open; its taker knows how many there are."""
+        references = {key: row for store in self.stores for key, row in store[REFERENCES].items()}
+        for node in nodes.values():
+            flow = node.flow or records.Flow()
+            own = {slot: row for (taker, slot), row in references.items() if taker == node.id}
+            assert sorted(own) == list(range(flow.taken)), "a reference for each slot"
+            waiting = [row for row in own.values() if row.state is ReferenceState.WAITS]
+            if node.server not in CLOSED:
+                assert flow.missing == len(waiting), "missing and a recount differ"
+                assert all(nodes[row.producer].server not in CLOSED for row in waiting), (
+                    "a taker waits for what is over"
+                )
+            chain, key = [], (flow.first_taker, flow.first_slot)
+            while key[0] is not None:
+                chain.append(key)
+                assert references[key].producer == node.id
+                key = (references[key].next_taker, references[key].next_slot)
+            assert not chain or chain[-1] == (flow.last_taker, flow.last_slot)
+            assert len(chain) == len(set(chain))
+            assert not chain or node.server not in CLOSED, "a closed node has told its takers"
+            expected = {
+                key
+                for key, row in references.items()
+                if row.producer == node.id and row.state is ReferenceState.WAITS and nodes[key[0]].server not in CLOSED
+            }
+            assert expected <= set(chain)
+        assert {taker for taker, _ in references} <= set(nodes), "references of a removed node"
 
     def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
         """Under a coalesce_key stands the newest node of it, as long as that waits; and nothing else."""

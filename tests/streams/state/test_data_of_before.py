@@ -6,7 +6,7 @@ import tarfile
 import msgspec
 import pytest
 
-from backbeat.streams.state.store import META_KEY, PartitionStore
+from backbeat.streams.state.store import PartitionStore
 from tests.streams.core.every_command import PARTITION, Story, go_on
 from tests.streams.state.golden_store import ORIGIN, STORE, STORY, commit, records
 
@@ -32,8 +32,25 @@ def test_every_kind_of_record_is_read_and_goes_on(store):
     story = Story(store, TOLD["now"], TOLD["count"])
     go_on(story)
     for number, (effects, wanted) in enumerate(zip(story.effects, TOLD["effects"], strict=True)):
-        assert msgspec.msgpack.decode(effects) == msgspec.msgpack.decode(wanted), f"command {number}"
+        assert as_then(effects, wanted) == msgspec.msgpack.decode(wanted), f"command {number}"
     commit(store)
     after = records(store)
-    assert msgspec.msgpack.decode(after.pop(META_KEY)) == msgspec.msgpack.decode(TOLD["after"][META_KEY])
-    assert {META_KEY: TOLD["after"][META_KEY], **after} == TOLD["after"]
+    assert set(after) == set(TOLD["after"])
+    for key, wanted in TOLD["after"].items():
+        if after[key] != wanted:
+            assert as_then(after[key], wanted) == msgspec.msgpack.decode(wanted), key
+
+
+def as_then(record, wanted):
+    """A record without the fields that are newer than that release: at their defaults, they say nothing."""
+    return without_newer(msgspec.msgpack.decode(record), msgspec.msgpack.decode(wanted))
+
+
+def without_newer(value, wanted):
+    if isinstance(value, list) and isinstance(wanted, list):
+        assert not any(value[len(wanted) :]), "a newer field says something"
+        return [without_newer(item, then) for item, then in zip(value, wanted, strict=False)]
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        assert not any(item for key, item in value.items() if key not in wanted), "a newer field says something"
+        return {key: without_newer(item, wanted[key]) for key, item in value.items() if key in wanted}
+    return value

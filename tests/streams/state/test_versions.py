@@ -14,6 +14,7 @@ from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import CHUNKS, NODES
+from backbeat.streams.core.takes.records import Reference
 from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import META_KEY, ChangelogPosition, PartitionStore
@@ -60,6 +61,7 @@ STORED = {
     "node": (_key(b"n", ID), NODE),
     "workflow": (_key(b"w", ID), WORKFLOW),
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
+    "reference": (_key(b"r", ID, bytes(4)), Reference(producer=ID, of_children=False, default=None)),
     "stored reply": (b"i" + ID, StoredReply(body_hash=ID, effect=b"", forget_at=0)),
     "pool": (_key(b"p", ID), Pool(id=ID, client_id=ID, activity="pay", key="")),
     "fairness queue": (_key(b"q", ID, b"queue"), FairnessQueue(before=b"queue", next=b"queue")),

@@ -1,0 +1,1 @@
+"""Results that nodes take of nodes before them, as arguments."""

@@ -1,0 +1,49 @@
+"""The result of a node, as its takers get it: from its history, the same at every reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.streams.core.records import Node
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import CHUNKS, NODES
+from backbeat.streams.core.tree import history, status
+
+#: Client statuses after which a complete node has a result.
+_DONE = (ClientStatus.COMPLETE, ClientStatus.RESOLVED)
+
+
+def has_result(store: Store, node: Node) -> bool:
+    """True when a node is complete with a result, or was before it was deactivated."""
+    if node.client not in _DONE:
+        return False
+    if node.server is not status.DEACTIVATED:
+        return node.server is status.COMPLETE
+    return any(change.server and change.to_status is ServerStatus.COMPLETE for change in _newest_first(store, node))
+
+
+def result_of(store: Store, node: Node) -> bytes | None:
+    """The response of a node that has a result: that of the child that it returns, else its own."""
+    for change in _newest_first(store, node):
+        if change.server:
+            if change.to_status is ServerStatus.COMPLETE and change.response is not None:
+                return change.response
+        elif change.to_status in _DONE:
+            return change.response
+    return None
+
+
+def returned(store: Store, node: Node) -> bytes | None:
+    """The response of the child that a node returns, where it has a result."""
+    child_id = None if node.flow is None else node.flow.returns
+    child = None if child_id is None else store.get(NODES, child_id)
+    return result_of(store, child) if child is not None and has_result(store, child) else None
+
+
+def _newest_first(store: Store, node: Node) -> Iterator[StatusChange]:
+    yield from reversed(list(history.unpack(node.history)))
+    for number in reversed(range(node.history_chunks)):
+        chunk = store.get(CHUNKS, (node.id, number))
+        yield from reversed(list(history.unpack(chunk or b"")))

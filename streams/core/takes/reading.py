@@ -1,0 +1,100 @@
+"""The results that a node takes, read at its start and by its worker: the same at every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from backbeat.schemas.messages.activities import TakenResult
+from backbeat.streams.core.records import Node
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import NODES, REFERENCES
+from backbeat.streams.core.takes.produced import has_result, result_of
+from backbeat.streams.core.takes.records import Reference, ReferenceState
+from backbeat.streams.core.traverse import RemovedError
+from backbeat.streams.core.tree import status
+
+#: Bounds of the results that go along with an activity. Its worker asks for the others.
+FIRST_RESULTS_MAX = 100
+FIRST_BYTES_MAX = 262_144
+#: Nodes that a taker shows as those that it waits for, and references that are looked at for them.
+_SHOWN_MAX = 5
+_LOOKED_AT_MAX = 200
+
+
+def first_results(store: Store, taker: Node) -> tuple[tuple[TakenResult, ...], bool]:
+    """The first results that a node takes, and true where there are more: so many that a command stays short."""
+    first: list[TakenResult] = []
+    size = 0
+    for count, result in enumerate(_walk(store, taker, 0, None)):
+        size += 0 if result is None else len(result.response or b"")
+        if count == FIRST_RESULTS_MAX or size > FIRST_BYTES_MAX:
+            return tuple(first), True
+        if result is not None:
+            first.append(result)
+    return tuple(first), False
+
+
+def results(store: Store, taker: Node, slot: int = 0, after: bytes | None = None) -> Iterator[TakenResult]:
+    """The results that are there, by slots, from a slot on; of it, those behind the node `after`. RemovedError."""
+    return (result for result in _walk(store, taker, slot, after) if result is not None)
+
+
+def is_place(store: Store, taker: Node, slot: int, after: bytes) -> bool:
+    """True for a node whose result is one of those that are taken at this slot."""
+    if taker.flow is None or not 0 <= slot < taker.flow.taken:
+        return False
+    reference, node = _reference(store, taker, slot), store.get(NODES, after)
+    if reference.of_children and reference.state is not ReferenceState.DEFAULT:
+        return node is not None and node.parent_id == reference.producer
+    return after == reference.producer
+
+
+def _walk(store: Store, taker: Node, slot: int, after: bytes | None) -> Iterator[TakenResult | None]:
+    """The results; null for a node on the way that has none."""
+    taken = 0 if taker.flow is None else taker.flow.taken
+    for number in range(max(slot, 0), taken):
+        reference = _reference(store, taker, number)
+        if reference.state is ReferenceState.DEFAULT:
+            if after is None:
+                yield TakenResult(number, reference.producer, reference.default, is_default=True)
+        elif reference.state is ReferenceState.THERE:
+            yield from _of(store, reference, number, after)
+        after = None
+
+
+def _of(store: Store, reference: Reference, slot: int, after: bytes | None) -> Iterator[TakenResult | None]:
+    producer = _node(store, reference.producer)
+    if not reference.of_children:
+        if after is None:
+            yield TakenResult(slot, producer.id, result_of(store, producer))
+        return
+    child_id = producer.first_child if after is None else _node(store, after).next_sibling
+    while child_id is not None:
+        child = _node(store, child_id)
+        is_taken = child.mode is not status.FIRE_AND_FORGET and has_result(store, child)
+        yield TakenResult(slot, child.id, result_of(store, child)) if is_taken else None
+        child_id = child.next_sibling
+
+
+def waits_for(store: Store, taker: Node) -> tuple[bytes, ...]:
+    """The first nodes whose results a node waits for."""
+    if taker.flow is None or not taker.flow.missing:
+        return ()
+    references = (_reference(store, taker, slot) for slot in range(min(taker.flow.taken, _LOOKED_AT_MAX)))
+    waiting = (item.producer for item in references if item.state is ReferenceState.WAITS)
+    return tuple(islice(waiting, _SHOWN_MAX))
+
+
+def _reference(store: Store, taker: Node, slot: int) -> Reference:
+    reference = store.get(REFERENCES, (taker.id, slot))
+    if reference is None:
+        raise RemovedError(f"The node {taker.id.hex()} was removed while its results were read")
+    return reference
+
+
+def _node(store: Store, node_id: bytes) -> Node:
+    node = store.get(NODES, node_id)
+    if node is None:
+        raise RemovedError(f"The node {node_id.hex()} was removed while its result was read")
+    return node
