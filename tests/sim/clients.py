@@ -6,6 +6,8 @@ import heapq
 import random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 from backbeat.schemas.messages import commands as c
@@ -14,6 +16,7 @@ from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
+from backbeat.schemas.messages.values import Take
 from backbeat.streams.core.store import every
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, NODES, SCHEDULES, WORKFLOWS
 
@@ -52,11 +55,38 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
     if node.attempt <= behaviour.silent + behaviour.failures:
         error = b'{"error":{"message":"it broke"}}'
         return [*found, c.ChangeNode(id=identity(1), status="errored", response=error, **given)]
+    before: tuple[c.NewNode, ...] = ()
     children = behaviour.children
     if behaviour.adds_before and len(children) > 1:
-        found.append(c.AddChildren(id=identity(2), children=children[:1], **given))
-        children = children[1:]
-    return [*found, c.ChangeNode(id=identity(3), status="completed", response=b"{}", children=children, **given)]
+        children, before = children[1:], children[:1]
+    made = [ids.node_id(node.workflow_id, identity(2), 0)] if before else []
+    made += [ids.node_id(node.workflow_id, identity(3), index) for index in range(len(children))]
+    before, children = with_takes(plan, before, made, 0), with_takes(plan, children, made, len(before))
+    if before:
+        found.append(c.AddChildren(id=identity(2), children=before, **given))
+    response = b'{"result":"%s"}' % name_of(node).encode() if has_takes(plan) else b"{}"
+    return [*found, c.ChangeNode(id=identity(3), status="completed", response=response, children=children, **given)]
+
+
+def has_takes(plan: Any) -> bool:
+    """Whether nodes take results: in a third of the runs, the others stay as they were before they could."""
+    return bool(plan.seed % 3 == 1)
+
+
+def with_takes(plan: Any, children: tuple[c.NewNode, ...], made: list[bytes], first: int) -> tuple[c.NewNode, ...]:
+    """The children, some of which take results of siblings before them. `first`: the place of the first one."""
+    if not has_takes(plan):
+        return children
+    taking = []
+    for place, child in enumerate(children, start=first):
+        chance = random.Random(f"takes {plan.seed} {name_of(child)}")
+        count = chance.choice((0, 0, 1, 1, 3)) if place else 0
+        takes = [
+            Take(chance.choice(made[:place]), of_children=chance.random() < 0.3, default=chance.choice((None, b"0")))
+            for _ in range(count)
+        ]
+        taking.append(msgspec.structs.replace(child, takes=tuple(takes)))
+    return tuple(taking)
 
 
 class Clients:
