@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from backbeat.errors import CodecError, InvalidParameters
-from backbeat.payload.json_values import TOO_DEEP, check, json_text, to_builtin
+from backbeat.payload.json_values import TOO_DEEP, check, has_builtin, json_text, to_builtin
 from backbeat.schemas.messages.replies import Reason
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Json:
         return value
 
     def _hook(self, value: Any) -> Any:
-        if self._enc_hook is None or callable(getattr(value, "model_dump", None)):
+        if self._enc_hook is None or callable(getattr(value, "model_dump", None)) or has_builtin(value):
             return to_builtin(value)
         return self._enc_hook(value)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, BoundActivity, ChildOptions
 from backbeat.activities.environment import Defaults, NodeEnvironment
+from backbeat.activities.results import TAKES_MAX, Taking, check_marks, written
 from backbeat.activities.retry import child_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, LimitExceeded
@@ -77,8 +78,12 @@ def make_child(
     options: ChildOptions,
     *,
     environment: NodeEnvironment,
+    owner: object = None,
 ) -> NewNode:
-    """The node to be made below `parent`. What the engine would refuse is refused here (`Rejected`)."""
+    """The node to be made below `parent`. What the engine would refuse is refused here (`Rejected`).
+
+    `owner`: the activity whose results may stand in the arguments.
+    """
     _check_depth(parent.depth + 1)
     mode, timeout = options.get("mode"), options.get("timeout")
     if known is not None:
@@ -89,18 +94,22 @@ def make_child(
     if options.get("fairness_key") is not None:
         to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
     params, at, link = options.get("params"), options.get("at"), options.get("link")
-    return NewNode(
-        name=name,
-        user_id=environment.user_id(options.get("client")),
-        mode=to_mode(mode or "blocking"),
-        type=kind,
-        client_data=to_client_data(
+    client_data, slots = written(
+        owner,
+        lambda: to_client_data(
             name,
             args if params is None else params,
             options.get("client_data"),
             timeout,
             environment.pack,
         ),
+    )
+    fields: dict[str, Any] = dict(
+        name=name,
+        user_id=environment.user_id(options.get("client")),
+        mode=to_mode(mode or "blocking"),
+        type=kind,
+        client_data=client_data,
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if at is None else to_milliseconds(at, environment.now()),
         parent_link_id=None if link is None else to_id(link),
@@ -108,6 +117,13 @@ def make_child(
         fairness_key=options.get("fairness_key"),
         **child_rule(options, None if known is None else known.retry).fields(),
     )
+    if not slots.results:
+        return NewNode(**fields)
+    if len(slots.results) > TAKES_MAX:
+        message = f"{name!r} takes {len(slots.results)} results; {TAKES_MAX} is the most"
+        raise LimitExceeded(Reason.LIMIT_EXCEEDED, message, str(len(slots.results)), "the results of a group, as one")
+    check_marks(args if params is None else params, owner)
+    return Taking(**fields, results=tuple(slots.results))
 
 
 def make_group(

@@ -75,7 +75,9 @@ async def _result(session: Session, view: NodeView, changes: list[StatusChange])
     if view.server is ServerStatus.DEACTIVATED:
         raise _failure(view, changes)
     for change in reversed(changes):
-        if not change.server and change.to_status in _ENDED:
+        # The response of its end is that of the child that it returns.
+        is_childs = change.server and change.to_status is ServerStatus.COMPLETE and change.response is not None
+        if is_childs or (not change.server and change.to_status in _ENDED):
             response = None if change.response is None else from_json(change.response)
             # A worker's response is JSON-RPC shaped; a client of the HTTP API may say anything.
             if isinstance(response, dict) and "result" in response:
@@ -103,4 +105,6 @@ def _not_done(node_id: bytes, view: NodeView | None, timeout: float | None) -> s
             f"node {id_text(node_id)} was not complete within {timeout:g} s: nobody said how it is; does an engine run?"
         )
     why = _WHY_NOT_DONE.get(view.server, "")
+    if view.waits_for_results:
+        why = f", since it waits for the result of {', '.join(map(id_text, view.waits_for_results))}"
     return f"{view.name} {id_text(node_id)} was not complete within {timeout:g} s: it is {word(view.server)}{why}"

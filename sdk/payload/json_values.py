@@ -41,11 +41,18 @@ class UnfaithfulError(ValueError):
         return f"at {path}: {self._reason}" if path else self._reason
 
 
+def has_builtin(value: Any) -> bool:
+    """True for what says itself how it is written: results of activities that have not run yet, and groups of them."""
+    return hasattr(type(value), "to_builtin")
+
+
 def to_builtin(value: Any) -> Any:
     """Conversion for types that msgspec does not write: pydantic's models, which are not imported for it."""
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
+    if has_builtin(value):
+        return value.to_builtin()
     hint = ": await it" if inspect.isawaitable(value) else ""
     raise NotImplementedError(f"objects of type {type(value).__name__} are not supported{hint}")
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from backbeat.activities.children import Group, route_via_parent
+from backbeat.activities.results import Taking
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, Signal
 from backbeat.schemas.messages.values import NewNode
@@ -29,17 +32,28 @@ _LAST_PLACE = 2**32 - 1
 
 
 def completed(
-    view: NodeView, user_id: bytes, result: Any, added: Sequence[NewNode | Group], signals: Sequence[Signal] = ()
+    view: NodeView,
+    user_id: bytes,
+    result: Any,
+    added: Sequence[NewNode | Group],
+    signals: Sequence[Signal] = (),
+    *,
+    returned_place: int | None = None,
 ) -> Iterator[AnyCommand]:
-    """The commands of an attempt whose handler returned; the last one is its answer."""
+    """The commands of an attempt whose handler returned; the last one is its answer.
+
+    `returned_place`: of the child, among what was added, whose result is the node's own.
+    """
     response = result_response(result)
     for signal in signals:
         yield route_via_parent(signal, view)
     rest: tuple[NewNode, ...] = ()
+    returns = None
     if added:
-        ahead, rest = _ahead(view, user_id, added)
+        ahead, rest, added_ids = _ahead(view, user_id, added, _ANSWER)
         yield from ahead
-    yield _answer(view, user_id, "completed", response, rest)
+        returns = None if returned_place is None else added_ids[returned_place]
+    yield _answer(view, user_id, "completed", response, rest, returns=returns)
 
 
 def postponed(
@@ -48,7 +62,7 @@ def postponed(
     """The commands of an attempt that is answered later, by its node's id: all but the answer."""
     for signal in signals:
         yield route_via_parent(signal, view)
-    ahead, rest = _ahead(view, user_id, added)
+    ahead, rest, _ = _ahead(view, user_id, added, _LAST_PLACE)
     yield from ahead
     if rest:
         yield _children(view, user_id, _LAST_PLACE, rest)
@@ -86,9 +100,11 @@ def _answer(
 
 
 def _ahead(
-    view: NodeView, user_id: bytes, added: Sequence[NewNode | Group]
-) -> tuple[list[AddChildren], tuple[NewNode, ...]]:
-    """The commands that go ahead of the answer, and the children that go with it.
+    view: NodeView, user_id: bytes, added: Sequence[NewNode | Group], rest_place: int
+) -> tuple[list[AddChildren], tuple[NewNode, ...], list[bytes]]:
+    """The commands that go ahead of the answer, the children that go with it, and the ids of what was added.
+
+    `rest_place`: of the command that has the last children.
 
     A group's flag must be there, and what is below it too, before the answer lets it start: it would be complete at
     once. So all children up to the last group go ahead, then the members of the groups.
@@ -99,17 +115,30 @@ def _ahead(
         parts.append(first)
     after, rest = _split([child for child in added[last:] if not isinstance(child, Group)])
     commands = [_children(view, user_id, place, part) for place, part in enumerate([*parts, *after], start=_ANSWER + 1)]
-    flags = [
-        ids.node_id(view.workflow_id, command.id, index)
-        for command in commands
-        for index in range(len(command.children))
-    ]
-    for flag, child in zip(flags, added[:last], strict=False):
+    places = [(command.id, index) for command in commands for index in range(len(command.children))]
+    places += [(_command_id(view, rest_place), index) for index in range(len(rest))]
+    added_ids = [ids.node_id(view.workflow_id, command_id, index) for command_id, index in places]
+    for flag, child in zip(added_ids, added[:last], strict=False):
         if isinstance(child, Group):
             parts, first = _split(child.members)
             for part in [*parts, first]:
                 commands.append(_children(view, user_id, len(commands) + 1, part, flag=flag))
-    return commands, rest
+    commands = [
+        msgspec.structs.replace(command, children=_with_takes(command.children, added_ids)) for command in commands
+    ]
+    return commands, _with_takes(rest, added_ids), added_ids
+
+
+def _with_takes(children: tuple[NewNode, ...], added_ids: list[bytes]) -> tuple[NewNode, ...]:
+    """The children with the ids of those whose results they take."""
+    if not any(type(child) is Taking for child in children):
+        return children
+    return tuple(_with_ids(child, added_ids) if isinstance(child, Taking) else child for child in children)
+
+
+def _with_ids(child: Taking, added_ids: list[bytes]) -> NewNode:
+    fields = {name: getattr(child, name) for name in NewNode.__struct_fields__}
+    return NewNode(**{**fields, "takes": tuple(result.take(added_ids) for result in child.results)})
 
 
 def _children(
@@ -134,12 +163,15 @@ def _split(children: Sequence[NewNode]) -> tuple[list[tuple[NewNode, ...]], tupl
     """The children that go ahead, by command, and those that go with the answer."""
     parts: list[tuple[NewNode, ...]] = []
     part: list[NewNode] = []
-    size = 0
+    size = taken = 0
     for child in children:
         child_size = len(child.client_data) + len(child.metadata)
-        if part and (len(part) >= CHILDREN_MAX or size + child_size > CHILDREN_BYTES_MAX):
+        takes = len(child.results) if isinstance(child, Taking) else 0
+        is_full = len(part) >= CHILDREN_MAX or taken + takes > CHILDREN_MAX or size + child_size > CHILDREN_BYTES_MAX
+        if part and is_full:
             parts.append(tuple(part))
-            part, size = [], 0
+            part, size, taken = [], 0, 0
         part.append(child)
         size += child_size
+        taken += takes
     return parts, tuple(part)

@@ -23,20 +23,24 @@ from backbeat.activities.definition import ErrorHook
 from backbeat.activities.environment import EngineEnvironment
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
-from backbeat.errors import Fail, RetryAfter
+from backbeat.errors import BackbeatError, Fail, RetryAfter
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
 from backbeat.payload.payload_codec import PayloadCodec, is_stored
-from backbeat.payload.values import from_json
-from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.payload.values import from_json, id_text
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
 from backbeat.schemas.messages.commands import AnyCommand
+from backbeat.schemas.messages.queries import GetResults
 from backbeat.schemas.messages.views import NodeView
-from backbeat.transport.base import Transport
+from backbeat.transport.base import NOBODY, Transport
 from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
+from backbeat.worker.taken_results import with_results
 
 T = TypeVar("T")
 
+#: Time limit of the engine's answer with results that did not fit into an activity.
+_ASK_SECONDS = 30.0
 #: The notification of an activity whose retries are exhausted; others tell of the engine's own failures.
 _CLIENT_ERROR = "Client Error"
 
@@ -114,6 +118,13 @@ class Runner:
                     params = await asyncio.to_thread(self._unpack, activity, params)
                 elif self._is_packed(params):
                     params = self._unpack(activity, params)
+                record = activity.record
+                if record.takes:
+                    more = await asyncio.wrap_future(self._more_results(record)) if record.has_more_results else []
+                    if self.packing.is_plain:
+                        params = self._with_results(activity, params, more)
+                    else:
+                        params = await asyncio.to_thread(self._with_results, activity, params, more)
                 result = handler.call(params)
             value = await result
             if value is None or self.packing.is_plain:
@@ -156,6 +167,10 @@ class Runner:
             params = handler.params(activity)
             if self._is_packed(params):
                 params = self._unpack(activity, params)
+            record = activity.record
+            if record.takes:
+                more = self._more_results(record).result() if record.has_more_results else []
+                params = self._with_results(activity, params, more)
             result = handler.call(params)
             if inspect.isawaitable(result):
                 return self.run_async(activity, handler, result)
@@ -174,6 +189,33 @@ class Runner:
 
     def _unpack(self, activity: Activity, params: Any) -> Any:
         return self.packing.unpack(f"arguments of node {activity.id}", params)
+
+    def _with_results(self, activity: Activity, params: Any, more: list[TakenResult]) -> Any:
+        """The arguments with the results that they refer to. It may wait for a store."""
+        label = f"results that node {activity.id} takes"
+        record = activity.record
+        return with_results(
+            params, record.takes, [*record.results, *more], lambda value: self.packing.unpack(label, value)
+        )
+
+    def _more_results(self, record: ActivityRecord) -> Future[list[TakenResult]]:
+        """The results that did not fit into an activity's record."""
+        node, last = record.node, record.results[-1] if record.results else None
+        query = GetResults(
+            reply_to=NOBODY,
+            deadline=0,
+            user_id=self.user_id(None),
+            tid=node.tid,
+            node_id=node.id,
+            slot=0 if last is None else last.slot,
+            after=None if last is None else last.node_id,
+        )
+
+        async def ask(transport: Transport) -> list[TakenResult]:
+            parts = await transport.query(query, _ASK_SECONDS, f"the results that node {id_text(node.id)} takes")
+            return [result for part in parts for result in part.results]
+
+        return self.ask(ask)
 
     async def notify(self, activity: Activity) -> None:
         """Tell the activity's rescue, and the hook for all, of a notification.
@@ -211,11 +253,17 @@ class Runner:
         if activity.cancelled:
             return []
         node, user_id, added, signals = _node_of(activity), self.user_id(None), activity.added, activity.signals
+        returned_place = activity.returned_place
+        if returned_place is not None and (result is not None or handler.asynchronous):
+            raise BackbeatError(
+                "the activity has two results: returns() was called, and its handler returns another, or it is "
+                "completed from outside. What to do: give one of them"
+            )
         if handler.asynchronous:
             return list(postponed(node, user_id, added, signals))
         if result is not None:
             result = self.packing.pack(f"result of node {activity.id}", result)
-        return list(completed(node, user_id, result, added, signals))
+        return list(completed(node, user_id, result, added, signals, returned_place=returned_place))
 
     def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
         """The commands of an attempt that failed."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from backbeat import Client, Node, PlainClient, Worker, activity, current
+from backbeat.activities.results import Child, Group
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.views import Job
 from backbeat.client.limits.views import ActivityLimit
@@ -32,6 +33,35 @@ def notify(whom: str) -> None:
     current().add(reserve_money, "703")  # type: ignore[call-overload]
     current().add(reserve_money, 703, "EUR")  # type: ignore[call-overload]
     current().add("by name", 1, "anything", metadata={"a": 1})
+
+
+@activity("Price")
+def get_price(sku: str) -> int:
+    return len(sku)
+
+
+@activity("Publish")
+async def publish(prices: list[int], currencies: list[str]) -> None: ...
+
+
+@activity("Order")
+def order() -> None:
+    price = current().add(get_price, "camera")
+    assert_type(price, Child[int])
+    assert_type(price.result, int)
+    assert_type(price.result_or(None), int | None)
+    text = current().add(reserve_money, price.result)
+    assert_type(text.result, str)
+    prices = current().spread(get_price, ["camera", "lens"])
+    assert_type(prices, Group[int])
+    assert_type(prices.results, list[int])
+    texts = current().spread(reserve_money, [(1,), (2,)])
+    assert_type(texts.results, list[str])
+    current().add(publish, prices.results, texts.results)
+    current().add(publish, texts.results, prices.results)  # type: ignore[call-overload]
+    current().add(notify, price.result)  # type: ignore[call-overload]
+    assert_type(current().add("by name", price.result), Child[Any])
+    current().returns(text.result)
 
 
 async def it_stays_the_function_that_it_was() -> None:

@@ -78,6 +78,33 @@ async def fifty_are_spread_and_joined(place: Place) -> Any:
     return await node.result(120), await place.picture(node)
 
 
+@activity("Length")
+def length(word: str) -> int:
+    return len(word)
+
+
+@activity("Total")
+async def total(lengths: list[int], more: int) -> dict[str, int]:
+    return {"total": sum(lengths) + more}
+
+
+@activity("Totals")
+def totals() -> None:
+    lengths = current().spread(length, ["x" * count for count in range(150)])
+    more = current().add(length.with_options(mode="non_blocking"), "seven")
+    summed = current().add(total, lengths.results, more.result)
+    current().returns(summed.result)
+
+
+@scenario
+async def results_are_arguments(place: Place) -> Any:
+    """More than go along with an activity: the worker asks for the others."""
+    node = await place.client.signal("Same", place.subject("totals"), "Totals")
+    result = await node.result(120)
+    assert result == {"total": sum(range(150)) + 5}
+    return result, await place.picture(node)
+
+
 # --- failing ---------------------------------------------------------------------------------------------------------
 
 
