@@ -80,6 +80,7 @@ def _print_node(node: Node, errored: list[StatusChange]) -> None:
             ("id", node.id),
             ("status", status_text(node.status)),
             ("", f"waits for a slot: backbeat limit show {node.name!r}" if node.waits_for_slot else ""),
+            ("", f"waits for the result of {', '.join(node.waits_for_results)}" if node.waits_for_results else ""),
             ("client status", status_text(node.client_status)),
             ("workflow", f"{node.workflow_name} {json_text(node.subject)}"),
             ("workflow id", node.workflow_id),
@@ -198,14 +199,25 @@ def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
     _change(node_id, connection, lambda client, identity: client.retry(identity), "retried", as_json=as_json)
 
 
-@node.command(epilog="""Example: backbeat node resolve 5d3f8a10-… --response '{"paid by": "hand"}'""")
+@node.command(epilog="""Example: backbeat node resolve 5d3f8a10-… --result 703""")
 @nodes_argument
 @connected
 @_response_option
+@click.option(
+    "--result",
+    metavar="VALUE",
+    help="Their result, for nodes that take it as an argument: JSON, else text.  [default: null]",
+)
 @json_option
-def resolve(node_id: tuple[str, ...], connection: Connection, response: str | None, *, as_json: bool) -> None:
+def resolve(
+    node_id: tuple[str, ...], connection: Connection, response: str | None, result: str | None, *, as_json: bool
+) -> None:
     """Count nodes as done though their retries are exhausted; the tree goes on."""
+    if response is not None and result is not None:
+        raise click.UsageError("give --result or --response, not both: a response is kept as it is")
     value = None if response is None else read_value(response)
+    if result is not None:
+        value = {"jsonrpc": "2.0", "result": read_value(result), "error": None, "id": None}
     _change(node_id, connection, lambda client, identity: client.resolve(identity, value), "resolved", as_json=as_json)
 
 

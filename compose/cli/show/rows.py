@@ -21,7 +21,8 @@ _WORKFLOW = ("id", "name", "subject", "decider", "closed", "paused", "created_at
 _ATTEMPTS = ("mode", "status", "client_status", "attempt", "retries_remaining", "created_at", "due_at")
 _NODE = (
     *("id", "name", "workflow_id", "workflow_name", "subject", "parent_id", *_ATTEMPTS, "complete_by"),
-    *("decider", "client_data", "metadata", "priority", "fairness_key", "waits_for_slot", "tid"),
+    *("decider", "client_data", "metadata", "priority", "fairness_key", "waits_for_slot"),
+    *("waits_for_results", "tid"),
 )
 _CHANGE = ("at", "status_type", "from_status", "to_status", "response")
 _JOB = (

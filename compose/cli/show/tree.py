@@ -55,13 +55,14 @@ def draw(tree: Tree[Node], options: TreeOptions) -> Drawing:
     if options.with_ids:
         title.append(f"  {workflow.id}", style="dim")
     root = Drawing(title)
+    names = _awaited_names(tree)
     # A stack, not recursion: trees may be deeper than Python's.
     stack: list[tuple[Drawing, Sequence[Branch[Node]], int]] = [(root, tree.children, 1)]
     while stack:
         parent, branches, level = stack.pop()
         for branch in branches[: options.children_max]:
             is_folded = options.folds(branch, level)
-            child = parent.add(_line(branch, options, is_folded=is_folded))
+            child = parent.add(_line(branch, options, names, is_folded=is_folded))
             if not is_folded:
                 stack.append((child, branch.children, level + 1))
         undrawn = len(branches) - len(branches[: options.children_max])
@@ -70,10 +71,16 @@ def draw(tree: Tree[Node], options: TreeOptions) -> Drawing:
     return root
 
 
-def _line(branch: Branch[Node], options: TreeOptions, *, is_folded: bool) -> Text:
+def _awaited_names(tree: Tree[Node]) -> dict[str, str]:
+    """The nodes whose results others wait for: id -> name."""
+    awaited_ids = {node_id for _, node in tree.walk() for node_id in node.waits_for_results}
+    return {node.id: node.name for _, node in tree.walk() if node.id in awaited_ids} if awaited_ids else {}
+
+
+def _line(branch: Branch[Node], options: TreeOptions, names: dict[str, str], *, is_folded: bool) -> Text:
     node = branch.node
     line = Text.assemble((one_line(node.name), "default"), " ", status_text(node.status))
-    for remark in _remarks(node):
+    for remark in _remarks(node, names):
         line.append(f" {remark}", style="dim")
     if is_folded:
         line.append(f" ({sum(1 for _ in branch.walk()) - 1} below)", style="dim")
@@ -82,7 +89,7 @@ def _line(branch: Branch[Node], options: TreeOptions, *, is_folded: bool) -> Tex
     return line
 
 
-def _remarks(node: Node) -> Iterator[str]:
+def _remarks(node: Node, names: dict[str, str]) -> Iterator[str]:
     if node.client_status in ("errored", "resolved", "shutdown") and node.client_status != node.status:
         yield node.client_status
     if node.mode != "blocking":
@@ -91,3 +98,6 @@ def _remarks(node: Node) -> Iterator[str]:
         yield f"attempt {node.attempt}"
     if node.status == "retrying" or (node.status == "started" and node.attempt == 0):
         yield f"due {ago(node.due_at)}"
+    if node.waits_for_results:
+        awaited = dict.fromkeys(one_line(names.get(node_id, node_id)) for node_id in node.waits_for_results)
+        yield f"waits for the result of {', '.join(awaited)}"

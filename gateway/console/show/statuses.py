@@ -10,6 +10,7 @@ import msgspec
 
 from backbeat.gateway.console.show.times import clock, distance
 from backbeat.gateway.projection.storage import states
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView
 
@@ -105,6 +106,8 @@ def reason(node: NodeView) -> str:
     match node.server:
         case ServerStatus.PENDING:
             return "its parent's handler has not returned"
+        case ServerStatus.PENDING | ServerStatus.READY if node.waits_for_results:
+            return f"the result of {', '.join(map(id_text, node.waits_for_results))}"
         case ServerStatus.READY:
             return "an earlier sibling that blocks it"
         case ServerStatus.STARTED if node.waits_for_slot:

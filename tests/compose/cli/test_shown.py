@@ -69,6 +69,15 @@ def test_a_tree_is_drawn_whole():
     ]
 
 
+def test_a_node_that_waits_for_results_says_whose():
+    tree = tree_of((1, None, OPEN), (2, 1, FAILED), (3, 1, ServerStatus.READY))
+    waiting = tree.children[0].children[1]
+    awaited = (b"\x02" * 16, b"\x02" * 16, b"\x09" * 16)
+    waiting.node = NodeValue(msgspec.structs.replace(waiting.node._view, waits_for_results=awaited))
+    unknown = "09090909-0909-0909-0909-090909090909"
+    assert drawn(tree)[-1].endswith(f"step 3 ready waits for the result of step 2, {unknown}")
+
+
 def test_a_tree_is_folded_where_all_is_closed_cut_at_a_depth_and_at_so_many_children():
     assert drawn(TREE, folded=True)[2] == "│   ├── step 2 complete (1 below)"
     assert drawn(TREE, depth=1)[1:] == ["├── step 1 processing_children (3 below)", "└── step 5 complete"]
