@@ -144,7 +144,18 @@ def body_of(record: ActivityRecord, key: str, node_body: NodeBody) -> bytes:
     """Body of the request."""
     node = node_body(record.node)
     if not _is_notification(record):
-        return _encode({key: node})
+        if not record.takes:
+            return _encode({key: node})
+        results = [
+            {
+                "slot": result.slot,
+                "nodeId": id_text(result.node_id),
+                "response": None if result.response is None else msgspec.Raw(result.response),
+                "isDefault": result.is_default,
+            }
+            for result in record.results
+        ]
+        return _encode({key: node, "results": results, "hasMoreResults": record.has_more_results})
     return _encode(
         {
             "activity": node,
