@@ -22,7 +22,7 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench audit lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,11 @@ prove: $(STAMP) jars ## run what takes longer than a test may (memory over milli
 
 bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
 	@$(BIN)/backbeat bench $(ARGS)
+
+# In an environment of its own: what it brings along belongs to nobody's lock file.
+audit: ## compare the lock file with known vulnerabilities (asks the network)
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
+	build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $(LOCK) $(ARGS)
 
 # Versions stay as they are where they can; ARGS=--upgrade takes the newest. An extra that names others of ours is no dependency.
 lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrade takes the newest versions

@@ -62,8 +62,8 @@ def backup() -> None:
 @backup.command(
     epilog="""\b
 Examples:
-  backbeat backup /mnt/backups/2026-11-29 --bootstrap-servers kafka-1:9092
-  backbeat backup "s3://bucket/backbeat/2026-11-29?region=eu-central-1" --json
+  backbeat backup create /mnt/backups/2026-11-29 --bootstrap-servers kafka-1:9092
+  backbeat backup create "s3://bucket/backbeat/2026-11-29?region=eu-central-1" --json
 """
 )
 @click.argument("destination", metavar="DEST")

@@ -43,6 +43,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "settings": _Entry("cli.commands.settings", "Change the settings that are kept in the log."),
         "retention": _Entry("cli.commands.retention", "How long finished workflows are kept: set, list, remove."),
         "archive": _Entry("cli.commands.archive", "Archive what is about to be removed; list and read archives."),
+        "acls": _Entry("cli.user.acls", "The rights at Kafka that a part needs: show, give."),
         "topics": _Entry("cli.commands.topics", "Make or check the topics."),
         "verify": _Entry("verify.command", "Do the state and the rules agree? A judge of its own reads."),
         "backup": _Entry("backup.command", "Copy everything that Kafka has into files, while it runs; check them."),

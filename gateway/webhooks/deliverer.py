@@ -41,6 +41,7 @@ from backbeat.gateway.webhooks.webhook import (
     endpoint_of,
     headers_of,
     reason_of,
+    shown_url,
 )
 from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.client_registry import ClientRegistry
@@ -184,7 +185,7 @@ class Deliverer:
             failed=self._consumer.failed,
             waiting=sum(endpoint.waiting for endpoint in self._endpoints.values()),
             unreachable={
-                endpoint.url: endpoint.down for endpoint in self._endpoints.values() if endpoint.down is not None
+                endpoint.shown: endpoint.down for endpoint in self._endpoints.values() if endpoint.down is not None
             },
             connected=self._consumer.connected,
         )
@@ -211,7 +212,7 @@ class Deliverer:
             try:
                 endpoint = Endpoint(url, self, self._concurrency, self._idle)
             except ValueError as error:
-                self._undeliverable(webhook, f"Could not POST {url}, error: {reason_of(error)}")
+                self._undeliverable(webhook, f"Could not POST {shown_url(url)}, error: {reason_of(error)}")
                 return
             self._endpoints[url] = endpoint
         endpoint.offer(webhook)
@@ -344,7 +345,7 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 break
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # Its status was read, and only that matters.
-        logger.debug("%s: the answer broke off: %s", response.url, reason_of(error))
+        logger.debug("%s: the answer broke off: %s", shown_url(str(response.url)), reason_of(error))
     if response.content.at_eof():
         response.release()
     else:

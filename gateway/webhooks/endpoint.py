@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from backbeat.errors import BackbeatError, CodecError, Unavailable
-from backbeat.gateway.webhooks.webhook import ClientProgress, Webhook, reason_of
+from backbeat.gateway.webhooks.webhook import ClientProgress, Webhook, reason_of, shown_url
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Endpoint:
         self, url: str, deliverer: DelivererPort, concurrency: int, on_idle: Callable[[Endpoint], None]
     ) -> None:
         self.url = url
+        #: for logs and errors
+        self.shown = shown_url(url)
         self._target = URL(url)
         self._deliverer = deliverer
         self._concurrency = concurrency
@@ -228,7 +230,7 @@ class Endpoint:
         if status in _STATUS_OK:
             self._deliver(webhook)
             return
-        logger.warning("%s: %s answers %d", webhook, self.url, status, extra=webhook.log_fields)
+        logger.warning("%s: %s answers %d", webhook, self.shown, status, extra=webhook.log_fields)
         webhook.outcome = "refused"
         if not webhook.is_notification:
             webhook.failure = f"HTTP request for {self._deliverer.body_key(webhook)} failed"
@@ -236,7 +238,7 @@ class Endpoint:
         elif webhook.tries < NOTIFICATION_TRIES_MAX:
             self._retry_later(webhook, 2.0 ** (webhook.tries - 1))
         else:
-            self._give_up_notification(webhook, f"{self.url} answered {status} {webhook.tries} times")
+            self._give_up_notification(webhook, f"{self.shown} answered {status} {webhook.tries} times")
 
     def _broken(self, webhook: Webhook, reason: str, *, in_time: bool) -> None:
         """Handle a connection without an answer: the client may have the webhook."""
@@ -267,7 +269,7 @@ class Endpoint:
                 self._deliver(webhook)
                 return
             if posts_again and progress is ClientProgress.RECEIVED and not self._is_over(webhook):
-                logger.info("%s: %s: %s; it is posted again", webhook, self.url, reason)
+                logger.info("%s: %s: %s; it is posted again", webhook, self.shown, reason)
                 webhook.ask_first = True
                 self._retry_later(webhook, 0.0)
                 return
@@ -286,7 +288,7 @@ class Endpoint:
             return
         self._queue.appendleft(webhook)
         if self.down is None:
-            logger.warning("%s cannot be reached: %s; %d webhooks wait", self.url, reason, len(self._queue))
+            logger.warning("%s cannot be reached: %s; %d webhooks wait", self.shown, reason, len(self._queue))
             now = time.monotonic()
             for waiting in self._queue:
                 waiting.first_tried_at = waiting.first_tried_at or now
@@ -298,7 +300,7 @@ class Endpoint:
         asyncio.get_running_loop().call_later(max(seconds, 0.0), self._deliverer.offer, webhook)
 
     def _give_up(self, webhook: Webhook, reason: str) -> None:
-        text = f"Could not POST {self.url}, error: {reason}"
+        text = f"Could not POST {self.shown}, error: {reason}"
         webhook.outcome = "unreachable"
         if webhook.is_notification:
             self._give_up_notification(webhook, text)

@@ -32,6 +32,7 @@ TID_HEADER = "X-backbeat-tid"
 
 _TID = re.compile(r"[\x21-\x7e]{1,64}")
 _TID_CHARACTERS_MAX = 64
+_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -178,6 +179,11 @@ def headers_of(record: ActivityRecord, tid: str) -> dict[str, str]:
     if traceparent is not None:
         headers["traceparent"] = traceparent
     return headers
+
+
+def shown_url(url: str) -> str:
+    """A URL for logs and errors: without the user and password that it may have."""
+    return _USER_INFO.sub("", url, count=1)
 
 
 def reason_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.schemas.kafka.brokers import result
+from backbeat.schemas.kafka.security import Brokers, KafkaSecurity, Protocol
 
 USER, PASSWORD = "backbeat", "a password, with: signs"
 _DAYS = dt.timedelta(days=2)
@@ -96,6 +97,26 @@ class SecuredKafka:
     other_ca_file: Path
     certificate_file: Path
     key_file: Path
+    authority: Authority
+    _admin: AdminClient
+
+    def add_user(self, name: str) -> None:
+        """Add somebody who may log in, with a password like everybody's, and may do nothing yet."""
+        scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        credential = UserScramCredentialUpsertion(name, scram, password_of(name).encode())
+        for future in self._admin.alter_user_scram_credentials([credential]).values():
+            result(future)
+
+    def brokers(self, user: str) -> Brokers:
+        """The listener, as this user."""
+        security = KafkaSecurity(
+            protocol=Protocol.SASL_SSL, ca_file=self.ca_file, user=user, password=password_of(user)
+        )
+        return Brokers(self.who, security)
+
+
+def password_of(user: str) -> str:
+    return PASSWORD if user == USER else f"the password of {user}"
 
 
 @contextmanager
@@ -109,6 +130,9 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
     who = free_port([broker.port])
     broker.listeners = {"WHO": who, "CERTIFIED": free_port([broker.port, who])}
     broker.more = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # Who sets it up, in plain text, and who may do all.
+        "super.users": f"User:ANONYMOUS;User:{USER};User:CN=client",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(keystore),
         "ssl.truststore.type": "PEM",
@@ -122,10 +146,10 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
     }
     with broker:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-        scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-        asked = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, scram, PASSWORD.encode())])
-        for future in asked.values():
-            result(future)
         certificate_file, key_file = authority.issue("client")
         who_at, certified_at = (f"{LOOPBACK}:{port}" for port in broker.listeners.values())
-        yield SecuredKafka(who_at, certified_at, authority.ca_file, other.ca_file, certificate_file, key_file)
+        one = SecuredKafka(
+            who_at, certified_at, authority.ca_file, other.ca_file, certificate_file, key_file, authority, admin
+        )
+        one.add_user(USER)
+        yield one

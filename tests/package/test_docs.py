@@ -9,7 +9,7 @@ from backbeat.schemas.messages.status import word
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 #: A file or folder by its path from the root.
 PATH = re.compile(r"(?<![\w/.-])((?:compose|docs|gateway|schemas|sdk|streams|tests)/[\w./-]*\w)(?![*<{\w])")

@@ -36,9 +36,10 @@ def parse_url(database_url: str) -> URL:
     """Address for SQLAlchemy: `postgres:` and `postgresql:` are served by psycopg."""
     try:
         url = make_url(database_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ProjectionError(
-            f"{database_url!r} is no address of a database. "
+            # Without the text itself, which may have a password.
+            f"The address of the projection's database, {database_url.partition('://')[0]!r}…, is none. "
             "What to do: give sqlite:///FILE or postgresql://USER@HOST/DATABASE."
         ) from error
     if url.drivername in {"postgres", "postgresql"}:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from backbeat.gateway.webhooks.networks import EndpointNetworks, NetworksError
-from backbeat.gateway.webhooks.webhook import reason_of
+from backbeat.gateway.webhooks.webhook import reason_of, shown_url
 
 #: Nobody's endpoint, whatever name leads there.
 NEVER = (
@@ -56,6 +56,18 @@ def test_what_is_named_is_allowed_whatever_it_is():
 def test_a_setting_that_names_no_network_is_refused(text):
     with pytest.raises(NetworksError, match="What to do"):
         EndpointNetworks.of(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://shop:secret@shop.example/a?b=@", "http://shop.example/a?b=@"),
+        ("http://shop:se@cret@[::1]:80/", "http://[::1]:80/"),
+        ("http://shop.example/a@b", "http://shop.example/a@b"),
+    ],
+)
+def test_a_password_in_an_endpoint_is_not_shown(url, shown):
+    assert shown_url(url) == shown
 
 
 class Rebinding(AbstractResolver):
