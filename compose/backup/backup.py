@@ -64,7 +64,8 @@ class Backup:
                 f"{destination} holds a backup ({NAME}). What to do: name another folder; none is written over"
             )
         count = self._topics.partitions_count
-        positions = self._copy_changelog(count)
+        metas = self._copy_changelog(count)
+        positions = {number: msgspec.msgpack.decode(meta, type=Meta).next_offset for number, meta in metas.items()}
         starts = self._waiting_starts()
         waiting_ends = {place: self._topics.ends(*place)[1] for place in starts}
         bounds = {number: self._topics.ends(COMMANDS, number) for number in range(count)}
@@ -84,6 +85,7 @@ class Backup:
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             partitions=count,
             positions=positions,
+            metas=metas,
             topics=[
                 TopicCopy(name, present[name].topic_id, [copies[number] for number in sorted(copies)])
                 for name, copies in sorted(self._copies.items())
@@ -95,12 +97,12 @@ class Backup:
 
     # --- the changelog -----------------------------------------------------------------------------------------------
 
-    def _copy_changelog(self, count: int) -> dict[int, int]:
-        """Copy the changelog up to decided transactions; the positions in its newest meta records."""
+    def _copy_changelog(self, count: int) -> dict[int, bytes]:
+        """Copy the changelog up to decided transactions; the newest meta record of each partition."""
         writers = {number: PartitionWriter(self._store, STATE, number) for number in range(count)}
         firsts: dict[int, int] = {}
         reached: dict[int, int] = {}
-        positions: dict[int, int] = {}
+        metas: dict[int, bytes] = {}
         for _ in range(_ROUNDS_MAX):
             began_at = time.monotonic()
             for number, writer in writers.items():
@@ -109,7 +111,7 @@ class Backup:
                 for record in self._records(STATE, number, reached.get(number, first), end, committed=True):
                     writer.add(record)
                     if record.key == META_KEY and record.value is not None:
-                        positions[number] = msgspec.msgpack.decode(record.value, type=Meta).next_offset
+                        metas[number] = record.value
                 reached[number] = end
             if time.monotonic() - began_at < _ROUND_SECONDS_MAX:
                 break
@@ -121,7 +123,7 @@ class Backup:
         self._copies[STATE] = {
             number: writer.end(firsts[number], reached[number]) for number, writer in writers.items()
         }
-        return positions
+        return metas
 
     # --- what waits --------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ class Manifest(msgspec.Struct, frozen=True):
     partitions: int
     #: partition -> offset of the commands to which its state has come; a partition without state is not there
     positions: dict[int, int]
+    #: partition -> its meta record as of there
+    metas: dict[int, bytes]
     topics: list[TopicCopy]
 
     def topic(self, name: str) -> TopicCopy | None:

@@ -113,7 +113,7 @@ class Restore:
             self._writer.write(STATE, copy.partition, records)
             self._writer.flush(STATE, copy.partition)
         for copy in state.partitions:
-            self._write_meta(copy.partition, self._newest_meta(copy))
+            self._write_meta(copy.partition, self._meta(copy.partition))
         self._set_times("LogAppendTime")
 
     # --- before ------------------------------------------------------------------------------------------------------
@@ -143,12 +143,10 @@ class Restore:
 
     def _check_known(self) -> None:
         """Refuse a state of a newer Backbeat: its engines would."""
-        for copy in self._topic(STATE).partitions:
-            for record in self._read(copy):
-                if record.key == META_KEY and record.value is not None:
-                    reason = why_unknown_record(META_KEY, record.value)
-                    if reason is not None:
-                        raise BackupError(f"the backup {self._source}: partition {copy.partition}: {reason}")
+        for partition, value in self._manifest.metas.items():
+            reason = why_unknown_record(META_KEY, value)
+            if reason is not None:
+                raise BackupError(f"the backup {self._source}: partition {partition}: {reason}")
 
     def _topic(self, name: str) -> TopicCopy:
         return self._manifest.topic(name) or TopicCopy(name, "", [])
@@ -216,15 +214,14 @@ class Restore:
         self._writer.write(STATE, partition, [CopiedRecord(0, 0, META_KEY, value, [])])
         self._writer.flush(STATE, partition)
 
-    def _newest_meta(self, copy: PartitionCopy) -> Meta | None:
+    def _meta(self, partition: int) -> Meta | None:
         """The partition's meta record for this cluster; null: it has none."""
-        meta: Meta | None = None
-        for record in self._read(copy):
-            if record.key == META_KEY and record.value is not None:
-                meta = msgspec.msgpack.decode(record.value, type=Meta)
-        if meta is not None:
-            meta.topic_id = topic_id(self._bootstrap_servers, COMMANDS)
-            meta.transactional_id = ""  # No process of this cluster has written it.
+        value = self._manifest.metas.get(partition)
+        if value is None:
+            return None
+        meta = msgspec.msgpack.decode(value, type=Meta)
+        meta.topic_id = topic_id(self._bootstrap_servers, COMMANDS)
+        meta.transactional_id = ""  # No process of this cluster has written it.
         return meta
 
     def _take_signals(self) -> None:
