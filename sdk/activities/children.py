@@ -32,7 +32,7 @@ from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 
 #: An activity where a child of it is added: its name, its function, or that with options.
-Named = str | Callable[..., Any] | BoundActivity[...]
+Named = str | Callable[..., Any] | BoundActivity[..., Any]
 
 
 class Group(NamedTuple):
@@ -61,7 +61,9 @@ def arguments(activity: Named, args: tuple[Any, ...], given: dict[str, Any]) -> 
     """Arguments of the handler, and options of the child, from the words of an `add`."""
     if isinstance(activity, BoundActivity):
         handler_arguments, options = activity.activity.arguments(args, given)
-        return handler_arguments, {**activity.options, **options}
+        all_options: dict[str, Any] = {**activity.options, **options}
+        check_options("add", all_options, CHILD_WORDS)
+        return handler_arguments, all_options  # type: ignore[return-value]  # its words were checked
     if isinstance(activity, ActivityFunction):
         return activity.arguments(args, given)
     check_options("add", given, CHILD_WORDS, "; a handler's keyword arguments go into params")

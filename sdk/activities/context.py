@@ -23,9 +23,9 @@ from backbeat.activities.definition import ActivityFunction, BoundActivity, Chil
 from backbeat.activities.environment import ActivityEnvironment
 from backbeat.activities.pending import Pending
 from backbeat.activities.results import Child
-from backbeat.client.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
+from backbeat.client.signalled import signalled
+from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
-from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
 from backbeat.observe import tracing
 from backbeat.observe.tracing import Traced
@@ -216,22 +216,45 @@ class Activity(NodeValue):
 
     # --- signals ---------------------------------------------------------------------------------------------------
 
+    @overload
     def signal(
         self,
         workflow: str,
         subject: Any,
-        name: str | ActivityFunction[..., Any],
+        activity: ActivityFunction[P, Any] | BoundActivity[P, Any],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> str: ...
+    @overload
+    def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: str | ActivityFunction[..., Any] | BoundActivity[..., Any],
+        /,
         *,
         linked: bool = False,
         **options: Unpack[SignalOptions],
+    ) -> str: ...
+    def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: str | ActivityFunction[..., Any] | BoundActivity[..., Any],
+        /,
+        *args: Any,
+        **given: Any,
     ) -> str:
         """Signal a workflow, when this handler has returned. Gives the id that the signal's node will have.
 
+        The activity is its function, and arguments follow; or its name, and they are `args=[…]`, as of `Client.signal`.
         `linked`: this node does not complete before the signal does. The other options are those of `Client.signal`.
         The same node sends the same signal once, however often it is tried. What the engine refuses goes to the dead
         letters: to hear of it, use a `Client`.
         """
-        check_options("signal", options, ("linked", *SIGNAL_WORDS))
+        linked = given.pop("linked", False)
+        name, options, _ = signalled("signal", activity, args, given, also=("linked",))
         if linked and options.get("link") is not None:
             raise TypeError("give linked or link, not both")
         if linked:
@@ -239,7 +262,7 @@ class Activity(NodeValue):
         user_id = self._environment.user_id(None)
         return self._send(
             make_workflow(user_id, workflow, subject, options.get("decider")),
-            name if isinstance(name, str) else name.name,
+            name,
             options,
         )
 

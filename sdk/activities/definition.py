@@ -12,11 +12,11 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, Unpack, overload
 
 from backbeat.activities.retry import RETRY_WORDS, Retry, RetryOptions, retry_rule
 from backbeat.client.words import check_options
@@ -26,6 +26,12 @@ from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
 R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V = TypeVarWithDefault("V", default=Any)
+else:
+    V = TypeVar("V")
 #: Called with an `Activity` (a module that imports this one) and the error of its last attempt, {"message": …}.
 ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
 
@@ -74,9 +80,23 @@ class ChildOptions(RetryOptions, total=False):
     client_data: Mapping[str, Any] | None
 
 
+class CallOptions(ChildOptions, total=False):
+    """Options that go with an activity's function (`with_options`): of a child, and of a signal."""
+
+    #: The workflow's decider, where it is signalled: by default the workflow's name.
+    decider: str | None
+    #: A repeat of the signal with the same key gives the same node.
+    idempotency_key: str | None
+    #: A signal of the same workflow and key that was not sent to its worker yet, and this one, become one.
+    coalesce_key: str | None
+    #: The one that remains: `replace`, the new one; `drop`, the one that waits.
+    coalesce: Literal["replace", "drop"]
+
+
 #: Modules that declare activities for others.
 _DECLARING = {__name__, "backbeat.worker.worker"}
 CHILD_WORDS = tuple(ChildOptions.__annotations__)
+_CALL_WORDS = tuple(CallOptions.__annotations__)
 _ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
 
 
@@ -146,27 +166,30 @@ class ActivityFunction(Generic[P, R]):
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    def with_options(self, **options: Unpack[ChildOptions]) -> BoundActivity[P]:
-        """The activity with options of a child: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
+    def with_options(self, **options: Unpack[CallOptions]) -> BoundActivity[P, R]:
+        """The activity with options of a child or signal: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
 
         A type checker then still looks at the arguments, which follow.
         """
-        check_options("with_options", options, CHILD_WORDS)
+        check_options("with_options", options, _CALL_WORDS)
         return BoundActivity(self, options)
 
-    def arguments(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
-        """The handler's arguments, and the options among the keywords: those that the function has no parameter for.
+    def arguments(
+        self, args: tuple[Any, ...], given: dict[str, Any], words: Collection[str] = CHILD_WORDS
+    ) -> tuple[Arguments, ChildOptions]:
+        """The handler's arguments, and the options among the keywords: those of `words` that it has no parameter for.
 
         TypeError where the function cannot be called so.
         """
         if self._signature is None:
             self._signature = inspect.signature(self.function)
         named = {key: value for key, value in given.items() if key in self._signature.parameters}
-        options = {key: value for key, value in given.items() if key not in named and key in CHILD_WORDS}
+        options = {key: value for key, value in given.items() if key not in named and key in words}
         keywords = {key: value for key, value in given.items() if key not in options}
-        if "params" in options or "client_data" in options:
+        if not options.keys().isdisjoint(("params", "args", "client_data")):
             if args or keywords:
-                raise TypeError("give arguments, params or client_data, not several of them")
+                whole = "params" if "params" in words else "args"
+                raise TypeError(f"give arguments, {whole} or client_data, not several of them")
             return (), options  # type: ignore[return-value]  # only its own words were taken
         bound = self._signature.bind(*args, **keywords)
         if args and keywords:
@@ -191,12 +214,12 @@ def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
     return named
 
 
-class BoundActivity(Generic[P]):
-    """An activity with options of one child of it (`ActivityFunction.with_options`)."""
+class BoundActivity(Generic[P, V]):
+    """An activity with options of one child of it, or one signal (`ActivityFunction.with_options`)."""
 
     __slots__ = ("activity", "options")
 
-    def __init__(self, activity: ActivityFunction[P, Any], options: ChildOptions) -> None:
+    def __init__(self, activity: ActivityFunction[P, V], options: CallOptions) -> None:
         self.activity = activity
         self.options = options
 

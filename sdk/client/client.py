@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
+from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client import node_calls, search, workflow_calls
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
@@ -15,7 +16,8 @@ from backbeat.client.schedules.schedules import Schedules
 from backbeat.client.search import NodeSearchOptions, WorkflowSearchOptions
 from backbeat.client.session import Session
 from backbeat.client.settings import Settings
-from backbeat.client.signals import SIGNAL_WORDS, SignalOptions
+from backbeat.client.signalled import signalled
+from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
 from backbeat.client.words import check_options
@@ -28,6 +30,9 @@ from backbeat.stores import Store
 from backbeat.transport.base import Transport
 from backbeat.transport.http import HttpTransport, is_http
 from backbeat.transport.kafka import KafkaTransport
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Client:
@@ -108,26 +113,87 @@ class Client:
 
     # --- signals and workflows ---------------------------------------------------------------------------------------
 
-    async def signal(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> Node:
+    @overload
+    async def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: ActivityFunction[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Node[T]: ...
+    @overload
+    async def signal(
+        self, workflow: str, subject: Any, activity: ActivityFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Node[T]: ...
+    @overload
+    async def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: BoundActivity[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Node[T]: ...
+    @overload
+    async def signal(
+        self, workflow: str, subject: Any, activity: BoundActivity[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Node[T]: ...
+    @overload
+    async def signal(self, workflow: str, subject: Any, name: str, /, **options: Unpack[SignalOptions]) -> Node: ...
+    async def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: str | ActivityFunction[..., Any] | BoundActivity[..., Any],
+        /,
+        *args: Any,
+        **options: Any,
+    ) -> Node[Any]:
         """Add a signal to the workflow of this name and subject, which is made if there is none.
 
-        What the options mean: `backbeat.client.signals.SignalOptions`. UnknownOption for one that is not there.
+        The activity is its function, and its handler's arguments follow: `signal("Sale", 703, make_purchase, "Ann")`;
+        a type checker looks at them, and `result()` has its type. What else is to be said is said by
+        `make_purchase.with_options(…)`; what is not said is as declared. By its name, arguments are `args=["Ann"]`, and
+        keywords are options: `backbeat.client.signals.SignalOptions`. UnknownOption for one that is not there.
         """
-        check_options("signal", options, SIGNAL_WORDS)
-        command = await workflow_calls.signal_command(self._session, workflow, subject, name, options)
-        key = options.get("idempotency_key")
-        view = await self._session.transport.command(command, self.timeout, f"signal {name!r}", key=key)
-        return Node(self._session, view)
+        signal = signalled("signal", activity, args, options)
+        command = await workflow_calls.signal_command(self._session, workflow, subject, signal.name, signal.options)
+        key = signal.options.get("idempotency_key")
+        view = await self._session.transport.command(command, self.timeout, f"signal {signal.name!r}", key=key)
+        return Node(self._session, view, signal.convert)
 
-    async def publish(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> str:
+    @overload
+    async def publish(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: ActivityFunction[P, Any] | BoundActivity[P, Any],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> str: ...
+    @overload
+    async def publish(self, workflow: str, subject: Any, name: str, /, **options: Unpack[SignalOptions]) -> str: ...
+    async def publish(
+        self,
+        workflow: str,
+        subject: Any,
+        activity: str | ActivityFunction[..., Any] | BoundActivity[..., Any],
+        /,
+        *args: Any,
+        **options: Any,
+    ) -> str:
         """Like `signal`, without waiting for the engine: for many at once. Gives the id that the node will have.
 
         `flush()` says whether all of them were taken. What the engine refuses goes to the dead letters; a gateway says
         it, and `flush` raises it.
         """
-        check_options("publish", options, SIGNAL_WORDS)
-        command = await workflow_calls.signal_command(self._session, workflow, subject, name, options)
-        return await self._publisher.publish(command, options.get("idempotency_key"))
+        signal = signalled("publish", activity, args, options)
+        command = await workflow_calls.signal_command(self._session, workflow, subject, signal.name, signal.options)
+        return await self._publisher.publish(command, signal.options.get("idempotency_key"))
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until everything published so far has been taken; Unavailable if any was refused."""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from backbeat.client import node_calls
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.client.waiting import wait_for_result
+from backbeat.errors import CodecError
 from backbeat.payload.values import Id
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.views import NodeView
+from backbeat.worker.arguments import Converter, reason_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V = TypeVarWithDefault("V", default=Any)
+else:
+    V = TypeVar("V")
 
 
-class Node(NodeValue):
+class Node(NodeValue, Generic[V]):
     """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one.
+
+    `Node[int]` is one whose handler returns an int: what is signalled by its function.
 
     >>> import asyncio
     >>> from backbeat.testing import Backbeat
@@ -26,19 +37,31 @@ class Node(NodeValue):
     Approve ready by Ann complete
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_convert", "_session")
 
-    def __init__(self, session: Session, view: NodeView) -> None:
+    def __init__(self, session: Session, view: NodeView, convert: Converter | None = None) -> None:
         super().__init__(view)
         self._session = session
+        #: Converter of its result to what its function says that it returns; None: it stays as JSON has it.
+        self._convert = convert
 
-    async def refresh(self) -> Node:
+    async def refresh(self) -> Node[V]:
         """The node as it is now."""
-        return Node(self._session, await node_calls.get_node(self._session, self._view.id))
+        return Node(self._session, await node_calls.get_node(self._session, self._view.id), self._convert)
 
-    async def result(self, timeout: float | None = None) -> Any:
-        """The return value of its handler, once it and everything below it are complete (`Client.wait`)."""
-        return await wait_for_result(self._session, self._view.id, timeout)
+    async def result(self, timeout: float | None = None) -> V:
+        """The return value of its handler, once it and everything below it are complete (`Client.wait`).
+
+        CodecError for one that is not what its function says that it returns.
+        """
+        result: Any = await wait_for_result(self._session, self._view.id, timeout)
+        if self._convert is not None and result is not None:
+            try:
+                result = self._convert(result)
+            except (ValueError, TypeError) as error:
+                text = f"the result of {self.name} {self.id} is not what its annotation says: {reason_of(error)}"
+                raise CodecError(text) from None
+        return result  # type: ignore[no-any-return]  # it was made into it
 
     async def history(self) -> list[StatusChange]:
         """Its status changes, oldest first."""

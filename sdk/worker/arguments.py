@@ -21,7 +21,8 @@ import msgspec
 
 from backbeat.errors import BackbeatError, Fail
 
-_Converter = Callable[[Any], Any]
+#: Converter of a JSON value to what an annotation says.
+Converter = Callable[[Any], Any]
 #: Annotations of JSON's own kinds.
 _JSON_KINDS = {
     *(Any, object, str, int, float, bool, list, dict, types.NoneType, None, inspect.Parameter.empty),
@@ -38,10 +39,10 @@ class Arguments:
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
-        self._by_name: dict[str, _Converter] = {}
-        self._by_place: list[tuple[str, _Converter | None]] = []
-        self._rest: _Converter | None = None
-        self._other: _Converter | None = None
+        self._by_name: dict[str, Converter] = {}
+        self._by_place: list[tuple[str, Converter | None]] = []
+        self._rest: Converter | None = None
+        self._other: Converter | None = None
         for parameter in _parameters(function):
             converter = self._converter_of(parameter, function)
             match parameter.kind:
@@ -76,9 +77,9 @@ class Arguments:
             converted[name] = value if to is None else self._convert(to, name, value)
         return converted
 
-    def _converter_of(self, parameter: inspect.Parameter, function: Callable[..., Any]) -> _Converter | None:
+    def _converter_of(self, parameter: inspect.Parameter, function: Callable[..., Any]) -> Converter | None:
         try:
-            return converter_for(_resolved(parameter, function))
+            return converter_for(_resolved(parameter.name, parameter.annotation, function))
         except UnknownAnnotationError as error:
             annotation = _annotation_text(parameter.annotation)
             text = f"parameter {parameter.name} of {self._name!r} is annotated with {annotation}, {error}"
@@ -87,22 +88,36 @@ class Arguments:
             default = parameter.default
             return lambda value: default if value is None and default is None else _refuse(text)
 
-    def _convert(self, to: _Converter, name: str, value: Any) -> Any:
+    def _convert(self, to: Converter, name: str, value: Any) -> Any:
         try:
             return to(value)
         except (ValueError, TypeError, msgspec.ValidationError) as error:
-            raise Fail(f"argument {name} of {self._name!r} is not what its annotation says: {_why(error)}") from None
+            raise Fail(
+                f"argument {name} of {self._name!r} is not what its annotation says: {reason_of(error)}"
+            ) from None
 
 
 class UnknownAnnotationError(TypeError):
     """An annotation that no JSON value can be made into; the text goes on after its name."""
 
 
+def result_converter(function: Callable[..., Any]) -> Converter | None:
+    """Converter of a result to what a function says that it returns; None: it stays as JSON has it.
+
+    That is so, too, where nothing can be made into what it says.
+    """
+    try:
+        annotation = inspect.signature(function).return_annotation
+        return converter_for(_resolved("return", annotation, function))
+    except (TypeError, ValueError):
+        return None
+
+
 def _refuse(text: str) -> typing.NoReturn:
     raise ValueError(text)
 
 
-def _why(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Place and reason, without the value: it may have been encrypted, and the tree shows the text to many."""
     details = getattr(error, "errors", None)
     if not callable(details):
@@ -110,7 +125,7 @@ def _why(error: Exception) -> str:
     return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details())
 
 
-def converter_for(annotation: Any) -> _Converter | None:
+def converter_for(annotation: Any) -> Converter | None:
     """Converter of JSON values to what an annotation says; None: they stay as they are. UnknownAnnotationError."""
     if is_plain(annotation):
         return None
@@ -141,7 +156,7 @@ _UNKNOWN = (
 )
 
 
-def _model_validate(kind: Any) -> _Converter | None:
+def _model_validate(kind: Any) -> Converter | None:
     validate = getattr(kind, "model_validate", None)
     return validate if isinstance(kind, type) and callable(validate) else None
 
@@ -160,7 +175,7 @@ def _make_model(kind: Any, value: Any) -> Any:
         return validate(value)
     except ValueError as error:
         # Its text shows the value.
-        raise ValueError(_why(error)) from None
+        raise ValueError(reason_of(error)) from None
 
 
 def _has_pydantics_words(annotation: Any) -> bool:
@@ -194,17 +209,15 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         return []
 
 
-def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+def _resolved(name: str, annotation: Any, function: Callable[..., Any]) -> Any:
     """A parameter's annotation, also where it is written as text. UnknownAnnotationError: its names are not there."""
-    annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         return annotation
-    holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    holder = types.SimpleNamespace(__annotations__={name: annotation})
     code = _code_of(function)
     try:
-        return typing.get_type_hints(holder, getattr(code, "__globals__", {}), _closure_of(code), include_extras=True)[
-            parameter.name
-        ]
+        names = getattr(code, "__globals__", {})
+        return typing.get_type_hints(holder, names, _closure_of(code), include_extras=True)[name]
     except NameError as error:
         raise UnknownAnnotationError(
             f"and {error}. What to do: import or define it in the handler's module, outside of `if TYPE_CHECKING:` and "

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from backbeat import Client, Node, PlainClient, Worker, activity, current
+from backbeat import Client, Node, PlainClient, Retry, RetryAfter, Worker, activity, current
 from backbeat.activities.results import Child, Group
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.views import Job
@@ -74,12 +74,44 @@ async def it_stays_the_function_that_it_was() -> None:
 async def no_such_option() -> None: ...
 
 
+async def a_signal_by_its_function_is_typed(client: Client, plain: PlainClient) -> None:
+    node = await client.signal("Sale", "A", reserve_money, 703, currency="NOK")
+    assert_type(node, Node[str])
+    assert_type(await node.result(), str)
+    assert_type(await node.refresh(), Node[str])
+    assert_type(await client.signal("Sale", "A", notify, "Ann"), Node[None])
+    first = await client.signal("Sale", "A", reserve_money.with_options(idempotency_key="k", retries=3), 703)
+    assert_type(first, Node[str])
+    assert_type(await client.publish("Sale", "A", notify, "Ann"), str)
+    await client.signal("Sale", "A", reserve_money, "703")  # type: ignore[call-overload]
+    await client.signal("Sale", "A", reserve_money)  # type: ignore[call-overload]
+    await client.signal("Sale", "A", reserve_money, 703, retries=3)  # type: ignore[call-arg]
+    await client.publish("Sale", "A", notify, 703)  # type: ignore[call-overload]
+    reserve_money.with_options(idempotencey_key="k")  # type: ignore[call-arg]
+    unknown: Node = node
+    assert_type(await unknown.result(), Any)
+    assert_type(plain.signal("Sale", "A", reserve_money, 703), PlainNode[str])
+    assert_type(plain.signal("Sale", "A", reserve_money, 703).result(), str)
+    assert_type(plain.signal("Sale", "A", notify.with_options(at=timedelta(hours=1)), "Ann"), PlainNode[None])
+    plain.signal("Sale", "A", reserve_money, "703")  # type: ignore[call-overload]
+    current().signal("Sale", "A", reserve_money, 703)
+    current().signal("Sale", "A", reserve_money, "703")  # type: ignore[call-overload]
+
+
+def retries_are_typed() -> None:
+    activity("A", retry=Retry(times=5, first=timedelta(minutes=1), give_up_on=(KeyError,)))
+    Retry(give_up_on=("KeyError",))  # type: ignore[arg-type]
+    Retry(retries=5)  # type: ignore[call-arg]
+    activity("A", retry=5)  # type: ignore[call-overload]
+    raise RetryAfter(timedelta(minutes=1))
+
+
 async def a_client_is_typed(client: Client) -> None:
     node = await client.signal("Sale", {"any": "json"}, "Buy", args=[1], retries=2)
     assert_type(node, Node)
-    await client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-arg]
-    await client.signal("Sale", "A", "Buy", retries="2")  # type: ignore[arg-type]
-    await client.signal("Sale", "A")  # type: ignore[call-arg]
+    await client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-overload]
+    await client.signal("Sale", "A", "Buy", retries="2")  # type: ignore[call-overload]
+    await client.signal("Sale", "A")  # type: ignore[call-overload]
     assert_type(await node.result(1.0), Any)
     assert_type(await client.tree(node.workflow_id), Tree[Node])
     assert_type(await node.history(), list[StatusChange])
@@ -94,7 +126,7 @@ async def a_client_is_typed(client: Client) -> None:
 def a_plain_client_is_typed(client: PlainClient) -> None:
     node = client.signal("Sale", "A", "Buy", args={"camera": 703})
     assert_type(node, PlainNode)
-    client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-arg]
+    client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-overload]
     assert_type(client.tree(node.workflow_id), Tree[PlainNode])
     assert_type(client.search_nodes(), Iterator[PlainNode])
     assert_type(client.search_workflows(subject="A"), Iterator[Workflow])

@@ -6,21 +6,27 @@ up everything else there, so use `Client` there.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
+from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client.blocking.calls import Blocking, blocking, blocking_rows, direct
 from backbeat.client.blocking.loop import Loop
-from backbeat.client.blocking.node import blocking_node, blocking_nodes, blocking_tree
+from backbeat.client.blocking.node import PlainNode, blocking_node, blocking_nodes, blocking_tree
 from backbeat.client.client import Client
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
 from backbeat.client.settings import Settings
+from backbeat.client.signals import SignalOptions
 from backbeat.codecs import Codec
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PlainJobs(Blocking):
@@ -170,8 +176,55 @@ class PlainClient(Blocking):
         finally:
             self._loop.stop()
 
-    signal = blocking_node(Client.signal)
-    publish = blocking(Client.publish)
+    if TYPE_CHECKING:
+        # An overloaded call loses its forms on the way through a function.
+        @overload
+        def signal(
+            self,
+            workflow: str,
+            subject: Any,
+            activity: ActivityFunction[P, Coroutine[Any, Any, T]],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> PlainNode[T]: ...
+        @overload
+        def signal(
+            self, workflow: str, subject: Any, activity: ActivityFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+        ) -> PlainNode[T]: ...
+        @overload
+        def signal(
+            self,
+            workflow: str,
+            subject: Any,
+            activity: BoundActivity[P, Coroutine[Any, Any, T]],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> PlainNode[T]: ...
+        @overload
+        def signal(
+            self, workflow: str, subject: Any, activity: BoundActivity[P, T], /, *args: P.args, **kwargs: P.kwargs
+        ) -> PlainNode[T]: ...
+        @overload
+        def signal(self, workflow: str, subject: Any, name: str, /, **options: Unpack[SignalOptions]) -> PlainNode: ...
+        def signal(self, workflow: str, subject: Any, activity: Any, /, *a: Any, **o: Any) -> Any: ...  # noqa: D102 - below
+        @overload
+        def publish(
+            self,
+            workflow: str,
+            subject: Any,
+            activity: ActivityFunction[P, Any] | BoundActivity[P, Any],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> str: ...
+        @overload
+        def publish(self, workflow: str, subject: Any, name: str, /, **options: Unpack[SignalOptions]) -> str: ...
+        def publish(self, workflow: str, subject: Any, activity: Any, /, *a: Any, **o: Any) -> str: ...  # noqa: D102 - below
+    else:
+        signal = blocking_node(Client.signal)
+        publish = blocking(Client.publish)
     flush = blocking(Client.flush)
     find_or_create = blocking(Client.find_or_create)
     workflow = blocking(Client.workflow)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from backbeat.client.blocking.calls import Blocking, blocking, made_from
 from backbeat.client.blocking.loop import Loop
@@ -11,6 +12,12 @@ from backbeat.client.node import Node
 from backbeat.client.views import NodeValue, Tree
 
 P = ParamSpec("P")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V = TypeVarWithDefault("V", default=Any)
+else:
+    V = TypeVar("V")
 
 
 def blocking_node(
@@ -21,7 +28,8 @@ def blocking_node(
     def give(loop: Loop, answer: Coroutine[Any, Any, Node]) -> PlainNode:
         return PlainNode(loop.run(answer), loop)
 
-    method: Callable[Concatenate[Any, P], PlainNode] = made_from(call, give, "PlainNode")
+    returns = inspect.signature(call).return_annotation.replace("Node", "PlainNode")
+    method: Callable[Concatenate[Any, P], PlainNode] = made_from(call, give, returns)
     return method
 
 
@@ -50,15 +58,23 @@ def blocking_nodes(
     return method
 
 
-class PlainNode(Blocking, NodeValue):
-    """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one."""
+class PlainNode(Blocking, NodeValue, Generic[V]):
+    """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one.
+
+    `PlainNode[int]` is one whose handler returns an int: what is signalled by its function.
+    """
 
     def __init__(self, node: Node, loop: Loop) -> None:
         Blocking.__init__(self, node, loop)
         NodeValue.__init__(self, node.view)
 
-    refresh = blocking_node(Node.refresh)
-    result = blocking(Node.result)
+    if TYPE_CHECKING:
+        # What is generic in its class loses its type on the way through a function.
+        def refresh(self) -> PlainNode[V]: ...  # noqa: D102 - below
+        def result(self, timeout: float | None = None) -> V: ...  # noqa: D102 - below
+    else:
+        refresh = blocking_node(Node.refresh)
+        result = blocking(Node.result)
     history = blocking(Node.history)
     tree = blocking_tree(Node.tree)
     answer = blocking(Node.answer)
