@@ -14,22 +14,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backbeat.activities.context import current
+    from backbeat.activities.context import Activity, current
     from backbeat.activities.definition import activity
+    from backbeat.activities.limit import Limit
     from backbeat.activities.retry import Retry
     from backbeat.client.blocking.client import PlainClient
+    from backbeat.client.blocking.node import PlainNode
     from backbeat.client.client import Client
     from backbeat.client.node import Node
-    from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, RetryAfter, Timeout, Unavailable
+    from backbeat.errors import (
+        BackbeatError,
+        Cancelled,
+        Fail,
+        InvalidParameters,
+        NodeFailed,
+        NotFound,
+        Rejected,
+        RetryAfter,
+        Timeout,
+        Unavailable,
+    )
+    from backbeat.worker.middleware import Call, CallNext
     from backbeat.worker.worker import Worker
 
 __all__ = [
+    "Activity",
     "BackbeatError",
+    "Call",
+    "CallNext",
+    "Cancelled",
     "Client",
     "Fail",
+    "InvalidParameters",
+    "Limit",
     "Node",
     "NodeFailed",
+    "NotFound",
     "PlainClient",
+    "PlainNode",
     "Rejected",
     "Retry",
     "RetryAfter",
@@ -40,21 +62,24 @@ __all__ = [
     "current",
 ]
 
-#: Name -> the module that defines it.
-_HOMES = {
-    name: module
-    for module, names in {
-        "activities.context": ("current",),
-        "activities.definition": ("activity",),
-        "activities.retry": ("Retry",),
-        "client.blocking.client": ("PlainClient",),
-        "client.client": ("Client",),
-        "client.node": ("Node",),
-        "errors": ("BackbeatError", "Fail", "NodeFailed", "Rejected", "RetryAfter", "Timeout", "Unavailable"),
-        "worker.worker": ("Worker",),
-    }.items()
-    for name in names
+#: Module -> the names that it defines.
+_NAMES = {
+    "activities.context": ("Activity", "current"),
+    "activities.definition": ("activity",),
+    "activities.limit": ("Limit",),
+    "activities.retry": ("Retry",),
+    "client.blocking.client": ("PlainClient",),
+    "client.blocking.node": ("PlainNode",),
+    "client.client": ("Client",),
+    "client.node": ("Node",),
+    "errors": (
+        *("BackbeatError", "Cancelled", "Fail", "InvalidParameters", "NodeFailed"),
+        *("NotFound", "Rejected", "RetryAfter", "Timeout", "Unavailable"),
+    ),
+    "worker.middleware": ("Call", "CallNext"),
+    "worker.worker": ("Worker",),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = ("codecs", "errors", "logs", "several", "stores", "testing")
 
 

@@ -57,11 +57,24 @@ class Rejected(BackbeatError):  # noqa: N818 - a refusal is no fault
 
 
 class NotFound(Rejected):
-    """There is no such workflow, node or client, or it is another client's."""
+    """There is no such workflow, node or client, or it is another client's.
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> asyncio.run(Backbeat().client().signal("Sale", 703, "Ship", client="shopp"))
+    Traceback (most recent call last):
+    backbeat.errors.NotFound: There is no client 'shopp' ...
+    """
 
 
 class InvalidParameters(Rejected):
-    """A value that cannot be: an empty name, a negative number of retries."""
+    """A value that cannot be: an empty name, a negative number of retries.
+
+    >>> from backbeat import Retry
+    >>> Retry(times=-1)
+    Traceback (most recent call last):
+    backbeat.errors.InvalidParameters: times is below 0
+    """
 
 
 class UnknownOption(InvalidParameters, TypeError):  # noqa: N818 - named by what it is about
@@ -134,7 +147,12 @@ class RetryAfter(BackbeatError):  # noqa: N818 - a word to say in a handler
 
 
 class Cancelled(BackbeatError):  # noqa: N818 - named by what happened
-    """The attempt that a handler runs is over: canceled, reset, expired, or answered by somebody else."""
+    """The attempt that a handler runs is over: canceled, reset, expired, or answered by somebody else.
+
+    >>> raise Cancelled("attempt 1 of node 0b4e is over")
+    Traceback (most recent call last):
+    backbeat.errors.Cancelled: attempt 1 of node 0b4e is over
+    """
 
 
 class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -38,6 +38,10 @@ from backbeat.schemas.messages.status import ClientStatus, Mode
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.transport.base import NOBODY, Transport
 
+if TYPE_CHECKING:
+    from backbeat.client.blocking.client import PlainClient
+    from backbeat.client.client import Client
+
 P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
@@ -50,6 +54,15 @@ class Activity(NodeValue):
     """The activity that a handler runs: its node, what is added to it, and what can be asked about it.
 
     What is asked of the engine comes as a `Pending`: `await` it in an async handler, `.result()` in a plain one.
+
+    >>> from backbeat import Worker, activity, current
+    >>> from backbeat.testing import PlainBackbeat
+    >>> @activity("Look")
+    ... def look() -> str:
+    ...     return f"attempt {current().attempt} for {current().subject}"
+    >>> with PlainBackbeat(Worker(activities=[look])) as backbeat:
+    ...     print(backbeat.client().signal("Camera sale", "Camera 703", look).result())
+    attempt 1 for Camera 703
     """
 
     __slots__ = ("_added", "_environment", "_on_cancel", "_returns", "_signals", "cancelled", "record", "traced")
@@ -73,6 +86,26 @@ class Activity(NodeValue):
     def node(self) -> NodeValue:
         """The node itself, to be kept or passed on."""
         return NodeValue(self._view)
+
+    @property
+    def state(self) -> Any:
+        """What the worker's lifespan yields (`Worker(lifespan=…)`); None: it has none."""
+        return self._environment.state
+
+    @property
+    def client(self) -> Client:
+        """A client of the worker's own application, for async handlers: `await current().client.signal(…)`.
+
+        What it does is done at once, whatever becomes of this attempt: give it idempotency keys.
+        """
+        return self._environment.client
+
+    @property
+    def plain_client(self) -> PlainClient:
+        """The same client for plain handlers, whose calls wait for their answers."""
+        from backbeat.client.lent import LentPlainClient  # noqa: PLC0415 - clients know the running activity
+
+        return LentPlainClient(self._environment.client, self._environment.ask)
 
     # --- children --------------------------------------------------------------------------------------------------
 

@@ -18,10 +18,11 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, Unpack, overload
 
+from backbeat.activities.limit import Limit
 from backbeat.activities.retry import RETRY_WORDS, Retry, RetryOptions, retry_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
-from backbeat.payload.values import Arguments, Id, ModeWord, When, seconds, to_mode, to_text
+from backbeat.payload.values import Arguments, Id, ModeWord, When, invalid, seconds, to_mode, to_text
 from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
@@ -45,6 +46,8 @@ class ActivityOptions(RetryOptions, total=False):
     timeout: float | timedelta | None
     #: Number of it that run at once in one worker, at most.
     max_concurrent: int | None
+    #: Limit over all workers, which each sets when it starts; one set by `Client.limits` holds until then.
+    limit: Limit | None
     #: Function called with the activity and its error when its retries are exhausted.
     rescue: ErrorHook | None
     #: True: it is not completed by returning; somebody completes it later, by its id (`Client.answer`).
@@ -109,6 +112,7 @@ class ActivityDefinition:
     retry: Retry = field(default_factory=Retry)
     timeout: float | timedelta | None = None
     max_concurrent: int | None = None
+    limit: Limit | None = None
     rescue: ErrorHook | None = None
     asynchronous: bool = False
     heartbeat: float | timedelta | None = None
@@ -118,6 +122,8 @@ class ActivityDefinition:
         to_mode(self.mode)
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise ValueError(f"max_concurrent is {self.max_concurrent}; it must be 1 or more")
+        if self.limit is not None and not isinstance(self.limit, Limit):
+            raise invalid(f"limit is {self.limit!r}; it must be a Limit(concurrency=…)", repr(self.limit), "a Limit")
         if self.timeout is not None:
             seconds(self.timeout, "timeout")
         if self.heartbeat is not None and seconds(self.heartbeat, "heartbeat") <= 0:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from backbeat.activities.retry import Retry
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.payload.values import ModeWord
 from backbeat.transport.base import Transport
+
+if TYPE_CHECKING:
+    from backbeat.client.client import Client
 
 T = TypeVar("T")
 
@@ -62,6 +66,19 @@ class EngineEnvironment(Protocol):
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked in the event loop, with a transport that is connected. From any thread."""
 
+    def client(self, packing: PayloadCodec) -> Client:
+        """A client of the worker's own application, over the worker's connection."""
 
-class ActivityEnvironment(NodeEnvironment, EngineEnvironment, Protocol):
+
+class ActivityEnvironment(NodeEnvironment, Protocol):
     """The worker that runs an activity, as the activity knows it."""
+
+    #: What the worker's lifespan yields; None: it has none.
+    state: Any
+
+    @property
+    def client(self) -> Client:
+        """A client of the worker's own application."""
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question asked in the event loop, with a transport that is connected. From any thread."""

@@ -31,11 +31,14 @@ class Session:
         self.packing = packing
         self._user_id: bytes | None = None
         self._is_connected = False
+        self._is_lazy = False
         #: Two starts at once are one.
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect. Nothing where it is connected already."""
+        if self._is_lazy:
+            return
         environment.tell(logging.getLogger("backbeat"))
         async with self._starting:
             await self.transport.start()
@@ -46,8 +49,20 @@ class Session:
                 raise
             self._is_connected = True
 
+    def lend(self, user_id: bytes) -> None:
+        """Be connected as this client application, by a transport that somebody else has, and starts when asked to."""
+        self._user_id = user_id
+        self._is_connected = self._is_lazy = True
+
+    async def ready(self) -> None:
+        """Have the transport started: for what is asked of it without waiting."""
+        if self._is_lazy:
+            await self.transport.start()
+
     async def stop(self) -> None:
         """Send what was published, and leave."""
+        if self._is_lazy:
+            return
         self._is_connected = False
         await self.transport.stop()
 

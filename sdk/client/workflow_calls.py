@@ -75,6 +75,7 @@ class Publisher:
 
     async def publish(self, command: commands.Signal, key: str | None) -> str:
         """Send a signal, and give the id that its node will have."""
+        await self._session.ready()
         self._published += 1
         if self._published % _LOOK_EVERY == 0:
             # Other tasks get their turn, too.

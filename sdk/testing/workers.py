@@ -6,10 +6,13 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backbeat.activities.context import Activity
+from backbeat.client.client import Client
+from backbeat.client.lent import lent_client
 from backbeat.errors import BackbeatError, InvalidParameters
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.testing.clock import Clock
@@ -21,6 +24,7 @@ from backbeat.testing.run_sync import run_sync
 from backbeat.transport.base import Transport
 from backbeat.worker.cancellation_watcher import still_runs
 from backbeat.worker.handlers import Handler
+from backbeat.worker.lifespan import Lifespan, MakeLifespan
 from backbeat.worker.runner import Runner
 from backbeat.worker.worker import Worker
 
@@ -39,6 +43,10 @@ class MemoryEnvironment:
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
         return self._registry.find(self._name if client is None else client).id_bytes
+
+    def client(self, packing: PayloadCodec) -> Client:
+        """A client of the worker's own application."""
+        return lent_client(self._name, self.user_id(None), self._transport, packing)
 
     def now(self) -> float:
         """The time of the test's clock."""
@@ -82,6 +90,8 @@ class MemoryWorkers:
         #: Tasks that wait for others: a handler that waits for a workflow is not what brings it forward.
         self.waiting: set[asyncio.Task[object] | None] = set()
         self._failure: BaseException | None = None
+        self._lifespans: dict[Worker, Lifespan] = {}
+        self._states: dict[Worker, asyncio.Future[Any]] = {}
         self._stopping = False
         #: Number of handlers that were begun.
         self.begun = 0
@@ -91,6 +101,10 @@ class MemoryWorkers:
         client = self._registry.add(worker.name)
         if worker not in self._workers[client.name]:
             self._workers[client.name].append(worker)
+            environment = MemoryEnvironment(worker, self._registry, self._clock, self.transport)
+            limits = environment.client(worker.runner.packing).limits
+            for name, limit in worker.runner.handlers.limits.items():
+                run_sync(limits.declare(name, limit))
 
     def take(self, topic: str, record: ActivityRecord) -> None:
         """Take an activity that the engine sends. A repeat of the engine is dropped, as a worker does it."""
@@ -155,20 +169,15 @@ class MemoryWorkers:
         return [worker for workers in self._workers.values() for worker in workers]
 
     def _workers_of(self, queued: Queued) -> list[Worker]:
-        """The workers of its client. BackbeatError where only some of them have the activity."""
+        """The workers of its client that have it; all, where none has. On Kafka the others would hand it back."""
         workers = self._workers.get(queued.client)
         if not workers:
             raise BackbeatError(
                 f"{queued!r} is for the client {queued.client!r}, which has no worker here: add(worker)"
             )
-        if not queued.is_notification:
-            have_handler = [self._handler(worker, queued) is not None for worker in workers]
-            if any(have_handler) and not all(have_handler):
-                raise BackbeatError(
-                    f"{queued.name!r} is registered with some workers of the client {queued.client!r} and not with "
-                    "others; on Kafka any of them may get it. Register it with all, or give them clients of their own"
-                )
-        return workers
+        if queued.is_notification:
+            return workers
+        return [worker for worker in workers if self._handler(worker, queued) is not None] or workers
 
     @staticmethod
     def _handler(worker: Worker, queued: Queued) -> Handler | None:
@@ -178,7 +187,7 @@ class MemoryWorkers:
         """The worker that would begin it now, the one that runs least. None: there is none, or all run enough."""
         free = [
             worker
-            for worker in self._workers.get(queued.client, ())
+            for worker in (self._workers_of(queued) if queued.client in self._workers else ())
             if self._running_counts[worker] < worker.concurrency and self._has_lane(worker, queued)
         ]
         return min(free, key=lambda worker: self._running_counts[worker], default=None)
@@ -192,6 +201,8 @@ class MemoryWorkers:
     async def _perform(self, queued: Queued, worker: Worker) -> None:
         """Run an activity, from its begin to its answer."""
         runner = worker.runner.within(MemoryEnvironment(worker, self._registry, self._clock, self.transport))
+        if worker.lifespan is not None:
+            runner.state = await self._entered(worker, worker.lifespan)
         activity = runner.open(queued.record)
         fault_key = (queued.name, queued.attempt, queued.id)
         if queued.is_notification:
@@ -212,11 +223,18 @@ class MemoryWorkers:
             self._send(runner.failed(activity, error))
         self._engine.settle()
 
+    async def _entered(self, worker: Worker, make: MakeLifespan) -> Any:
+        """What the lifespan of a worker yields; it is entered before the worker's first activity."""
+        if worker not in self._lifespans:
+            self._lifespans[worker] = lifespan = Lifespan(make)
+            self._states[worker] = asyncio.ensure_future(lifespan.start())
+        return await asyncio.shield(self._states[worker])
+
     async def _handle(self, runner: Runner, activity: Activity) -> list[AnyCommand]:
         handler = runner.handler(activity.record)
         if handler is None:
             return runner.unknown(activity)
-        if not handler.is_async:
+        if not runner.is_async(handler):
             commands = runner.run_plain(activity, handler)
             return commands if isinstance(commands, list) else await commands
         # A duplicate is the same node, and another run.
@@ -248,3 +266,6 @@ class MemoryWorkers:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        lifespans, self._lifespans = self._lifespans, {}
+        for lifespan in lifespans.values():
+            await lifespan.stop()

@@ -70,6 +70,7 @@ class Attempts:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(self._slots.concurrency, self._loop)
+        self._runner.in_thread = self._threads.call
 
     def end_grace(self) -> None:
         """Wait no longer for attempts that have begun."""
@@ -165,7 +166,7 @@ class Attempts:
                 self._end(delivery)
             else:
                 self._watcher.began(activity, handler)
-                if handler.is_async:
+                if self._runner.is_async(handler):
                     self._start(self._run_async(delivery, activity, self._runner.run_async(activity, handler)))
                 else:
                     run = partial(contextvars.copy_context().run, self._run_plain, delivery, activity, handler)

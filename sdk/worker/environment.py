@@ -9,11 +9,15 @@ from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from backbeat.activities.environment import EngineEnvironment
+from backbeat.client.client import Client
+from backbeat.client.lent import lent_client
 from backbeat.errors import BackbeatError
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.transport.base import Transport
 from backbeat.transport.connecting import connect_in_thread, in_thread
 from backbeat.transport.kafka import KafkaTransport, find_user, open_registry
+from backbeat.transport.lazy import LazyTransport
 
 T = TypeVar("T")
 
@@ -40,7 +44,8 @@ class Environment:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._registry: ClientRegistry | None = None
-        self._user_id = b""
+        self._user_id, self._name = b"", ""
+        self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: KafkaTransport | None = None
         self._connecting = asyncio.Lock()
@@ -49,7 +54,7 @@ class Environment:
         """Read the registry of client applications. NotFound: the worker's own is none of them."""
         self._loop = asyncio.get_running_loop()
         self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), ClientRegistry.stop)
-        self._user_id = find_user(self._registry, client).id_bytes
+        self._user_id, self._name = find_user(self._registry, client).id_bytes, client
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -75,6 +80,13 @@ class Environment:
             return await question(await self.connected())
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop)
+
+    def client(self, packing: PayloadCodec) -> Client:
+        """A client of the worker's own application, over the worker's connection."""
+        if self._client is None:
+            transport = LazyTransport(self.connected, self.user_id, self.now)
+            self._client = lent_client(self._name, self._user_id, transport, packing)
+        return self._client
 
     async def connected(self) -> Transport:
         """Transport for questions, connected when the first is asked."""

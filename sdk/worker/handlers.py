@@ -13,6 +13,7 @@ import msgspec
 
 from backbeat.activities.context import Activity
 from backbeat.activities.definition import ActivityFunction
+from backbeat.activities.limit import Limit
 from backbeat.delivery.records import Delivery
 from backbeat.errors import BackbeatError
 from backbeat.payload.values import ModeWord, seconds
@@ -37,6 +38,7 @@ class Handler:
         "function",
         "heartbeat_seconds",
         "is_async",
+        "limit",
         "mode",
         "name",
         "rescue",
@@ -55,6 +57,7 @@ class Handler:
         self.retry = declared.retry
         self.timeout = declared.timeout
         self.rescue = declared.rescue
+        self.limit = declared.limit
         self.asynchronous = declared.asynchronous
         self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)
         self.activity_slots: ActivitySlots[Delivery] = ActivitySlots(declared.max_concurrent)
@@ -79,6 +82,18 @@ class Handler:
             case _:
                 return self.function(*arguments.by_place([params]))
 
+    def bind(self, params: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of a call. Fail as above."""
+        match params:
+            case None:
+                return (), {}
+            case list():
+                return tuple(self.arguments.by_place(params)), {}
+            case dict():
+                return (), self.arguments.by_name(params)
+            case _:
+                return tuple(self.arguments.by_place([params])), {}
+
 
 class Handlers:
     """Handlers of a worker, by the activity's name and by the function."""
@@ -99,6 +114,11 @@ class Handlers:
         with contextlib.suppress(TypeError):
             # A dataclass that is called may have no hash: it is known by its name alone.
             self._by_function[handler.function] = handler
+
+    @property
+    def limits(self) -> dict[str, Limit]:
+        """Limits that activities are declared with, by the activity."""
+        return {name: handler.limit for name, handler in self._by_name.items() if handler.limit is not None}
 
     def find(self, name: str) -> Handler | None:
         """The handler of activities of this name."""

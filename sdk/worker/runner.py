@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import difflib
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -21,6 +22,7 @@ import msgspec
 from backbeat.activities.context import Activity, running
 from backbeat.activities.definition import ErrorHook
 from backbeat.activities.environment import EngineEnvironment
+from backbeat.client.client import Client
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
 from backbeat.errors import BackbeatError, Fail, RetryAfter
@@ -33,6 +35,7 @@ from backbeat.schemas.messages.queries import GetResults
 from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import NOBODY, Transport
 from backbeat.worker.handlers import Handler, Handlers, is_async
+from backbeat.worker.middleware import Call, Middleware, chained
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
 from backbeat.worker.taken_results import with_results
@@ -61,6 +64,12 @@ class Runner:
         self._tracing: Tracing | None = None
         #: Hook called with the activity and its error when an activity's retries are exhausted; None: a log line.
         self.error_hook: ErrorHook | None = None
+        #: What is around each handler's call, the first one outermost.
+        self.middleware: tuple[Middleware, ...] = ()
+        #: What the worker's lifespan yields; None: it has none.
+        self.state: Any = None
+        #: Runs a plain function in a thread of the worker; None: here and now.
+        self.in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
 
     def within(self, environment: EngineEnvironment) -> Runner:
         """The same handlers and hooks in another environment."""
@@ -89,10 +98,14 @@ class Runner:
             return []
         if handler is None:
             return self.unknown(activity)
-        if not handler.is_async:
+        if not self.is_async(handler):
             commands = await asyncio.to_thread(self.run_plain, activity, handler)
             return commands if isinstance(commands, list) else await commands
         return await self.run_async(activity, handler)
+
+    def is_async(self, handler: Handler) -> bool:
+        """True: it is run in the event loop. Middleware is, whatever it is around."""
+        return handler.is_async or bool(self.middleware)
 
     async def run_async(
         self, activity: Activity, handler: Handler, result: Awaitable[Any] | None = None
@@ -125,7 +138,7 @@ class Runner:
                         params = self._with_results(activity, params, more)
                     else:
                         params = await asyncio.to_thread(self._with_results, activity, params, more)
-                result = handler.call(params)
+                result = self._call(activity, handler, params)
             value = await result
             if value is None or self.packing.is_plain:
                 return self._returned(activity, value, handler)
@@ -142,6 +155,18 @@ class Runner:
             return self.failed(activity, error)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its node's error
             return self.failed(activity, error)
+
+    def _call(self, activity: Activity, handler: Handler, params: Any) -> Any:
+        if not self.middleware:
+            return handler.call(params)
+
+        async def handle(call: Call) -> Any:
+            run = functools.partial(handler.function, *call.args, **call.kwargs)
+            result = run() if handler.is_async or self.in_thread is None else await self.in_thread(run)
+            return await result if inspect.isawaitable(result) else result
+
+        args, kwargs = handler.bind(params)
+        return chained(self.middleware, handle)(Call(activity, args, kwargs))
 
     def run_plain(
         self, activity: Activity, handler: Handler
@@ -294,6 +319,11 @@ class Runner:
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
         return self._environment.user_id(client)
+
+    @property
+    def client(self) -> Client:
+        """A client of the worker's own application."""
+        return self._environment.client(self.packing)
 
     def now(self) -> float:
         """Time, in seconds since the epoch."""

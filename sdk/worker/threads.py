@@ -7,11 +7,15 @@ batches, and a handler that never ends does not keep the process from ending.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeVar
 
 from backbeat.errors import BackbeatError
+
+T = TypeVar("T")
 
 Work = Callable[[], Callable[[], None]]
 
@@ -46,6 +50,22 @@ class Threads:
             self._count = number
         self._busy += 1
         self._work.put(work)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """The value of a function, which runs in a thread, in the caller's context (`contextvars`)."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        context = contextvars.copy_context()
+
+        def work() -> Callable[[], None]:
+            try:
+                value = context.run(function)
+            except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
+                failure = error if not isinstance(error, StopIteration) else RuntimeError(f"it raised {error!r}")
+                return lambda: None if future.done() else future.set_exception(failure)
+            return lambda: None if future.done() else future.set_result(value)
+
+        self.run(work)
+        return await future
 
     def stop(self) -> None:
         """Let each thread end after its present work."""

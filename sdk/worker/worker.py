@@ -38,6 +38,8 @@ from backbeat.worker.concurrency_slots import ConcurrencySlots
 from backbeat.worker.counters import Counters
 from backbeat.worker.environment import Environment, WorkerEnvironment
 from backbeat.worker.handlers import Handler, Handlers
+from backbeat.worker.lifespan import Lifespan, MakeLifespan
+from backbeat.worker.middleware import Middleware
 from backbeat.worker.responses import describe
 from backbeat.worker.runner import Runner
 
@@ -59,6 +61,8 @@ class Worker:
     and activities of very different lengths (docs/reference/sdk.md). `codec` and `store` are what arguments and
     results go through; clients have the same. When stopped, a worker finishes what it has begun, for at most
     `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
+    `lifespan` is called at its start and gives an async context manager: what that yields is `current().state`.
+    `middleware` is around each handler's call (`backbeat.worker.middleware`), the first one outermost.
     `log_context`: whether log records of a running activity say which it is (`backbeat.logs`). With a `status_port` (0:
     a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/reference/metrics.md).
 
@@ -94,6 +98,8 @@ class Worker:
         session_timeout_seconds: float = 10.0,
         status_port: int | None = None,
         status_host: str = "127.0.0.1",
+        lifespan: MakeLifespan | None = None,
+        middleware: Iterable[Middleware] = (),
     ) -> None:
         bootstrap_servers = servers_of(bootstrap_servers)
         self.grace_seconds = grace_seconds
@@ -102,6 +108,10 @@ class Worker:
         self._log_context = log_context
         self._handlers = Handlers()
         self._runner = Runner(self._handlers, Environment(bootstrap_servers), PayloadCodec(codec, store))
+        self._runner.middleware = tuple(middleware)
+        #: Lifespan of each run: what it yields is `current().state`.
+        self.lifespan = lifespan
+        self._lifespan: Lifespan | None = None
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -247,6 +257,11 @@ class Worker:
         if self._status is not None:
             self._status.start()
         await self._environment.start(self.name)
+        if self.lifespan is not None:
+            self._lifespan = Lifespan(self.lifespan)
+            self._runner.state = await self._lifespan.start()
+        for name, limit in self._handlers.limits.items():
+            await self._runner.client.limits.declare(name, limit)
         await self._consumer.start()
         self._consumer.has_room(self._slots.free)
         self._watcher.start()
@@ -276,7 +291,11 @@ class Worker:
             self._attempts.stop()
             await self._watcher.stop()
             await self._consumer.stop()
-            await self._environment.stop()
+            try:
+                if self._lifespan is not None:
+                    await self._lifespan.stop()
+            finally:
+                await self._environment.stop()
             if self._status is not None:
                 await asyncio.to_thread(self._status.stop)
 

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,18 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
-from backbeat import Client, Fail, Node, NodeFailed, Worker, activity, current
+from backbeat import (
+    Call,
+    CallNext,
+    Client,
+    Fail,
+    Limit,
+    Node,
+    NodeFailed,
+    Worker,
+    activity,
+    current,
+)
 from backbeat.compose.local.cache import cache_folder
 from backbeat.compose.local.jars.download import Download
 from backbeat.compose.local.jars.jars import kafka_jars
@@ -90,6 +102,39 @@ async def test_old_and_new_workers_run_side_by_side_and_no_retry_is_spent(bootst
         trees = [await client.tree(node.workflow_id) for node in nodes]
     steps = [step for tree in trees for _, step in tree.walk() if step.name == "New step"]
     assert [(step.status, step.retries_remaining) for step in steps] == [("complete", 0)] * len(nodes)
+
+
+async def test_handlers_have_a_state_a_client_and_middleware(bootstrap: str, client: Client) -> None:
+    @asynccontextmanager
+    async def pool() -> AsyncIterator[list[str]]:
+        told: list[str] = ["opened"]
+        yield told
+        told.append("closed")
+
+    async def noted(call: Call, call_next: CallNext) -> Any:
+        call.activity.state.append(call.activity.name)
+        return await call_next(call)
+
+    @activity("Other", limit=Limit(concurrency=1))
+    def other(number: int) -> int:
+        states.append(current().state)
+        return number + 1
+
+    @activity("Ask")
+    async def ask() -> list[Any]:
+        node = await current().client.signal("Other", "async", other, 1)
+        return [await node.result(120), len(await current().client.limits.list())]
+
+    @activity("Ask plainly")
+    def ask_plainly() -> int:
+        return current().plain_client.signal("Other", "plain", other, 2).result(120)
+
+    states: list[list[str]] = []
+    worker = Worker(bootstrap, client.name, activities=[other, ask, ask_plainly], lifespan=pool, middleware=[noted])
+    async with running(worker):
+        assert await (await client.signal("W", "async", ask)).result(120) == [2, 1]
+        assert await (await client.signal("W", "plain", ask_plainly)).result(120) == 3
+    assert states[0] == ["opened", "Ask", "Other", "Ask plainly", "Other", "closed"]
 
 
 # --- workflows -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import pytest
 import backbeat
 from backbeat import codecs
 
-NAMES = {name: getattr(backbeat, name) for name in backbeat.__all__}
+#: But for `CallNext`, the type of a function: the example of `Call` has it.
+NAMES = {name: getattr(backbeat, name) for name in backbeat.__all__ if name != "CallNext"}
 NAMES |= {"Json": codecs.Json, "Fernet": codecs.Fernet}
 
 

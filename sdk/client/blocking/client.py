@@ -42,6 +42,7 @@ class PlainLimits(Blocking):
     """The limits of one client application's activity types (`Limits`)."""
 
     set = blocking(Limits.set)
+    declare = blocking(Limits.declare)
     remove = blocking(Limits.remove)
     pause = blocking(Limits.pause)
     resume = blocking(Limits.resume)

@@ -62,6 +62,13 @@ class PlainNode(Blocking, NodeValue, Generic[V]):
     """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one.
 
     `PlainNode[int]` is one whose handler returns an int: what is signalled by its function.
+
+    >>> from backbeat.testing import PlainBackbeat
+    >>> with PlainBackbeat() as backbeat:
+    ...     node = backbeat.client().signal("Camera sale", "Camera 703", "Approve")
+    ...     node.answer(result="by Ann")
+    ...     print(node.name, node.result())
+    Approve by Ann
     """
 
     def __init__(self, node: Node, loop: Loop) -> None:

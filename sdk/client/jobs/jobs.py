@@ -84,6 +84,7 @@ class Jobs:
         names its id: start it again with that.
         """
         check_options("jobs.start", options, _WORDS)
+        await self._session.ready()
         filters: dict[str, Any] = {**options}
         response, job_id, client = (filters.pop(name, None) for name in ("response", "job_id", "client"))
         dry_run, everything, all_clients = (filters.pop(name, False) for name in ("dry_run", "all", "all_clients"))
@@ -105,6 +106,7 @@ class Jobs:
 
     async def get(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
         """A job as it is now; NotFound where there is none, or no more. `all_clients`: another's, too."""
+        await self._session.ready()
         id_bytes, text = as_id(job_id)
         asker = _asker(all_clients=all_clients)
         return await self._added_up(
@@ -113,6 +115,7 @@ class Jobs:
 
     async def list(self, *, all_clients: bool = False) -> list[Job]:
         """The jobs of this client application, newest first, those that ended within the last days too."""
+        await self._session.ready()
         asker = _asker(all_clients=all_clients)
         parts: dict[bytes, list[JobRecord]] = {}
         for records in await every_answer(self._jobs_at(partition, None, asker) for partition in self._partitions()):
@@ -123,6 +126,7 @@ class Jobs:
 
     async def stop(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
         """Have a job go no further; what it has done stays."""
+        await self._session.ready()
         id_bytes, text = as_id(job_id)
         asker = _asker(all_clients=all_clients)
 

@@ -6,11 +6,11 @@ import asyncio
 import time
 from datetime import timedelta
 
-from backbeat.client.limits.rates import read_rate
+from backbeat.activities.limit import Limit
 from backbeat.client.limits.spread import wait_until_known
 from backbeat.client.limits.views import ActivityLimit, read_limits
 from backbeat.client.session import Session
-from backbeat.payload.values import seconds, to_count, to_text
+from backbeat.payload.values import to_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.limits import Limits as LimitsReply
 from backbeat.schemas.messages.limits import LimitValues
@@ -51,16 +51,12 @@ class Limits:
         `metadata.bank`, `client_data.params[0]`), gives each value there slots of its own. A node that has waited for
         `aging` (seconds) counts as one priority higher. What is not given is no bound. A pause stays as it is.
         """
-        count, period = (None, 1.0) if rate is None else read_rate(rate)
-        values = LimitValues(
-            concurrency=None if concurrency is None else to_count("concurrency", concurrency, 1),
-            rate_count=count,
-            rate_period_seconds=period,
-            rate_burst=to_count("burst", burst, 1),
-            key=to_text("key", key, may_be_empty=True),
-            aging_seconds=seconds(aging, "aging"),
-        )
+        values = Limit(concurrency=concurrency, rate=rate, burst=burst, key=key, aging=aging).values()
         await self._change(activity, values, paused=None)
+
+    async def declare(self, activity: str, limit: Limit) -> None:
+        """Set the limit that an activity is declared with, as its workers do when they start."""
+        await self._change(activity, limit.values(), paused=None)
 
     async def remove(self, activity: str) -> None:
         """Let nodes of the activity start as they come; a pause of it ends, too."""
@@ -77,6 +73,7 @@ class Limits:
     async def list(self) -> list[ActivityLimit]:
         """The limits, by activity, and how they stand."""
         self._session.check_connected()
+        await self._session.ready()
         partitions = range(self._session.transport.partitions)
         timeout = self._session.timeout
         return read_limits(await asyncio.gather(*(self._limits_at(number, timeout) for number in partitions)))

@@ -1,0 +1,57 @@
+"""The client of a worker's handlers (`current().client`): of the worker's own application, over its own connection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from backbeat.activities.pending import Pending
+from backbeat.client.blocking.calls import Blocking
+from backbeat.client.blocking.client import PlainClient
+from backbeat.client.blocking.loop import Loop
+from backbeat.client.client import Client
+from backbeat.payload.payload_codec import PayloadCodec
+from backbeat.transport.base import Transport
+
+T = TypeVar("T")
+
+#: Time limit of each answer, in seconds, as a `Client` has it.
+_TIMEOUT_SECONDS = 10.0
+Ask = Callable[[Callable[[Transport], Awaitable[T]]], Future[T]]
+
+
+def lent_client(name: str, user_id: bytes, transport: Transport, packing: PayloadCodec) -> Client:
+    """A client that is connected as this client application; its `stop` leaves the transport alone."""
+    client = Client(client=name, transport=transport, timeout=_TIMEOUT_SECONDS)
+    session = client._session  # noqa: SLF001 - it is one of us
+    session.packing = packing
+    session.lend(user_id)
+    return client
+
+
+class LentPlainClient(PlainClient):
+    """The same client for plain handlers: its calls run in the worker's event loop, and wait for their answers."""
+
+    def __init__(self, client: Client, ask: Ask[Any]) -> None:
+        Blocking.__init__(self, client, _AskingLoop(ask))
+
+
+class _AskingLoop(Loop):
+    """The event loop of a worker, as `ask` reaches it."""
+
+    def __init__(self, ask: Ask[Any]) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def start(self) -> bool:
+        """Nothing: it runs."""
+        return False
+
+    def stop(self) -> None:
+        """Nothing: it is the worker's."""
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The value of a coroutine. BackbeatError in the event loop itself, which would wait for itself."""
+        answer: Pending[T] = Pending(self._ask(lambda _: coroutine))
+        return answer.result()
