@@ -41,8 +41,9 @@ class UnreachableError(Exception):
     def __init__(self, bootstrap_servers: str) -> None:
         super().__init__(
             f"Kafka at {bootstrap_servers} does not answer within {REACH_SECONDS_MAX:.0f} s. "
-            "What to do: see that it runs, that --bootstrap-servers (or BACKBEAT_BOOTSTRAP_SERVERS) names it, and that "
-            "its listener speaks what --kafka-security-protocol says."
+            "What to do: see that it runs, that this is host:port of its listener (as given, or of "
+            "BACKBEAT_BOOTSTRAP_SERVERS; a gateway's is an http:// URL), and that the listener speaks "
+            "BACKBEAT_KAFKA_SECURITY_PROTOCOL."
         )
 
 

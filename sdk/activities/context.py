@@ -509,11 +509,14 @@ def current() -> Activity:
 
     >>> current()
     Traceback (most recent call last):
-    backbeat.errors.BackbeatError: no activity is running here
+    backbeat.errors.BackbeatError: no activity is running here: current() is for handlers, ...
     """
     activity = running.get(None)
     if activity is None:
-        raise BackbeatError("no activity is running here")
+        raise BackbeatError(
+            "no activity is running here: current() is for handlers, and what they call. A thread that a handler "
+            "starts has none. What to do: pass it what it needs, or run it by contextvars.copy_context().run"
+        )
     return activity
 
 

@@ -23,6 +23,7 @@ from backbeat.client.waiting import wait_for_result
 from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.kafka import servers_of
+from backbeat.errors import KeyReused, WorkflowComplete
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.payload.values import Id, id_text, to_id, to_subject
 from backbeat.schemas.messages import ids
@@ -162,7 +163,17 @@ class Client:
         signal = signalled("signal", activity, args, options)
         command = await workflow_calls.signal_command(self._session, workflow, subject, signal.name, signal.options)
         key = signal.options.get("idempotency_key")
-        view = await self._session.transport.command(command, self.timeout, f"signal {signal.name!r}", key=key)
+        try:
+            view = await self._session.transport.command(command, self.timeout, f"signal {signal.name!r}", key=key)
+        except WorkflowComplete as refusal:
+            text = f"The workflow {workflow!r} of {subject!r} is complete and takes no more signals"
+            raise WorkflowComplete(refusal.reason, text, refusal.found, refusal.wanted) from None
+        except KeyReused as refusal:
+            text = (
+                f"idempotency_key {key!r} was used before, for a signal with another name, workflow, subject, "
+                "arguments or options. What to do: the same request, or a key of its own"
+            )
+            raise KeyReused(refusal.reason, text, refusal.found, refusal.wanted) from None
         return Node(self._session, view, signal.convert)
 
     @overload
@@ -205,7 +216,9 @@ class Client:
 
     def workflow_id(self, workflow: str, subject: Any) -> str:
         """The id that this client's workflow of this name and subject has, or will have."""
-        return id_text(ids.workflow_id(self._session.user_id, workflow, to_subject(subject)))
+        workflow_id = ids.workflow_id(self._session.user_id, workflow, to_subject(subject))
+        self._session.remember(workflow_id, workflow, subject)
+        return id_text(workflow_id)
 
     async def workflow(self, workflow_id: Id) -> Workflow:
         """A workflow by its id."""

@@ -8,7 +8,7 @@ from backbeat.client import node_calls
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.client.waiting import wait_for_result
-from backbeat.errors import CodecError
+from backbeat.errors import CodecError, NotFound
 from backbeat.payload.values import Id
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.views import NodeView
@@ -110,5 +110,8 @@ async def get_tree(session: Session, workflow_id: Id, *, top_level_only: bool = 
     """A workflow with its nodes, nested. NotFound."""
     id_bytes, text = as_id(workflow_id)
     query = queries.GetTree(workflow_id=id_bytes, top_level_only=top_level_only, **session.query_fields())
-    workflow, *parts = await session.query(query, f"tree of workflow {text}")
+    try:
+        workflow, *parts = await session.query(query, f"tree of workflow {text}")
+    except NotFound as refusal:
+        raise session.not_found(id_bytes, refusal) from None
     return Tree(Workflow(workflow), [Node(session, view) for part in parts for view in part.nodes])

@@ -13,6 +13,17 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.views import NodeView
 from backbeat.worker.responses import error_response, outlook, result_response
 
+#: Statuses, of engine or client, of a node that is not with its worker yet, or no more.
+_NOT_ITS_TURN = {
+    "pending": "has not begun",
+    "ready": "has not begun",
+    "started": "has not begun",
+    "paused": "is paused",
+    "retrying": "waits for another attempt",
+    "errored": "has failed",
+    "retries_exhausted": "has failed",
+}
+
 
 async def get_node(session: Session, node_id: bytes) -> NodeView:
     """The node as it is now. NotFound."""
@@ -48,7 +59,14 @@ async def answer_node(
         **outlook(error),
         **session.command_fields(),
     )
-    await _change(session, command, node_id, "answer", key)
+    try:
+        await _change(session, command, node_id, "answer", key)
+    except InvalidStatus as refusal:
+        if refusal.found == "deactivated":
+            raise
+        how = _NOT_ITS_TURN.get(refusal.found, "was answered already")
+        text = f"Node {id_text(node_id)} {how}: it is {refusal.found}; it is answered while it is with its worker"
+        raise InvalidStatus(refusal.reason, text, refusal.found, refusal.wanted) from None
 
 
 # All but `canceled` raise InvalidStatus for a node that was canceled, reset or passed over: it never runs again. A

@@ -18,6 +18,8 @@ from backbeat.schemas import environment
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.transport.base import NOBODY, Transport
 
+_CALLED_MAX = 1_000
+
 
 class Session:
     """A client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
@@ -32,6 +34,8 @@ class Session:
         self._user_id: bytes | None = None
         self._is_connected = False
         self._is_lazy = False
+        #: Name and subject of workflows whose ids were asked for.
+        self._called: dict[bytes, str] = {}
         #: Two starts at once are one.
         self._starting = asyncio.Lock()
 
@@ -83,6 +87,20 @@ class Session:
         """Unavailable: not connected."""
         if not self._is_connected:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+
+    def remember(self, workflow_id: bytes, name: str, subject: Any) -> None:
+        """Keep what a workflow is called, so that errors name it as the caller does; the oldest is forgotten."""
+        self._called[workflow_id] = f"{name!r} of {subject!r}"
+        if len(self._called) > _CALLED_MAX:
+            del self._called[next(iter(self._called))]
+
+    def not_found(self, workflow_id: bytes, refusal: NotFound) -> NotFound:
+        """A refusal in the words by which the caller has asked for the workflow's id, if so."""
+        called = self._called.get(workflow_id)
+        if called is None:
+            return refusal
+        text = f"There is no workflow {called} (yet): nothing has signalled it as the client application {self.name!r}"
+        return NotFound(refusal.reason, text, refusal.found, refusal.wanted)
 
     async def find_user(self, name: str | None) -> bytes:
         """The id of a client application, also of one that was added a moment ago; None: the own one."""

@@ -11,6 +11,7 @@ from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.activities.retry import child_rule
 from backbeat.client.signals import SIGNAL_WORDS, SignalOptions
 from backbeat.client.words import check_options
+from backbeat.payload.values import invalid, kind_of
 from backbeat.worker.arguments import Converter, result_converter
 
 
@@ -42,7 +43,12 @@ def signalled(
     bound = activity.options if isinstance(activity, BoundActivity) else {}
     function = activity.activity if isinstance(activity, BoundActivity) else activity
     if not isinstance(function, ActivityFunction):
-        raise TypeError(f"{_shown(function)} is no activity: put @backbeat.activity above it, or give a name")
+        raise invalid(
+            f"A name or an activity is wanted, and {_shown(function)} is neither. What to do: put @backbeat.activity "
+            "above the function, or give a name",
+            kind_of(function),
+            "a name, or a function that is an activity",
+        )
     handler_arguments, more = function.arguments(args, given, SIGNAL_WORDS)
     options: dict[str, Any] = {**bound, **more}
     check_options(call, options, SIGNAL_WORDS)

@@ -112,7 +112,7 @@ def make_signal(
         ),
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if at is None else to_milliseconds(at, now),
-        parent_link_id=None if link is None else to_id(link),
+        parent_link_id=None if link is None else to_id(link, "link"),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
         **child_rule(options).fields(),

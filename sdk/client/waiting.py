@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from backbeat.client.session import Session
 from backbeat.client.views import NodeValue
-from backbeat.errors import NodeFailed, Timeout
+from backbeat.errors import NodeFailed, Rejected, Timeout
 from backbeat.payload.values import from_json, id_text
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView
 
+#: Statuses of a step that keeps what is above it from being complete, the worst first.
+_FAILING = (ServerStatus.RETRIES_EXHAUSTED, ServerStatus.ERRORED, ServerStatus.RETRYING)
+_FAILING_SECONDS_MAX = 2.0
 _ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)
 #: A wait is asked in slices: a partition's new owner does not know of it, and a node that failed for good is no end.
 _SLICE_SECONDS_FIRST = 1.0
@@ -43,7 +47,7 @@ async def wait_for_result(session: Session, node_id: bytes, timeout: float | Non
         left = slice_seconds if ends_at is None else min(slice_seconds, ends_at - time.monotonic())
         if left <= 0:
             if is_asked:
-                raise Timeout(_not_done(node_id, view, timeout))
+                raise Timeout(_not_done(node_id, view, timeout) + await _failing_below(session, view))
             # One that is complete already gives its result however little time there is.
             left = _SLICE_SECONDS_MIN
         is_asked = True
@@ -84,6 +88,34 @@ async def _result(session: Session, view: NodeView, changes: list[StatusChange])
                 return await session.unpack(f"result of node {id_text(view.id)}", response["result"])
             return response
     return None
+
+
+async def _failing_below(session: Session, view: NodeView | None) -> str:
+    """The step below a node that keeps it from being complete, and its error; empty where none is known."""
+    if view is None or view.server is not ServerStatus.PROCESSING_CHILDREN:
+        return ""
+    try:
+        query = queries.GetTree(workflow_id=view.workflow_id, **session.query_fields())
+        _, *parts = await session.query(query, f"tree of workflow {id_text(view.workflow_id)}", _FAILING_SECONDS_MAX)
+        nodes = {node.id: node for part in parts for node in part.nodes}
+        failing = [node for node in nodes.values() if node.server in _FAILING and _is_below(node, view.id, nodes)]
+        if not failing:
+            return ""
+        step = min(failing, key=lambda node: (_FAILING.index(node.server), node.seq))
+        history = queries.GetHistory(node_id=step.id, **session.query_fields())
+        changes = [change for part in await session.query(history, "history") for change in part.changes]
+    except (Timeout, Rejected):
+        # It is somebody else's workflow, or nobody answers: what was asked is still not done.
+        return ""
+    return f". Below it {step.name} {_failure(step, changes)}"
+
+
+def _is_below(node: NodeView, top: bytes, nodes: Mapping[bytes, NodeView]) -> bool:
+    while node.parent_id is not None:
+        if node.parent_id == top:
+            return True
+        node = nodes[node.parent_id]
+    return False
 
 
 def _failure(view: NodeView, changes: list[StatusChange]) -> NodeFailed:

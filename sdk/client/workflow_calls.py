@@ -9,6 +9,7 @@ from backbeat.activities.context import transaction_id
 from backbeat.client.session import Session, as_id
 from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import Workflow
+from backbeat.errors import NotFound
 from backbeat.payload.values import Id, id_text, to_id
 from backbeat.schemas.messages import commands, queries
 
@@ -56,7 +57,10 @@ async def get_workflow(session: Session, workflow_id: Id) -> Workflow:
     """A workflow by its id. NotFound."""
     id_bytes, text = as_id(workflow_id)
     query = queries.GetWorkflow(workflow_id=id_bytes, **session.query_fields())
-    return Workflow((await session.query(query, f"workflow {text}"))[0])
+    try:
+        return Workflow((await session.query(query, f"workflow {text}"))[0])
+    except NotFound as refusal:
+        raise session.not_found(id_bytes, refusal) from None
 
 
 async def change_workflow(session: Session, workflow_id: Id, change: str) -> None:

@@ -10,6 +10,7 @@ import operator
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
@@ -35,6 +36,8 @@ LIMITS = Settings()
 
 _decoder = msgspec.json.Decoder()
 _ID_BYTES = 16
+#: Types of what stands for an answer until it is awaited.
+_AWAITED = ("coroutine", "Pending", "Future", "Task")
 
 
 def to_json(label: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) -> bytes:
@@ -43,9 +46,9 @@ def to_json(label: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) -
         text = json_text(value)
     except Exception as error:
         # A model's own code may raise anything.
-        raise invalid(
-            f"The {label} cannot be written as JSON: {str(error) or kind_of(error)}", kind_of(value), "JSON"
-        ) from error
+        reason = str(error) or kind_of(error)
+        advice = ". What to do: await it" if any(kind in reason for kind in _AWAITED) else ""
+        raise invalid(f"The {label} cannot be written as JSON: {reason}{advice}", kind_of(value), "JSON") from error
     if len(text) > bytes_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
@@ -157,16 +160,26 @@ def to_count(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
     return number
 
 
-def to_milliseconds(at: When | None, now: float) -> int | None:
-    """Milliseconds since the epoch of a time; `now` is seconds since then. InvalidParameters, also beyond year 9999."""
+def to_milliseconds(at: When | None, now: float, name: str = "at") -> int | None:
+    """Milliseconds since the epoch of a time; `now` is seconds since then, `name` the parameter's.
+
+    InvalidParameters, also beyond the year 9999.
+    """
     if at is None:
         return None
     if isinstance(at, timedelta):
         milliseconds = int(now * 1000) + int(at.total_seconds() * 1000)
     elif not isinstance(at, datetime):
-        raise invalid(f"A time is a {kind_of(at)}", kind_of(at), "a datetime with a time zone, or a timedelta from now")
+        raise invalid(
+            f"{name} is a {kind_of(at)}; it must be a datetime with a time zone, or a timedelta from now",
+            kind_of(at),
+            "a datetime with a time zone, or a timedelta from now",
+        )
     elif at.utcoffset() is None:
-        raise invalid("A time without a time zone", at.isoformat(), "datetime.now(UTC) + …")
+        text = (
+            f"{name} is a time without a time zone: {at.isoformat()}. What to do: datetime.now(UTC) + …, or a timedelta"
+        )
+        raise invalid(text, at.isoformat(), "datetime.now(UTC) + …")
     else:
         milliseconds = int(at.timestamp() * 1000)
     if not TIME_MIN <= milliseconds <= TIME_MAX:
@@ -183,7 +196,9 @@ def to_mode(mode: Any) -> Mode:
     """The mode of a word."""
     value = MODE_WORDS.get(mode) if isinstance(mode, str) else None
     if value is None:
-        raise invalid(f"There is no mode {mode!r}", str(mode), ", ".join(MODE_WORDS))
+        nearest = get_close_matches(str(mode), MODE_WORDS, 1)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(MODE_WORDS)}"
+        raise invalid(f"There is no mode {mode!r}: {advice}", str(mode), ", ".join(MODE_WORDS))
     return value
 
 
@@ -195,15 +210,15 @@ def to_coalesce(word: Any) -> Coalesce:
     return rule
 
 
-def to_id(identity: Id | bytes) -> bytes:
-    """An id's 16 bytes."""
+def to_id(identity: Id | bytes, name: str = "id") -> bytes:
+    """An id's 16 bytes; `name` is the parameter's. InvalidParameters."""
     try:
         value = identity if isinstance(identity, uuid.UUID | bytes) else uuid.UUID(identity)
     except (ValueError, AttributeError, TypeError) as error:
-        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{identity!r} is no id", str(identity), "a UUID") from error
+        raise invalid(f"{name}: {identity!r} is no id; it must be a UUID", str(identity), "a UUID") from error
     value = value.bytes if isinstance(value, uuid.UUID) else value
     if len(value) != _ID_BYTES:
-        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{identity!r} is no id", str(identity), "a UUID")
+        raise invalid(f"{name}: {identity!r} is no id; it must be a UUID", str(identity), "a UUID")
     return value
 
 

@@ -12,11 +12,13 @@ import msgspec
 
 from backbeat.client.client import Client
 from backbeat.errors import BackbeatError
-from backbeat.payload.values import id_text, to_datetime
+from backbeat.payload.values import from_json, id_text, to_datetime
 from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.messages.activities import error_of
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChangesRecord
-from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView
 from backbeat.schemas.signals import Headers
 from backbeat.streams.input.signal_command import admit_signal
 from backbeat.testing.clock import Clock
@@ -319,6 +321,23 @@ class Backbeat:
         finally:
             self._workers.waiting.discard(current)
 
+    def _failing_below(self, node: NodeView) -> str:
+        """Text: the steps of a node's workflow that have failed and wait, with their errors; empty: there is none."""
+        errors: dict[bytes, bytes | None] = {}
+        for record in self.history if node.server is ServerStatus.PROCESSING_CHILDREN else ():
+            if record.workflow_id == node.workflow_id:
+                for entry in record.changes:
+                    change = entry.change
+                    if not change.server and change.to_status is ClientStatus.ERRORED:
+                        errors[entry.node_id] = change.response
+        text = ""
+        for identity, response in list(errors.items())[:_SHOWN_MAX]:
+            step = self._engine.node(identity)
+            if step is not None and step.client is ClientStatus.ERRORED:
+                reason = from_json(error_of(response)).get("message", "no reason was given")
+                text += f" {step.name!r} is {word(step.server)}: {reason}."
+        return text
+
     def _why_not_done(self, node_id: bytes) -> str:
         """Text: why a node is not done, and what would help."""
         node = self._engine.node(node_id)
@@ -329,6 +348,8 @@ class Backbeat:
                 f" The next timer is due at {self.next_due.isoformat()}: `await backbeat.advance(…)` goes there, "
                 "Backbeat(skip_time=True) does it by itself."
             )
+        if node is not None:
+            text += self._failing_below(node)
         if self._workers.queue:
             text += f" Without a worker wait: {', '.join(repr(queued) for queued in self._workers.queue[:_SHOWN_MAX])}."
         return text

@@ -315,7 +315,9 @@ class HttpTransport:
             advice = repeat_advice if path == _COMMANDS else "Is a gateway running?"
             raise Timeout(f"{operation}: no answer within {timeout:g} s. {advice}") from error
         except aiohttp.ClientError as error:
-            raise Unavailable(f"The gateway {self._url} cannot be reached: {error}") from error
+            is_other = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError)
+            advice = ". Is this Kafka's port? A client of Kafka is given host:port without http://" if is_other else ""
+            raise Unavailable(f"The gateway {self._url} cannot be reached: {error}{advice}") from error
         raise refusal(response.status, text, operation, is_record=path in (_COMMANDS, _QUERIES))
 
     async def _replies(self, response: aiohttp.ClientResponse) -> list[Any]:

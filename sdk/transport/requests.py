@@ -315,6 +315,12 @@ class RequestClient:
         request = self._pending.get(number)
         if request is not None and not request.future.done():
             kind = _OutOfSequenceError if error.code() in _OUT_OF_SEQUENCE else Unavailable
-            is_full = error.code() == KafkaError._QUEUE_FULL  # noqa: SLF001 - the library's public name
-            reason = "too many records wait for Kafka" if is_full else f"Kafka did not take it: {error.str()}"
-            request.future.set_exception(kind(reason))
+            text = f"Kafka did not take it: {error.str()}"
+            if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001 - librdkafka's own errors have an underscore
+                text = (
+                    "Kafka did not acknowledge it in time: it was reached before, and is away or overloaded now. It "
+                    "may still be applied; to ask again without doing it twice, use the same idempotency key"
+                )
+            elif error.code() == KafkaError._QUEUE_FULL:  # noqa: SLF001 - as above
+                text = "too many records wait for Kafka"
+            request.future.set_exception(kind(text))

@@ -8,6 +8,7 @@ twice is followed. The engine answers a wait on the node at once when the node i
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -22,6 +23,9 @@ from backbeat.transport.base import NOBODY, Transport
 from backbeat.worker.handlers import Handler
 
 _LOOK_SECONDS = 1.0
+#: Lateness of a look that is said: whoever blocks the event loop holds up all activities of its worker.
+_BLOCKED_SECONDS = 1.0
+_NAMES_CHARACTERS_MAX = 200
 #: A wait is asked in slices, since a partition's new owner does not know of it; shorter than the time after which a
 #: query without an answer is asked again.
 _SLICE_SECONDS = 2.5
@@ -31,10 +35,11 @@ _GRACE_SECONDS = 2.0
 class _Run:
     """A handler that runs, and the tasks beside it."""
 
-    __slots__ = ("activity", "followed", "seen", "tasks")
+    __slots__ = ("activity", "followed", "in_loop", "seen", "tasks")
 
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, *, in_loop: bool) -> None:
         self.activity = activity
+        self.in_loop = in_loop
         self.seen = False
         self.followed = False
         self.tasks: list[asyncio.Task[None]] = []
@@ -47,6 +52,8 @@ class CancellationWatcher:
         self._connect = connect
         self._runs: dict[int, _Run] = {}
         self._timer: asyncio.TimerHandle | None = None
+        #: Names of the handlers in the event loop that have ended since it was looked.
+        self._ended: set[str] = set()
         #: Time, on the monotonic clock, at which the event loop came round last; 0: not yet.
         self.came_round_at = 0.0
 
@@ -66,7 +73,7 @@ class CancellationWatcher:
 
     def began(self, activity: Activity, handler: Handler) -> None:
         """Note a handler that begins."""
-        run = self._runs[id(activity)] = _Run(activity)
+        run = self._runs[id(activity)] = _Run(activity, in_loop=handler.is_async)
         if handler.heartbeat_seconds is not None:
             self._beside(run, self._beat(activity, handler.heartbeat_seconds))
 
@@ -74,10 +81,22 @@ class CancellationWatcher:
         """Forget a handler that has ended."""
         run = self._runs.pop(id(activity), None)
         if run is not None:
+            if run.in_loop:
+                self._ended.add(activity.name)
             for task in run.tasks:
                 task.cancel()
 
     def _look(self) -> None:
+        late = time.monotonic() - self.came_round_at - _LOOK_SECONDS
+        if late > _BLOCKED_SECONDS:
+            names = {run.activity.name for run in self._runs.values() if run.in_loop} | self._ended
+            logger.warning(
+                "the event loop was blocked for %.1f s, and nothing else went on: by one of %s. What to do: await what "
+                "takes long, or make the handler a plain function, which runs in a thread",
+                late,
+                textwrap.shorten(", ".join(sorted(names)) or "no handler", _NAMES_CHARACTERS_MAX, placeholder=" …"),
+            )
+        self._ended.clear()
         for run in self._runs.values():
             if run.seen and not run.followed:
                 run.followed = True

@@ -15,7 +15,7 @@ from backbeat.activities.context import Activity
 from backbeat.activities.definition import ActivityFunction
 from backbeat.activities.limit import Limit
 from backbeat.delivery.records import Delivery
-from backbeat.errors import BackbeatError
+from backbeat.errors import BackbeatError, Fail
 from backbeat.payload.values import ModeWord, seconds
 from backbeat.worker.arguments import Arguments
 from backbeat.worker.concurrency_slots import ActivitySlots
@@ -69,18 +69,24 @@ class Handler:
     def call(self, params: Any) -> Any:
         """Call the function with these arguments, unpacked. An async one gives its coroutine.
 
-        Fail where an argument is not what its annotation says.
+        Fail where an argument is missing, too much, or not what its annotation says: trying again cannot help.
         """
         arguments = self.arguments
-        match params:
-            case None:
-                return self.function()
-            case list():
-                return self.function(*(params if arguments.are_plain else arguments.by_place(params)))
-            case dict():
-                return self.function(**(params if arguments.are_plain else arguments.by_name(params)))
-            case _:
-                return self.function(*arguments.by_place([params]))
+        try:
+            match params:
+                case None:
+                    return self.function()
+                case list():
+                    return self.function(*(params if arguments.are_plain else arguments.by_place(params)))
+                case dict():
+                    return self.function(**(params if arguments.are_plain else arguments.by_name(params)))
+                case _:
+                    return self.function(*arguments.by_place([params]))
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                # Raised in the function, which was called.
+                raise
+            raise Fail(f"the arguments do not fit {self.name!r}: {error}") from None
 
     def bind(self, params: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of a call. Fail as above."""

@@ -75,7 +75,11 @@ def test_parameters_may_have_the_names_of_options() -> None:
         (lambda c: c.signal("W", "s", greet), TypeError, "missing a required argument: 'who'"),
         (lambda c: c.signal("W", "s", greet.with_options(mode="blocking"), "A"), UnknownOption, "knows no `mode`"),
         (lambda c: c.signal("W", "s", "Greet", "Ann"), TypeError, r"its arguments go into args=\[…\]"),
-        (lambda c: c.signal("W", "s", str.upper, "Ann"), TypeError, "upper is no activity: put @backbeat.activity"),
+        (
+            lambda c: c.signal("W", "s", str.upper, "Ann"),
+            InvalidParameters,
+            "upper is neither. What to do: put",
+        ),
         (lambda c: c.signal("W", "s", greet, "Ann", args=["Ann"]), TypeError, "give arguments, args or client_data"),
         (lambda c: c.publish("W", "s", greet), TypeError, "missing a required argument"),
         (lambda c: c.signal("W", "s", greet.with_options(retries=-1), "A"), InvalidParameters, "retries is below 0"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Literal, Unpack, cast
 
 from backbeat.client.schedules.views import Schedule
@@ -20,8 +23,21 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.schedules import BACKFILL_MAX, OVERLAP_WORDS, NewSchedule, Overlap
 
 OverlapWord = Literal["skip", "queue", "cancel", "allow"]
+#: The least likeness, from 0 to 1, of a word that was meant.
+_LIKENESS_MIN = 0.5
 #: Options of `put` beside those of its signals.
 _TIMES = ("cron", "zone", "every", "offset", "overlap", "catch_up", "paused")
+
+
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+
+
+def _check_placeholders(subject: Any) -> None:
+    """Refuse a word in braces that looks like the one for a run's time, and is not."""
+    for word in _PLACEHOLDER.findall(json.dumps(subject, default=str)):
+        if word != "scheduled_at" and get_close_matches(word, ["scheduled_at"], 1, _LIKENESS_MIN):
+            text = f"The subject has {{{word}}}, which stands for nothing: did you mean {{scheduled_at}}?"
+            raise InvalidParameters(Reason.INVALID_PARAMETERS, text, word, "{scheduled_at}")
 
 
 class Schedules:
@@ -69,6 +85,7 @@ class Schedules:
         that is later than `catch_up`, seconds or a timedelta, is missed (a day).
         """
         check_options("schedules.put", options, (*_TIMES, *RUN_WORDS))
+        _check_placeholders(subject)
         times = {
             "cron": cron,
             "zone": zone,
@@ -125,7 +142,7 @@ class Schedules:
 
         They are run whether they were run before or not, one after the other (`overlap`: queue) unless said otherwise.
         """
-        begin, until = to_milliseconds(start, 0.0), to_milliseconds(end, 0.0)
+        begin, until = to_milliseconds(start, 0.0, "start"), to_milliseconds(end, 0.0, "end")
         assert begin is not None, "a time is one"
         assert until is not None, "a time is one"
         schedule = await self.get(name)
