@@ -164,7 +164,7 @@ class ActivityFunction(Generic[P, R]):
     def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]:
         """A method's activity, of this object: `Worker(activities=[shop.sell])`."""
         bind = getattr(self.function, "__get__", None)
-        if owner is None or bind is None:
+        if bind is None or (owner is None and not isinstance(self.function, classmethod)):
             return self
         return ActivityFunction(bind(owner, kind), self.declared, self.module)
 
@@ -247,10 +247,15 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
     ('reserve_money', 3)
     """
     check_options("activity", options, _ACTIVITY_WORDS)
+    if name is not None and not isinstance(name, str) and not callable(name):
+        raise TypeError(f"an activity's name is text, not {name!r}")
     rule = retry_rule(options)
     rest: dict[str, Any] = {word: value for word, value in options.items() if word not in RETRY_WORDS}
 
     def declare(function: Callable[P, R]) -> ActivityFunction[P, R]:
+        given: Any = function
+        if not callable(given) and not isinstance(given, classmethod):
+            raise TypeError(f"{function!r} cannot be called, so it is no activity")
         # It may have got its name as a decorator above another one.
         function_name = getattr(function, "__name__", None)
         activity_name = name if isinstance(name, str) else function_name

@@ -321,14 +321,16 @@ class Backbeat:
         finally:
             self._workers.waiting.discard(current)
 
-    def _failing_below(self, node: NodeView) -> str:
-        """Text: the steps of a node's workflow that have failed and wait, with their errors; empty: there is none."""
+    def _failing(self, node: NodeView) -> str:
+        """Text: the steps that have failed and wait, a node itself or those of its workflow, with their errors."""
         errors: dict[bytes, bytes | None] = {}
-        for record in self.history if node.server is ServerStatus.PROCESSING_CHILDREN else ():
+        waits_below = node.server is ServerStatus.PROCESSING_CHILDREN
+        for record in self.history if waits_below or node.client is ClientStatus.ERRORED else ():
             if record.workflow_id == node.workflow_id:
                 for entry in record.changes:
                     change = entry.change
-                    if not change.server and change.to_status is ClientStatus.ERRORED:
+                    is_meant = waits_below or entry.node_id == node.id
+                    if is_meant and not change.server and change.to_status is ClientStatus.ERRORED:
                         errors[entry.node_id] = change.response
         text = ""
         for identity, response in list(errors.items())[:_SHOWN_MAX]:
@@ -349,7 +351,7 @@ class Backbeat:
                 "Backbeat(skip_time=True) does it by itself."
             )
         if node is not None:
-            text += self._failing_below(node)
+            text += self._failing(node)
         if self._workers.queue:
             text += f" Without a worker wait: {', '.join(repr(queued) for queued in self._workers.queue[:_SHOWN_MAX])}."
         return text

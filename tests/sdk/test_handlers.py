@@ -10,7 +10,7 @@ import pytest
 from backbeat import BackbeatError, Worker, activity
 from backbeat.activities.context import Activity
 from backbeat.errors import InvalidParameters
-from backbeat.testing import Backbeat
+from backbeat.testing import Backbeat, PlainBackbeat
 from backbeat.worker.threads import Threads
 
 Make = Callable[..., Activity]
@@ -181,3 +181,55 @@ def test_what_can_never_run_is_refused_where_it_is_registered(function: Any, why
     declared = function if hasattr(function, "declared") else activity("f")(function)
     with pytest.raises(BackbeatError, match=why):
         Worker(activities=[declared])
+
+
+class Till:
+    @activity("Static")
+    @staticmethod
+    def static(amount: int) -> int:
+        return amount + 1
+
+    @staticmethod
+    @activity("Static below")
+    def static_below(amount: int) -> int:
+        return amount + 2
+
+    @activity("Of the class")
+    @classmethod
+    def of_the_class(cls, amount: int) -> str:
+        return f"{cls.__name__} {amount}"
+
+
+@pytest.mark.parametrize(
+    ("find", "result"),
+    [
+        (lambda: Till.static, 2),
+        (lambda: Till().static, 2),
+        (lambda: Till.static_below, 3),
+        (lambda: Till.of_the_class, "Till 1"),
+        (lambda: Till().of_the_class, "Till 1"),
+        (lambda: activity("Partial")(functools.partial(_add, 4)), 5),
+        (lambda: activity("Lambda")(lambda amount: amount + 5), 6),
+    ],
+)
+def test_whatever_can_be_called_runs(find: Any, result: Any) -> None:
+    with PlainBackbeat(Worker(activities=[find()])) as backbeat:
+        name = find().name
+        assert backbeat.client().signal("W", "s", name, args=[1]).result() == result
+
+
+@pytest.mark.parametrize(
+    ("declare", "text"),
+    [
+        (lambda: activity("Five")(5), "5 cannot be called, so it is no activity"),  # type: ignore[arg-type]
+        (lambda: activity("Text")("run"), "'run' cannot be called, so it is no activity"),  # type: ignore[arg-type]
+        (lambda: activity(5), "an activity's name is text, not 5"),  # type: ignore[call-overload]
+    ],
+)
+def test_what_cannot_be_called_is_refused_where_it_is_declared(declare: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        declare()
+
+
+def _add(a: int, b: int) -> int:
+    return a + b
