@@ -27,12 +27,14 @@ from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
 R = TypeVar("R")
+#: Covariant, as what an async function gives is a subclass of Coroutine for some type checkers.
+R_co = TypeVar("R_co", covariant=True)
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    V = TypeVarWithDefault("V", default=Any)
+    V_co = TypeVarWithDefault("V_co", default=Any, covariant=True)
 else:
-    V = TypeVar("V")
+    V_co = TypeVar("V_co", covariant=True)
 #: Called with an `Activity` (a module that imports this one) and the error of its last attempt, {"message": …}.
 ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
 
@@ -132,7 +134,7 @@ class ActivityDefinition:
             )
 
 
-class ActivityFunction(Generic[P, R]):
+class ActivityFunction(Generic[P, R_co]):
     """A function that is an activity. Called, it is the function itself.
 
     >>> @activity("Reserve money", retries=3)
@@ -144,7 +146,7 @@ class ActivityFunction(Generic[P, R]):
     'Reserve money'
     """
 
-    def __init__(self, function: Callable[P, R], declared: ActivityDefinition, module: str = "") -> None:
+    def __init__(self, function: Callable[P, R_co], declared: ActivityDefinition, module: str = "") -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.declared = declared
@@ -160,19 +162,19 @@ class ActivityFunction(Generic[P, R]):
     @overload
     def __get__(self, owner: None, kind: type[Any], /) -> Self: ...
     @overload
-    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]: ...
-    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]:
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R_co]: ...
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R_co]:
         """A method's activity, of this object: `Worker(activities=[shop.sell])`."""
         bind = getattr(self.function, "__get__", None)
         if bind is None or (owner is None and not isinstance(self.function, classmethod)):
             return self
         return ActivityFunction(bind(owner, kind), self.declared, self.module)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    def with_options(self, **options: Unpack[CallOptions]) -> BoundActivity[P, R]:
+    def with_options(self, **options: Unpack[CallOptions]) -> BoundActivity[P, R_co]:
         """The activity with options of a child or signal: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
 
         A type checker then still looks at the arguments, which follow.
@@ -220,12 +222,12 @@ def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
     return named
 
 
-class BoundActivity(Generic[P, V]):
+class BoundActivity(Generic[P, V_co]):
     """An activity with options of one child of it, or one signal (`ActivityFunction.with_options`)."""
 
     __slots__ = ("activity", "options")
 
-    def __init__(self, activity: ActivityFunction[P, V], options: CallOptions) -> None:
+    def __init__(self, activity: ActivityFunction[P, V_co], options: CallOptions) -> None:
         self.activity = activity
         self.options = options
 
