@@ -86,9 +86,11 @@ def test_two_workers_may_run_the_same_functions() -> None:
 
 
 def test_what_has_no_name_must_be_given_one() -> None:
-    nameless = Callable.__class__
+    class Nameless:
+        def __call__(self) -> None: ...
+
     with pytest.raises(TypeError, match="has no name of its own"):
-        activity(retries=1)(types.SimpleNamespace(__call__=nameless))
+        activity(retries=1)(Nameless())
 
 
 @pytest.mark.parametrize("wrong", [{"heartbeat": 0}, {"heartbeat": float("nan")}, {"retries": -1}, {"mode": "odd"}])
