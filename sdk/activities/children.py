@@ -117,7 +117,7 @@ def make_child(
         parent_link_id=None if link is None else to_id(link, "link"),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
-        **child_rule(options, None if known is None else known.retry).fields(),
+        **child_rule(options, None if known is None else known.retry).fields,
     )
     if not slots.results:
         return NewNode(**fields)

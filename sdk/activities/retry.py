@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -35,6 +35,8 @@ class Retry:
     jitter: float = _DEFAULT.jitter
     #: Errors after which there is no further attempt, as after a `Fail`. Only where the activity is declared.
     give_up_on: tuple[type[BaseException], ...] = ()
+    #: Fields of a `NewNode` that is retried so, made once for all of them.
+    fields: Mapping[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         to_count("times", self.times, 0)
@@ -53,6 +55,9 @@ class Retry:
             isinstance(e, type) and issubclass(e, BaseException) for e in errors
         ):
             raise invalid(f"give_up_on is {errors!r}; it must be a tuple of exceptions", repr(errors), "(CardStolen,)")
+        backoff = Backoff(float(self.factor), self._longest_seconds, float(self.jitter))
+        fields = {"retries": self.times, "retry_interval_seconds": first, "backoff": backoff}
+        object.__setattr__(self, "fields", fields)
 
     def waits(self) -> tuple[float, ...]:
         """The waits, in seconds, without jitter; of many, the first hundred."""
@@ -66,13 +71,8 @@ class Retry:
     def _longest_seconds(self) -> float:
         return max(_DEFAULT.longest_seconds, seconds(self.first)) if self.longest is None else seconds(self.longest)
 
-    def fields(self) -> dict[str, Any]:
-        """Fields of a `NewNode` that is retried so."""
-        return {
-            "retries": self.times,
-            "retry_interval_seconds": seconds(self.first),
-            "backoff": Backoff(float(self.factor), self._longest_seconds, float(self.jitter)),
-        }
+
+_DEFAULT_RULE = Retry()
 
 
 class RetryOptions(TypedDict, total=False):
@@ -97,7 +97,7 @@ def retry_rule(options: Mapping[str, Any], declared: Retry | None = None) -> Ret
         raise invalid(text, repr(retry), "a Retry")
     if retry is not None and (retries, backoff) != (None, None):
         raise invalid("Give retry, or retries and backoff, not both", "both", "one of them")
-    rule = retry or declared or Retry()
+    rule = retry or declared or _DEFAULT_RULE
     if retries is not None:
         to_count("retries", retries, 0)
         rule = replace(rule, times=retries)

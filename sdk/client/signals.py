@@ -115,7 +115,7 @@ def make_signal(
         parent_link_id=None if link is None else to_id(link, "link"),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
-        **child_rule(options).fields(),
+        **child_rule(options).fields,
     )
     signal = Signal(
         id=command_id,
