@@ -94,6 +94,8 @@ async def a_signal_by_its_function_is_typed(client: Client, plain: PlainClient) 
     assert_type(plain.signal("Sale", "A", reserve_money, 703).result(), str)
     assert_type(plain.signal("Sale", "A", notify.with_options(at=timedelta(hours=1)), "Ann"), PlainNode[None])
     plain.signal("Sale", "A", reserve_money, "703")  # type: ignore[call-overload]
+    assert_type(current().add(reserve_money.with_options(at=timedelta(hours=1)), 703), Child[str])
+    assert_type(current().add(notify.with_options(mode="non_blocking"), "Ann"), Child[None])
     current().signal("Sale", "A", reserve_money, 703)
     current().signal("Sale", "A", reserve_money, "703")  # type: ignore[call-overload]
 
