@@ -22,7 +22,7 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench audit lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench drill certify audit lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
 audit: ## compare the lock file with known vulnerabilities (asks the network)
 	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
 	build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $(LOCK) $(ARGS)
+
+drill: $(STAMP) jars ## five minutes of drill: an engine, workers, gateways, the leading broker fail under load
+	@$(BIN)/backbeat drill run engine-killed worker-killed gateway-killed leader-killed --seconds 15 $(ARGS)
+
+certify: $(STAMP) jars ## the whole playbook of faults (half an hour)
+	@$(BIN)/backbeat drill certify $(ARGS)
 
 # Versions stay as they are where they can; ARGS=--upgrade takes the newest. An extra that names others of ours is no dependency.
 lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrade takes the newest versions

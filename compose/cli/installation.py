@@ -35,7 +35,7 @@ EXTRAS = {
 _WORKER_MODULES = {"click"}
 _WORKER_COMMANDS = {"init", "worker"}
 #: Commands that run a Kafka of their own: they need all extras of it.
-_WITH_KAFKA = {"bench", "demo", "dev", "jars"}
+_WITH_KAFKA = {"bench", "demo", "dev", "drill", "jars"}
 #: Commands whose folders beside this one the wheel does not have.
 _OF_A_CHECKOUT = {"bench", "demo"}
 

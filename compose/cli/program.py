@@ -48,6 +48,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "verify": _Entry("verify.command", "Do the state and the rules agree? A judge of its own reads."),
         "backup": _Entry("backup.command", "Copy everything that Kafka has into files, while it runs; check them."),
         "restore": _Entry("backup.command", "Put a backup into an empty cluster."),
+        "drill": _Entry("drill.command", "Inject faults under load, watch, and report what came of it."),
         "projection": _Entry("cli.processes.projection", "Look at the search's tables, or build them anew."),
     },
     "Processes": {

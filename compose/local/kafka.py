@@ -38,7 +38,7 @@ _LOG4J = Path(__file__).with_name("log4j2.xml")
 _SETTINGS = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
     # There is one node: nothing can be replicated.
     "default.replication.factor": "1",
@@ -84,6 +84,8 @@ class Membership:
     node_id: int
     #: Kafka settings instead of those for one node alone.
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: Port of a second listener, and the port that its clients are told, of a proxy that leads there. None: no such.
+    proxied: tuple[int, int] | None = None
 
 
 class KafkaBroker:
@@ -234,13 +236,18 @@ class KafkaBroker:
         membership = self._membership
         voters = [f"{node}@{LOOPBACK}:{port}" for node, port in membership.controller_ports.items()]
         controller_port = membership.controller_ports[membership.node_id]
+        listeners, advertised = [f"PLAINTEXT://{LOOPBACK}:{self.port}"], [f"PLAINTEXT://{LOOPBACK}:{self.port}"]
+        if membership.proxied is not None:
+            port, advertised_port = membership.proxied
+            listeners.append(f"PROXIED://{LOOPBACK}:{port}")
+            advertised.append(f"PROXIED://{LOOPBACK}:{advertised_port}")
         settings = {
             **_SETTINGS,
             **membership.settings,
             "node.id": str(membership.node_id),
             "controller.quorum.voters": ",".join(voters),
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
+            "listeners": ",".join([*listeners, f"CONTROLLER://{LOOPBACK}:{controller_port}"]),
+            "advertised.listeners": ",".join(advertised),
             "log.dirs": str(self._storage),
         }
         path = self.data_dir / "server.properties"

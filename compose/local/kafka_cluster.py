@@ -25,6 +25,8 @@ REPLICATED = {
     "share.coordinator.state.topic.min.isr": "2",
 }
 
+_REPLICAS = 3
+
 
 class KafkaCluster:
     """Brokers with the node ids 1, 2, 3 …, from `start()` (or `with`) to `stop()`.
@@ -40,9 +42,13 @@ class KafkaCluster:
         *,
         ports: Sequence[int] | None = None,
         settings: Mapping[str, str] | None = None,
+        proxied: Sequence[tuple[int, int]] = (),
         say: Say = print,
     ) -> None:
-        """`ports`: of each broker, else free ones. `settings`: Kafka's own, for each broker."""
+        """`ports`: of each broker, else free ones. `settings`: Kafka's own, for each broker.
+
+        `proxied`: of each broker, a second port and the port of the proxy that leads there (`Membership.proxied`).
+        """
         assert ports is None or len(ports) == brokers, "one port for each broker"
         ports_taken = list(ports or [])
         while len(ports_taken) < 2 * brokers:
@@ -59,7 +65,8 @@ class KafkaCluster:
                     cluster_id=cluster_id,
                     controller_ports=controller_ports,
                     node_id=node,
-                    settings={**REPLICATED, **(settings or {})},
+                    settings={**(REPLICATED if brokers >= _REPLICAS else {}), **(settings or {})},
+                    proxied=proxied[node - 1] if proxied else None,
                 ),
             )
             for node, port in zip(nodes, ports_taken[:brokers], strict=True)

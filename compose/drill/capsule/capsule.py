@@ -1,0 +1,172 @@
+"""Capsule: a process that carries out one order, and takes back what it did.
+
+    backbeat drill capsule --key-file KEY --folder FOLDER < order.json
+
+It ends the fault when its time is over, when somebody with the key says so, when the tower has been silent for too
+long, or when it is asked to end (SIGTERM); then it looks for what is left and says so. `--undo` takes back what a
+capsule that was killed had injected.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from backbeat.compose.drill.capsule.door import Abortion, Door
+from backbeat.compose.drill.capsule.order import Order, OrderError, read_key, read_order
+from backbeat.compose.drill.capsule.state import CapsuleState, state_path
+from backbeat.compose.drill.faults.catalogue import make_fault
+from backbeat.compose.drill.faults.fault import Fault, FaultError
+
+#: Turns of a fault that goes on.
+ACT_SECONDS = 0.05
+#: How long it stays for somebody to read its last state.
+_LINGER_SECONDS_MAX = 10.0
+_EXIT_REFUSED = 2
+
+
+class Capsule:
+    """Run of one order."""
+
+    def __init__(self, order: Order, key: bytes, folder: Path) -> None:
+        """OrderError: it was carried out before. FaultError: there is no such fault."""
+        if state_path(folder, order.id).exists():
+            raise OrderError("it was carried out before")
+        self._order = order
+        self._folder = folder
+        self._fault = fault_of(order)
+        self._end: Abortion | None = None
+        self._lock = threading.Lock()
+        self._told = threading.Event()
+        #: True once nobody asks any more
+        self._is_alone = False
+        self._state = CapsuleState(
+            id=order.id,
+            fault=order.fault,
+            targets=[target.name for target in order.targets],
+            host=order.host,
+            pid=os.getpid(),
+        )
+        self._door = Door(key, order.address, self._tell, self.end)
+        self._state.url = self._door.url
+        self._state.write(folder)
+
+    def end(self, abortion: Abortion) -> None:
+        """End the fault; the first to say so counts."""
+        with self._lock:
+            self._end = self._end or abortion
+
+    def run(self) -> CapsuleState:
+        """Inject, act until something ends it, take back, look for what is left."""
+        state, fault = self._state, self._fault
+        state.phase = "acting"
+        try:
+            fault.inject()
+        except FaultError as error:
+            state.phase, state.reason = "refused", str(error)
+            self.end(Abortion("the capsule", str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever it was: it is taken back
+            self.end(Abortion("the capsule", f"it could not be injected: {error}"))
+        state.injected_at = time.time()
+        self._keep()
+        injected_at = time.monotonic()
+        while self._end is None:
+            try:
+                fault.act()
+            except Exception as error:  # noqa: BLE001 - as above
+                self.end(Abortion("the capsule", f"it could not go on: {type(error).__name__}: {error}"))
+            self._look(injected_at)
+            time.sleep(ACT_SECONDS)
+        left = _take_back(fault)
+        state.ended_at, state.ended_by, state.reason = time.time(), self._end.by, self._end.reason
+        self._keep()
+        state.left = [*left, *fault.check()]
+        state.phase = "refused" if state.phase == "refused" else "ended"
+        self._keep()
+        if not self._is_alone:
+            self._told.wait(_LINGER_SECONDS_MAX)
+        self._door.close()
+        return state
+
+    def _look(self, injected_at: float) -> None:
+        """End it when its time is over, or when nobody watches any more."""
+        now = time.monotonic()
+        silence = now - self._door.heard_at
+        if now - injected_at >= self._order.seconds:
+            self.end(Abortion("its time", f"it lasted {self._order.seconds:g} s, as agreed"))
+        elif time.time() > self._order.until:
+            self.end(Abortion("its time", "the order has expired"))
+        elif silence > self._order.tower_silence_seconds:
+            self._is_alone = True
+            self.end(Abortion("the capsule", f"the tower is gone: nobody has asked for {silence:.0f} s"))
+
+    def _tell(self) -> bytes:
+        if self._state.left is not None:
+            self._told.set()
+        self._state.notes = self._fault.notes
+        return msgspec.json.encode(self._state)
+
+    def _keep(self) -> None:
+        self._state.notes = self._fault.notes
+        self._state.write(self._folder)
+
+
+def fault_of(order: Order) -> Fault:
+    """The fault of an order. FaultError: there is none of its name."""
+    arguments = {**order.arguments, "order": order.id}
+    return make_fault(order.fault, arguments, order.targets, random.Random(order.seed))  # noqa: S311 - no secret
+
+
+def run_capsule(key_file: Path, folder: Path, *, undo: bool) -> int:
+    """Carry out the order on standard input; the exit code: 0 nothing is left, 1 something is, 2 refused."""
+    try:
+        key = read_key(key_file)
+        order = read_order(sys.stdin.buffer.read())
+        # What has to be taken back is taken back late, too.
+        order.check(key, socket.gethostname(), order.issued_at if undo else None)
+        if undo:
+            return _undo(order, folder)
+        capsule = Capsule(order, key, folder)
+    except (OrderError, FaultError) as error:
+        print(f"The order is refused: {error}.", file=sys.stderr)
+        return _EXIT_REFUSED
+    signal.signal(signal.SIGTERM, lambda *_: capsule.end(Abortion("the host", "the capsule was told to end (SIGTERM)")))
+    # A terminal's Ctrl-C is for the tower, whose silence then tells.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    state = capsule.run()
+    return 1 if state.left else 0
+
+
+def _take_back(fault: Fault) -> list[str]:
+    """Take a fault back; a line where that failed."""
+    try:
+        fault.abort()
+    except Exception as error:  # noqa: BLE001 - it is said, and what is left is looked for all the same
+        return [f"it could not be taken back: {type(error).__name__}: {error}"]
+    return []
+
+
+def _undo(order: Order, folder: Path) -> int:
+    fault = fault_of(order)
+    left = [*_take_back(fault), *fault.check()]
+    CapsuleState(
+        id=order.id,
+        fault=order.fault,
+        targets=[target.name for target in order.targets],
+        host=order.host,
+        phase="ended",
+        ended_at=time.time(),
+        ended_by="the tower",
+        reason="the capsule had died; another process took the fault back",
+        left=left,
+        notes=fault.notes,
+    ).write(folder)
+    return 1 if left else 0

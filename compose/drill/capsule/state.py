@@ -1,0 +1,55 @@
+"""State of a capsule, as it is told over HTTP and kept in a file: it outlives tower and capsule."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+#: What a capsule goes through.
+Phase = Literal["begun", "acting", "ended", "refused"]
+
+
+class CapsuleState(msgspec.Struct, kw_only=True):
+    """A capsule's state."""
+
+    id: str
+    fault: str
+    targets: list[str]
+    host: str
+    phase: Phase = "begun"
+    pid: int = 0
+    #: address of its door while it is there
+    url: str = ""
+    #: seconds since the epoch
+    injected_at: float = 0.0
+    ended_at: float = 0.0
+    #: who ended it: its time, the tower, a person, …
+    ended_by: str = ""
+    reason: str = ""
+    #: lines about what is left of the fault; None: not looked for yet
+    left: list[str] | None = None
+    notes: list[str] = []
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a folder, whole or not at all; and print it for the tower, where that still listens."""
+        with contextlib.suppress(OSError):
+            print(msgspec.json.encode(self).decode(), flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = state_path(folder, self.id)
+        part = path.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(self))
+        part.replace(path)
+
+
+def state_path(folder: Path, order_id: str) -> Path:
+    """The file of a capsule's state."""
+    return folder / f"{order_id}.json"
+
+
+def read_states(folder: Path) -> list[CapsuleState]:
+    """The states of all capsules of a folder, oldest first."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return [msgspec.json.decode(path.read_bytes(), type=CapsuleState) for path in paths]

@@ -1,0 +1,328 @@
+"""`backbeat drill`: faults injected into a running installation, watched, ended and reported."""
+
+from __future__ import annotations
+
+import getpass
+import random
+import shlex
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.options import Option, add_options, json_option
+
+if TYPE_CHECKING:
+    from backbeat.compose.drill.plays.play import Play
+    from backbeat.compose.drill.report.result import RunResult
+    from backbeat.compose.drill.topology.topology import Topology
+
+_folder_option = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".backbeat/drills"),
+    show_default=True,
+    help="Where runs are kept.",
+)
+_topology_option = click.option(
+    "--topology",
+    "topology_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="An installation of your own, in TOML, instead of one that is started here.",
+)
+_playbook_option = click.option(
+    "--playbook",
+    "playbooks",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Plays of your own, in TOML, beside the playbook's.",
+)
+
+
+def _run_options() -> Option:
+    count = click.IntRange(min=1)
+    return add_options(
+        _folder_option,
+        _topology_option,
+        _playbook_option,
+        click.option(
+            "--per-second", type=click.FloatRange(0.1, 1000), default=8.0, show_default=True, help="Payments."
+        ),
+        click.option("--brokers", type=count, default=3, show_default=True, help="Started here, as are these:"),
+        click.option("--engines", type=count, default=2, show_default=True),
+        click.option("--gateways", type=count, default=2, show_default=True),
+        click.option("--workers", type=count, default=2, show_default=True, help="Of the load, also beside your own."),
+        click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
+        click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="A Kafka that is there, instead of brokers."),
+        click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
+        click.option(
+            "--seconds", type=click.FloatRange(1), help="How long each fault lasts, instead of its play's own time."
+        ),
+        json_option,
+    )
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  backbeat drill list
+  backbeat drill run engine-killed leader-killed
+  backbeat drill certify
+  backbeat drill report --format html --output drill.html
+  backbeat drill report --compare 20261129-171500 20261129-183000
+"""
+)
+def drill() -> None:
+    """Inject faults into an installation under load, watch what comes of it, and report: does it keep its promises?
+
+    Without --topology everything is started on loopback and removed in the end. docs/how-to/drill.md.
+    """
+
+
+@drill.command(
+    name="list",
+    epilog="""\b
+Examples:
+  backbeat drill list
+  backbeat drill list --topology staging.toml
+  backbeat drill list --topology staging.toml --depends-on broker --levels 2
+""",
+)
+@_playbook_option
+@_topology_option
+@click.option("--depends-on", metavar="NAME", help="Of the topology: what depends on this service or role.")
+@click.option("--levels", type=click.IntRange(min=1), help="Up to so many levels.  [default: all]")
+@json_option
+def list_(
+    playbooks: tuple[Path, ...],
+    topology_file: Path | None,
+    depends_on: str | None,
+    levels: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List the plays; with --topology the services of an installation, as a table and as a graph."""
+    from backbeat.compose.cli.show.printing import emit
+
+    if depends_on is not None and topology_file is None:
+        raise click.UsageError("--depends-on asks about a --topology.")
+    if topology_file is not None:
+        _show_topology(_read_topology(topology_file), depends_on, levels, as_json=as_json)
+        return
+    for play in _plays(playbooks, ()):
+        if as_json:
+            import msgspec
+
+            emit(msgspec.to_builtins(play))
+        else:
+            request = f"  (on request: {play.on_request})" if play.on_request else ""
+            click.echo(f"{play.number or '-':>2}  {play.name:<22} {play.summary}{request}")
+
+
+@drill.command(
+    name="run",
+    epilog="""\b
+Examples:
+  backbeat drill run engine-killed
+  backbeat drill run 1 3 5 --seconds 15 --per-second 5
+  backbeat drill run 4 --topology staging.toml
+  backbeat drill run our-cache-gone --playbook plays.toml
+\b
+Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played here.
+""",
+)
+@click.argument("plays", nargs=-1, required=True, metavar="PLAY…")
+@_run_options()
+def run_(plays: tuple[str, ...], **options: object) -> None:
+    """Play these plays, by name or number, one after another on one installation."""
+    _run(plays, **options)  # type: ignore[arg-type]
+
+
+@drill.command(
+    epilog="""\b
+Examples:
+  backbeat drill certify
+  backbeat drill certify --engines 3 --workers 4 --per-second 12
+\b
+Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played here.
+"""
+)
+@_run_options()
+def certify(**options: object) -> None:
+    """Play the whole playbook, and yours: about twenty-five minutes."""
+    _run((), **options)  # type: ignore[arg-type]
+
+
+@drill.command(
+    epilog="""\b
+Examples:
+  backbeat drill report
+  backbeat drill report 20261129-171500 --format html --output drill.html
+  backbeat drill report --compare 20261129-171500 20261129-183000
+"""
+)
+@click.argument("run_name", required=False, metavar="[RUN]")
+@_folder_option
+@click.option("--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file.  [default: standard output]")
+@click.option("--compare", nargs=2, metavar="RUN RUN", help="Instead: what got better or worse from one to the other.")
+def report(
+    run_name: str | None, folder: Path, format_: str, output: Path | None, compare: tuple[str, str] | None
+) -> None:
+    """Show the report of a run that is kept; without a name the newest."""
+    from backbeat.compose.drill.runs import RunsError, find_run, read_result
+
+    try:
+        if compare is not None:
+            first, second = (read_result(find_run(folder, name)) for name in compare)
+            text = "\n".join(_compare_lines(first, second))
+        else:
+            text = _report_text(read_result(find_run(folder, run_name)), format_)
+    except RunsError as error:
+        raise CommandError(str(error)) from error
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n")
+
+
+@drill.command(epilog="Example: backbeat drill abort")
+@click.argument("run_name", required=False, metavar="[RUN]")
+@_folder_option
+def abort(run_name: str | None, folder: Path) -> None:
+    """End a run that is under way: its fault is taken back at once, and nothing more is played."""
+    from backbeat.compose.drill.abort import abort_run
+    from backbeat.compose.drill.runs import RunsError, find_run
+
+    try:
+        path = find_run(folder, run_name)
+    except RunsError as error:
+        raise CommandError(str(error)) from error
+    by = f"{getpass.getuser()} on {socket.gethostname()}"
+    for line in abort_run(path, by):
+        click.echo(line)
+
+
+@drill.command(
+    hidden=True,
+    epilog="Example: backbeat drill capsule --key-file drill.key --folder /var/lib/backbeat/drill < order.json",
+)
+@click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--undo", is_flag=True)
+def capsule(key_file: Path, folder: Path, *, undo: bool) -> None:
+    """Carry out the signed order on standard input: what the tower starts on the host of a target."""
+    from backbeat.compose.drill.capsule.capsule import run_capsule
+
+    raise click.exceptions.Exit(run_capsule(key_file, folder, undo=undo))
+
+
+def _run(
+    words: tuple[str, ...],
+    *,
+    folder: Path,
+    topology_file: Path | None,
+    playbooks: tuple[Path, ...],
+    seed: int | None,
+    seconds: float | None,
+    as_json: bool,
+    **settings: object,
+) -> None:
+    """Run plays: those of these words, else all that certify."""
+    import msgspec
+
+    from backbeat.compose.drill.run import Setup, run
+    from backbeat.compose.drill.runs import new_run
+
+    plays = [play for play in _plays(playbooks, words) if words or not play.on_request]
+    if seconds is not None:
+        plays = [msgspec.structs.replace(play, seconds=seconds) for play in plays]
+    found = None if topology_file is None else _read_topology(topology_file)
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": settings["bootstrap_servers"] or ""}, Setup)
+    path = new_run(folder)
+    command = shlex.join(["backbeat", *sys.argv[1:]])
+    click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {folder}", err=True)
+    # As Ctrl-C: what was injected is taken back, and what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = run(plays, setup, path, found=found, command=command, say=lambda text: click.echo(text, err=True))
+    click.echo(_report_text(result, "json" if as_json else "text"))
+    (path / "report.html").write_text(_report_text(result, "html"))
+    click.echo(f"Kept in {path}: result.json, report.html, journal, log", err=True)
+    if not result.passed:
+        raise click.exceptions.Exit(Exit.FAILED)
+    if any(play.skipped for play in result.plays):
+        raise click.exceptions.Exit(Exit.INCOMPLETE)
+
+
+def _plays(playbooks: tuple[Path, ...], words: tuple[str, ...]) -> list[Play]:
+    from backbeat.compose.drill.plays.playbook import PlaybookError, all_plays, choose
+
+    try:
+        plays = all_plays(playbooks)
+        return choose(plays, words) if words else plays
+    except PlaybookError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
+
+
+def _read_topology(path: Path) -> Topology:
+    from backbeat.compose.drill.topology.file import read_topology
+    from backbeat.compose.drill.topology.topology import TopologyError
+
+    try:
+        return read_topology(path)
+    except TopologyError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
+
+
+def _show_topology(topology: Topology, depends_on: str | None, levels: int | None, *, as_json: bool) -> None:
+    from backbeat.compose.cli.show.printing import emit
+    from backbeat.compose.drill.topology.topology import TopologyError
+
+    if depends_on is not None:
+        try:
+            dependents = topology.dependents(depends_on, levels)
+        except TopologyError as error:
+            raise CommandError(str(error), Exit.USAGE) from error
+        for name, level in dependents.items():
+            if as_json:
+                emit({"service": name, "level": level})
+            else:
+                click.echo(f"{level}  {name}")
+        return
+    rows = list(topology.table())
+    if as_json:
+        for row in rows[1:]:
+            emit(dict(zip(rows[0], row, strict=True)))
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo("")
+    for line in topology.graph():
+        click.echo(line)
+
+
+def _report_text(result: RunResult, format_: str) -> str:
+    import msgspec
+
+    from backbeat.compose.drill.report.page import page
+    from backbeat.compose.drill.report.text import text_lines
+
+    if format_ == "json":
+        return msgspec.json.encode(result).decode()
+    return page(result) if format_ == "html" else "\n".join(text_lines(result))
+
+
+def _compare_lines(first: RunResult, second: RunResult) -> list[str]:
+    from backbeat.compose.drill.report.compare import compare_rows
+
+    rows = list(compare_rows(first, second))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

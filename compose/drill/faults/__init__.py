@@ -1,0 +1,1 @@
+"""Faults: objects with inject, act, abort and check."""

@@ -1,0 +1,177 @@
+"""Faults of processes: killed again and again, hanging, short of processor time, kept away, added, taken in turn."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import psutil
+
+from backbeat.compose.drill.faults.fault import Fault
+from backbeat.compose.drill.topology.service import Service
+
+_LOOK_SECONDS = 0.1
+_BACK_SECONDS_MAX = 120.0
+_END_SECONDS_MAX = 60.0
+
+
+def send(fault: Fault, service: Service, number: signal.Signals) -> None:
+    """Send a signal to a service, where it is there."""
+    process = service.process()
+    if process is None:
+        return
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+    fault.note(f"{service.name} (pid {process.pid}): {number.name}")
+
+
+def end(fault: Fault, service: Service, number: signal.Signals = signal.SIGKILL) -> None:
+    """Keep a service away and end its process, unless that was done by the command that keeps it away."""
+    service.keep_away()
+    process = service.process()
+    if process is None:
+        return
+    send(fault, service, number)
+    try:
+        process.wait(_END_SECONDS_MAX)
+    except psutil.TimeoutExpired:
+        send(fault, service, signal.SIGKILL)
+
+
+def missing(targets: list[Service]) -> list[str]:
+    """Lines about targets whose process does not come back in time."""
+    deadline = time.monotonic() + _BACK_SECONDS_MAX
+    left = [target for target in targets if target.process() is None]
+    while left and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        left = [target for target in left if target.process() is None]
+    return [f"{target.name} is not running" for target in left]
+
+
+class Kill(Fault):
+    """Kills one of the targets at random, again and again: `every_seconds` ([least, most])."""
+
+    _next_at = 0.0
+
+    def act(self) -> None:
+        """Kill the next one when its time has come."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        least, most = self.arguments.get("every_seconds", (4.0, 10.0))
+        self._next_at = now + self.chance.uniform(least, most)
+        send(self, self.chance.choice(self.targets), signal.SIGKILL)
+
+    def check(self) -> list[str]:
+        """Targets that did not come back."""
+        return missing(list(self.targets))
+
+
+class Hang(Fault):
+    """Stops the targets (SIGSTOP), and lets them go on in the end."""
+
+    def inject(self) -> None:
+        """Stop all of them."""
+        for target in self.targets:
+            send(self, target, signal.SIGSTOP)
+
+    def abort(self) -> None:
+        """Let them go on."""
+        for target in self.targets:
+            send(self, target, signal.SIGCONT)
+
+    def check(self) -> list[str]:
+        """Targets that are stopped still."""
+        processes = [(target.name, target.process()) for target in self.targets]
+        return [
+            f"{name} is stopped"
+            for name, process in processes
+            if process is not None and process.status() == psutil.STATUS_STOPPED
+        ]
+
+
+class Throttle(Hang):
+    """Takes the processor away from the targets half of the time: stopped and continued at 10 Hz."""
+
+    _stopped = False
+
+    def inject(self) -> None:
+        """Nothing yet: `act` takes turns."""
+
+    def act(self) -> None:
+        """Take the next turn."""
+        self._stopped = not self._stopped
+        for target in self.targets:
+            process = target.process()
+            if process is not None:
+                process.send_signal(signal.SIGSTOP if self._stopped else signal.SIGCONT)
+
+
+class Away(Fault):
+    """Ends the targets and keeps them away until the end: `signal` (KILL or TERM)."""
+
+    def inject(self) -> None:
+        """End all of them."""
+        for target in self.targets:
+            end(self, target, signal.Signals[f"SIG{self.arguments.get('signal', 'KILL')}"])
+
+    def abort(self) -> None:
+        """Let them come."""
+        for target in self.targets:
+            target.let_come()
+
+    def check(self) -> list[str]:
+        """Targets that did not come back."""
+        return missing(list(self.targets))
+
+
+class Come(Fault):
+    """Adds the targets, which are kept away otherwise, and takes them away again in between: `stay_seconds`."""
+
+    _turn_at = 0.0
+    _here = False
+
+    def act(self) -> None:
+        """Take the next turn when its time has come."""
+        now = time.monotonic()
+        if now < self._turn_at:
+            return
+        self._turn_at = now + float(self.arguments.get("stay_seconds", 12.0))
+        self._here = not self._here
+        for target in self.targets:
+            if self._here:
+                target.let_come()
+                self.note(f"{target.name}: added")
+            else:
+                end(self, target, signal.SIGTERM)
+
+    def abort(self) -> None:
+        """Take them away, in order."""
+        for target in self.targets:
+            end(self, target, signal.SIGTERM)
+
+    def check(self) -> list[str]:
+        """Targets that are still there."""
+        return [f"{target.name} is still running" for target in self.targets if target.process() is not None]
+
+
+class Rolling(Fault):
+    """Restarts the targets in order, one after the other, with a pause: `pause_seconds`; again while there is time."""
+
+    _next = 0
+    _next_at = 0.0
+
+    def act(self) -> None:
+        """Restart the next one when the one before is there again."""
+        now = time.monotonic()
+        if now < self._next_at or any(target.process() is None for target in self.targets):
+            return
+        self._next_at = now + float(self.arguments.get("pause_seconds", 8.0))
+        send(self, self.targets[self._next % len(self.targets)], signal.SIGTERM)
+        self._next += 1
+
+    def check(self) -> list[str]:
+        """Targets that did not come back."""
+        return missing(list(self.targets))

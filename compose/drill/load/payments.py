@@ -1,0 +1,33 @@
+"""Payments of the load: voucher, amount, bank: four steps, and a fan-out below the vouchers.
+
+Make payment ── Get sold vouchers ── Read voucher, three of them side by side
+             ├─ Calculate amount
+             └─ Send to bank: the payment is paid
+"""
+
+from __future__ import annotations
+
+WORKFLOW = "Payments"
+DECIDER = "PaymentDecider"
+MAKE = "Make payment"
+VOUCHERS = "Get sold vouchers"
+VOUCHER = "Read voucher"
+AMOUNT = "Calculate amount"
+BANK = "Send to bank"
+#: Nodes of a payment.
+FAN_OUT = 3
+NODES = 4 + FAN_OUT
+
+#: The client application whose workers take its activities from Kafka, and the one that is served by webhooks.
+CLIENT = "drill"
+WEBHOOK_CLIENT = "drill-webhooks"
+
+WAYS = ("sdk", "topic", "http")
+#: Retries that outlast every fault of the playbook; a second before the first, then twice as long each time.
+RETRIES = 12
+RETRY_SECONDS = 1
+
+
+def way_of(payment: str) -> str:
+    """The way in of a payment, by its name: `http-17`."""
+    return payment.partition("-")[0]

@@ -1,0 +1,154 @@
+"""Rig of the load: generator, workers and endpoint beside an installation, and the account of what they did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.drill.load.account import Account
+from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT
+from backbeat.compose.drill.topology.keeper import Keeper, Part
+from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.topology.stage import module_command
+from backbeat.compose.local.child_process import ChildProcess
+from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.schemas.kafka.security import IN_THE_CLEAR
+from backbeat.streams.kafka.registration import add_client
+
+_LOOK_SECONDS = 0.2
+_FIRST_SECONDS_MAX = 120.0
+_ORDER = 3
+
+
+class Rig:
+    """The load, from `start()` until `stop()`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keeper: Keeper,
+        *,
+        bootstrap_servers: str,
+        gateways: Sequence[str],
+        per_second: float,
+        workers: int,
+        partitions: int,
+        plain: bool,
+    ) -> None:
+        """`plain`: Kafka is one that was started here, without encryption, whatever the environment says."""
+        self.folder = folder
+        self.account = Account(folder / "journal")
+        self.services: list[Service] = []
+        self._keeper = keeper
+        self._servers = bootstrap_servers
+        self._gateways = list(gateways)
+        self._per_second = per_second
+        self._workers = workers
+        self._partitions = partitions
+        self._env = {**(IN_THE_CLEAR if plain else {}), "PYTHONUNBUFFERED": "1"}
+        self._generator: ChildProcess
+
+    def start(self) -> None:
+        """Start all of it and wait for the first payments over each way in."""
+        for name in ("log", "hold", "knob", "journal"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        add_client(self._servers, CLIENT, partitions=self._partitions)
+        port = free_port()
+        url = f"http://{LOOPBACK}:{port}"
+        registered = add_client(
+            self._servers,
+            WEBHOOK_CLIENT,
+            decision_endpoint=f"{url}/decision",
+            activity_endpoint=f"{url}/activity",
+            notification_endpoint=f"{url}/notification",
+            partitions=self._partitions,
+        )
+        parts = [self._make_worker(number) for number in range(1, self._workers + 1)]
+        if self._gateways:
+            knob = self.folder / "knob" / "endpoint.json"
+            arguments = [registered.id, str(port), self._journal("endpoint"), str(knob), *self._gateways]
+            parts.append(self._part("endpoint", "endpoint", "endpoint", arguments, knobs={"endpoint": str(knob)}))
+        self._keeper.add(parts)
+        self._keeper.wait_ready(parts)
+        knob = self.folder / "knob" / "load.json"
+        arguments = [self._servers, self._journal("generator"), str(knob), str(self._per_second), *self._gateways]
+        generator = self._part("generator", "load", "generator", arguments, knobs={"load": str(knob)})
+        assert isinstance(generator.process, ChildProcess), "it is one of ours"
+        generator.process.stop_seconds = 75.0
+        self._generator = generator.process
+        self._hold = generator.hold
+        self._keeper.add([generator])
+        self._wait_first()
+
+    def stop_asking(self) -> None:
+        """Ask for nothing more; what was asked for is taken first."""
+        self._hold.touch()
+        self._generator.stop()
+
+    def wait_paid(self, seconds: float) -> bool:
+        """Wait until everything that was taken is paid. False: it is not in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.account.read()
+            totals = self.account.totals()
+            if not totals.lost:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+
+    def _wait_first(self) -> None:
+        ways = {"sdk", "topic", *(["http"] if self._gateways else [])}
+        deadline = time.monotonic() + _FIRST_SECONDS_MAX
+        while True:
+            self.account.read()
+            paid = {payment.way for payment in self.account.payments.values() if payment.paid_at}
+            if ways <= paid:
+                return
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"no payment over {', '.join(sorted(ways - paid))} was paid within {_FIRST_SECONDS_MAX:.0f} s. "
+                    f"What to do: look into {self.folder / 'log'}."
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def _make_worker(self, number: int) -> Part:
+        name = f"worker-{number}"
+        port = free_port()
+        arguments = [self._servers, self._journal(name), str(port)]
+        return self._part(name, "worker", "worker", arguments, metrics_url=f"http://{LOOPBACK}:{port}/metrics")
+
+    def _journal(self, name: str) -> str:
+        return str(self.folder / "journal" / f"{name}.jsonl")
+
+    def _part(
+        self,
+        name: str,
+        role: str,
+        module: str,
+        arguments: list[str],
+        *,
+        metrics_url: str = "",
+        knobs: dict[str, str] | None = None,
+    ) -> Part:
+        log = self.folder / "log" / f"{name}.log"
+        command = module_command(f"backbeat.compose.drill.load.{module}", *arguments)
+        process = ChildProcess(name, command, log_path=log, pid_path=log.with_suffix(".pid"), env=self._env)
+        hold = self.folder / "hold" / name
+        self.services.append(
+            Service(
+                name=name,
+                role=role,
+                metrics_url=metrics_url,
+                depends_on=(),
+                pid_file=str(process.pid_path),
+                stop=("touch", str(hold)),
+                start=("rm", "-f", str(hold)),
+                log=str(log),
+                knobs=knobs or {},
+            )
+        )
+        is_ready = (lambda: "ready" in process.output()) if role in ("endpoint", "load") else (lambda: True)
+        return Part(name, process, hold, is_ready=is_ready, order=_ORDER)

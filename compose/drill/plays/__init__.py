@@ -1,0 +1,1 @@
+"""Plays: a fault, its targets, its bounds; the playbook, and those of users."""

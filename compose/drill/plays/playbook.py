@@ -1,0 +1,247 @@
+"""The playbook: the plays that certify an installation, and those that a user adds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from backbeat.compose.drill.load.payments import CLIENT
+from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.watch.bounds import Bound
+
+#: Entry points of this group are plays of a user's own: a Play, or a list of them.
+ENTRY_POINTS = "backbeat.plays"
+
+
+class PlaybookError(Exception):
+    """A playbook cannot be read, or has no such play; the text says what to do."""
+
+
+PLAYBOOK = (
+    Play(
+        number=1,
+        name="engine-killed",
+        summary="an engine is killed at random, repeatedly",
+        fault="kill",
+        targets="engine:all",
+        arguments={"every_seconds": [4, 9]},
+    ),
+    Play(
+        number=2,
+        name="engine-hangs",
+        summary="an engine is stopped past its session, then continued",
+        fault="hang",
+        targets="engine",
+        seconds=25,
+    ),
+    Play(
+        number=3,
+        name="worker-killed",
+        summary="workers are killed in mid-activity, again and again",
+        fault="kill",
+        targets="worker:all",
+        arguments={"every_seconds": [3, 6]},
+    ),
+    Play(
+        number=4,
+        name="gateway-killed",
+        summary="gateways are killed and restarted under calls and webhooks",
+        fault="kill",
+        targets="gateway:all",
+        arguments={"every_seconds": [4, 8]},
+    ),
+    Play(
+        number=5,
+        name="leader-killed",
+        summary="one of three brokers is killed and stays away: the leader of commands",
+        fault="away",
+        targets="leader:backbeat.commands",
+        bounds=(Bound(figure="oldest_open_seconds", at_most=120),),
+    ),
+    Play(
+        number=6,
+        name="brokers-away",
+        summary="all brokers are away for 30 seconds",
+        fault="away",
+        targets="broker:all",
+        seconds=30,
+        silence_seconds_max=120,
+        recovery_seconds_max=180,
+    ),
+    Play(
+        number=6,
+        name="brokers-away-long",
+        summary="all brokers are away for ten minutes",
+        fault="away",
+        targets="broker:all",
+        seconds=600,
+        silence_seconds_max=780,
+        recovery_seconds_max=300,
+        on_request="it takes a quarter of an hour",
+    ),
+    Play(
+        number=7,
+        name="network-bad",
+        summary="the network between an engine and the brokers is slow, then lossy, then cut one way and the other",
+        fault="knob",
+        targets="proxy",
+        arguments={
+            "knob": "proxy",
+            "turn_seconds": 8,
+            "values": [{"delay_ms": 100}, {"loss": 0.01}, {"cut": "up"}, {}, {"cut": "down"}],
+        },
+        seconds=40,
+        silence_seconds_max=90,
+    ),
+    Play(
+        number=8,
+        name="engine-disk-full",
+        summary="the disk of an engine's data directory is full",
+        fault="disk-full",
+        targets="engine-2",
+    ),
+    Play(
+        number=8,
+        name="broker-disk-full",
+        summary="the disk of a broker is full",
+        fault="disk-full",
+        targets="broker-3",
+        recovery_seconds_max=180,
+    ),
+    Play(
+        number=9,
+        name="memory-short",
+        summary="an engine has little more memory than it has taken",
+        fault="memory",
+        targets="engine",
+        arguments={"mebibytes": 4},
+    ),
+    Play(
+        number=9,
+        name="processor-short",
+        summary="processor time is taken from the engines: stopped and continued at 10 Hz",
+        fault="throttle",
+        targets="engine:all",
+    ),
+    Play(
+        number=10,
+        name="endpoints-bad",
+        summary="endpoints are slow, hang, answer 500, refuse",
+        fault="knob",
+        targets="endpoint",
+        arguments={
+            "knob": "endpoint",
+            "turn_seconds": 6,
+            "values": [{"mode": "slow", "seconds": 2}, {"mode": "hang"}, {"mode": "error"}, {"mode": "refuse"}],
+        },
+        seconds=24,
+        recovery_seconds_max=180,
+    ),
+    Play(
+        number=11,
+        name="poison",
+        summary="one record of a hundred is poison, of every kind",
+        fault="poison",
+        targets="engine:all",
+        arguments={"client": CLIENT, "per_payment": 0.3},
+    ),
+    Play(
+        number=12,
+        name="clock-jumps",
+        summary="the clock of an engine's host jumps by an hour, both ways",
+        fault="knob",
+        targets="engine-2",
+        arguments={"knob": "clock", "turn_seconds": 10, "values": [3600, -3600]},
+    ),
+    Play(
+        number=13,
+        name="directory-lost",
+        summary="an engine's data directory is lost",
+        fault="directory-lost",
+        targets="engine",
+        seconds=10,
+    ),
+    Play(
+        number=14,
+        name="store-damaged",
+        summary="files of an engine's stores are truncated, flipped, swapped for old ones",
+        fault="store-damage",
+        targets="engine",
+        arguments={"age_seconds": 6},
+        seconds=15,
+    ),
+    Play(
+        number=15,
+        name="engines-come-and-go",
+        summary="an engine is added and taken away again, under load",
+        fault="come",
+        targets="spare",
+        arguments={"stay_seconds": 12},
+        seconds=40,
+    ),
+    Play(
+        number=15,
+        name="rolling-restart",
+        summary="engines are stopped in order and started again, one after the other",
+        fault="rolling",
+        targets="engine:all",
+        arguments={"pause_seconds": 10},
+        seconds=25,
+    ),
+    Play(
+        number=16,
+        name="overload",
+        summary="ten times the payments, for a minute",
+        fault="knob",
+        targets="generator",
+        arguments={"knob": "load", "times": 10},
+        seconds=60,
+        silence_seconds_max=60,
+        recovery_seconds_max=240,
+    ),
+    Play(
+        number=18,
+        name="coordinator-moves",
+        summary="the broker that coordinates the engines' group is killed, while they commit",
+        fault="away",
+        targets="coordinator:backbeat",
+    ),
+)
+
+
+class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    plays: list[Play] = msgspec.field(name="play")
+
+
+def all_plays(files: Iterable[Path] = ()) -> list[Play]:
+    """The playbook, the plays of entry points, and those of files. PlaybookError."""
+    plays = [*PLAYBOOK]
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        value = entry.load()
+        plays += [value] if isinstance(value, Play) else list(value)
+    for path in files:
+        try:
+            plays += msgspec.toml.decode(path.read_bytes(), type=_Document).plays
+        except OSError as error:
+            raise PlaybookError(f"{path} cannot be read: {error.strerror}.") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise PlaybookError(f"{path} is no playbook: {error}. What to do: see docs/how-to/drill.md.") from error
+    names = [play.name for play in plays]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PlaybookError(f"there is more than one play {twice[0]!r}. What to do: give it another name.")
+    return plays
+
+
+def choose(plays: list[Play], words: Iterable[str]) -> list[Play]:
+    """The plays of these names and numbers, in their order. PlaybookError: there is no such play."""
+    chosen = []
+    for word in words:
+        fitting = [play for play in plays if word in (play.name, str(play.number) if play.number else "")]
+        if not fitting:
+            raise PlaybookError(f"there is no play {word!r}. To see all: backbeat drill list")
+        # A number means those of it that are part of every certificate.
+        chosen += [play for play in fitting if play.name == word or not play.on_request] or fitting
+    return chosen

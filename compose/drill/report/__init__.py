@@ -1,0 +1,1 @@
+"""Reports of runs: text, JSON, HTML, and the comparison of two."""

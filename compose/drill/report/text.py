@@ -1,0 +1,93 @@
+"""Report of a run as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from backbeat.compose.drill.report.result import PlayResult, RunResult
+
+MARKS = {True: "✓", False: "✗"}
+
+
+def text_lines(run: RunResult) -> Iterator[str]:
+    """The lines of a report."""
+    began = datetime.fromtimestamp(run.began_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    yield f"Drill {run.id}, {began}, {max(0.0, run.ended_at - run.began_at) / 60:.1f} minutes"
+    yield "  " + ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items())
+    yield ""
+    for play in run.plays:
+        yield from _play_lines(play)
+    totals = run.totals
+    yield (
+        f"Payments: {totals.asked} asked for, {totals.taken} taken, {totals.completed} completed, {totals.lost} lost, "
+        f"{totals.paid_twice} paid twice"
+    )
+    yield f"Executions: {totals.executions}, {totals.executed_again} of them begun again (at least once is promised)"
+    yield ""
+    yield "What every process said:"
+    for words in run.words:
+        ends = ", ".join(f"{reason}: {count}" for reason, count in words.ends.items()) or "none"
+        yield f"  {words.service}: {words.starts} starts, ends: {ends}, {words.warnings} warnings and errors"
+        for line in words.lines:
+            yield f"    {line}"
+    yield ""
+    yield from (f"Judge: {line}" for line in run.verdict_lines)
+    for line in run.failed:
+        yield f"✗ {line}"
+    if run.aborted:
+        yield f"✗ aborted by {run.aborted}"
+    yield outcome(run)
+
+
+def outcome(run: RunResult) -> str:
+    """The outcome in a sentence."""
+    passed = sum(play.passed for play in run.plays)
+    skipped = sum(bool(play.skipped) for play in run.plays)
+    word = "PASSED" if run.passed else "FAILED"
+    return f"{word}: {passed} of {len(run.plays) - skipped} plays kept their bounds" + (
+        f"; {skipped} could not be played here" if skipped else ""
+    )
+
+
+def setup_figures(run: RunResult) -> dict[str, float]:
+    """Numbers of services, and the rate."""
+    return {
+        name.replace("per_second", "payments/s"): value
+        for name, value in run.setup.items()
+        if isinstance(value, int | float) and name != "seed"
+    }
+
+
+def _play_lines(result: PlayResult) -> Iterator[str]:
+    play = result.play
+    if result.skipped:
+        yield f"- {play.title}: not played: {result.skipped}"
+        yield ""
+        return
+    yield f"{MARKS[result.passed]} {play.title}: {play.summary}"
+    yield f"    on {', '.join(result.targets)} for {result.seconds:.1f} s; ended by {result.ended_by}: {result.reason}"
+    if result.anomaly:
+        seconds = f", {result.anomaly_seconds:.1f} s after it was seen" if result.anomaly_seconds is not None else ""
+        yield f"    anomaly: {result.anomaly}{seconds}"
+    yield from (f"    did not count, it was so before: {line}" for line in result.ignored)
+    recovery = "not in time" if result.recovery_seconds is None else f"{result.recovery_seconds:.1f} s"
+    yield f"    all of before paid after {recovery} (at most {play.recovery_seconds_max:g} s)"
+    for way, figures in result.ways.items():
+        if figures.asked:
+            yield (
+                f"    {way:<5} {figures.asked} asked for, {figures.taken} taken, {figures.failures} errors, "
+                f"longest silence {figures.longest_silence_seconds:.1f} s, taken within p50 {figures.taken_p50_ms:.0f} "
+                f"ms, p99 {figures.taken_p99_ms:.0f} ms"
+            )
+    for figure, (before, during, after) in result.medians.items():
+        worst = result.worst.get(figure)
+        yield f"    {figure}: {before:g}, {during:g}, {after:g}" + ("" if worst is None else f"; worst {worst:g}")
+    if result.capsule is not None:
+        left = result.capsule.left
+        yield "    left of the fault: " + (", ".join(left) if left else "nothing" if left == [] else "not looked for")
+        yield from (f"    · {note}" for note in result.capsule.notes[:12])
+        if len(result.capsule.notes) > 12:  # noqa: PLR2004 - as above
+            yield f"    · … {len(result.capsule.notes) - 12} more"
+    yield from (f"    ✗ {line}" for line in result.failed)
+    yield ""

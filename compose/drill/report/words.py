@@ -1,0 +1,47 @@
+"""What every process said: its ends, and its most frequent warnings and errors."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from backbeat.compose.drill.report.result import Words
+from backbeat.compose.drill.topology.keeper import Part
+from backbeat.compose.drill.topology.service import Service
+
+_LOUD = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
+_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*")
+_NUMBERS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\d[\d.,:]*\b")
+_LINES_MAX = 5
+_CHARACTERS_MAX = 200
+_BYTES_MAX = 20 * 1024 * 1024
+
+
+def words_of(services: Iterable[Service], parts: Iterable[Part]) -> list[Words]:
+    """The words of services whose log is on this machine; parts know their starts, and how they ended."""
+    known = {part.name: part for part in parts}
+    return [_words(service, known.get(service.name)) for service in services if service.log]
+
+
+def _words(service: Service, part: Part | None) -> Words:
+    kinds: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    path = Path(service.log)
+    if path.exists():
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - _BYTES_MAX))
+            for line in log.read().decode(errors="replace").splitlines():
+                if _LOUD.search(line):
+                    text = _STAMP.sub("", line)[:_CHARACTERS_MAX]
+                    kind = _NUMBERS.sub("…", text)
+                    kinds[kind] += 1
+                    examples.setdefault(kind, text)
+    return Words(
+        service=service.name,
+        starts=part.starts if part else 0,
+        ends=dict(Counter(reason for _, reason in part.deaths)) if part else {},
+        warnings=kinds.total(),
+        lines=[f"{count} times: {examples[kind]}" for kind, count in kinds.most_common(_LINES_MAX)],
+    )

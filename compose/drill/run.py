@@ -1,0 +1,152 @@
+"""Run: installation, load, watch and tower put together; its result is kept, whatever happens on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from backbeat.compose.drill.load.rig import Rig
+from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.report.result import RunResult
+from backbeat.compose.drill.report.words import words_of
+from backbeat.compose.drill.runs import write_result
+from backbeat.compose.drill.topology.keeper import Keeper
+from backbeat.compose.drill.topology.stage import Stage
+from backbeat.compose.drill.topology.topology import Topology
+from backbeat.compose.drill.tower import Tower
+from backbeat.compose.drill.watch.prometheus import Scrape
+from backbeat.compose.drill.watch.watch import Watch
+from backbeat.compose.verify.judge import Judge
+from backbeat.compose.verify.log import Topics
+
+_PAID_SECONDS_MAX = 240.0
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """Setup of a run."""
+
+    brokers: int = 3
+    engines: int = 2
+    gateways: int = 2
+    workers: int = 2
+    partitions: int = 4
+    per_second: float = 8.0
+    seed: int = 0
+    #: a Kafka that is there, instead of brokers; the rest is started here
+    bootstrap_servers: str = ""
+
+
+def run(
+    plays: Sequence[Play],
+    setup: Setup,
+    folder: Path,
+    *,
+    found: Topology | None = None,
+    command: str = "",
+    say: Callable[[str], None],
+) -> RunResult:
+    """Play all plays, on what is started here or on an installation that was found; the folder keeps the result."""
+    result = RunResult(id=folder.name, began_at=time.time(), setup=msgspec.to_builtins(setup), command=command)
+    # There is a folder from now on; it has a result even where the run is cut off.
+    write_result(folder, result)
+    with _installation(setup, folder, found, say) as (topology, keeper):
+        say(f"{len(topology.services)} services; starting the load, {setup.per_second:g} payments a second")
+        rig = Rig(
+            folder,
+            keeper,
+            bootstrap_servers=str(topology.bootstrap_servers),
+            gateways=[each.metrics_url.removesuffix("/metrics") for each in topology.of_role("gateway")],
+            per_second=setup.per_second,
+            workers=setup.workers,
+            partitions=setup.partitions,
+            plain=found is None and not setup.bootstrap_servers,
+        )
+        rig.start()
+        whole = Topology(
+            [*topology.services.values(), *rig.services], topology.hosts.values(), topology.bootstrap_servers
+        )
+        result.services = [
+            dict(zip(("service", "role", "host", "version", "metrics", "depends_on"), row, strict=True))
+            for row in list(whole.table())[1:]
+        ]
+        watch = Watch(rig.account, Scrape(whole.services.values()))
+        watch.start()
+        try:
+            tower = Tower(whole, rig, watch, folder, per_second=setup.per_second, seed=setup.seed, say=say)
+            for play in plays:
+                if tower.aborted:
+                    break
+                result.plays.append(tower.play(play))
+                write_result(folder, result)
+            result.aborted = tower.aborted
+            _end(result, rig, str(topology.bootstrap_servers), say)
+        finally:
+            watch.stop()
+            result.ended_at = time.time()
+            result.words = words_of(whole.services.values(), keeper.parts)
+            write_result(folder, result)
+    return result
+
+
+@contextlib.contextmanager
+def _installation(
+    setup: Setup, folder: Path, found: Topology | None, say: Callable[[str], None]
+) -> Iterator[tuple[Topology, Keeper]]:
+    """The installation, and the keeper of what is started for the run."""
+    if found is not None:
+        keeper = Keeper()
+        keeper.start()
+        try:
+            yield found, keeper
+        finally:
+            keeper.stop()
+        return
+    say(f"starting {setup.brokers} brokers, {setup.engines} engines, {setup.gateways} gateways in {folder}")
+    stage = Stage(
+        folder / "stage",
+        brokers=setup.brokers,
+        engines=setup.engines,
+        gateways=setup.gateways,
+        partitions=setup.partitions,
+        bootstrap_servers=setup.bootstrap_servers or None,
+        say=say,
+    )
+    try:
+        with stage:
+            yield stage.topology, stage.keeper
+    finally:
+        # Kafka's and the engines' data; the logs stay.
+        for path in stage.folder.glob("*"):
+            if path.name != "log":
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _end(result: RunResult, rig: Rig, servers: str, say: Callable[[str], None]) -> None:
+    """Ask for nothing more, wait for what is open, and have the judge look at all of it."""
+    say("asking for nothing more; waiting until all is paid")
+    rig.stop_asking()
+    rig.wait_paid(_PAID_SECONDS_MAX)
+    result.totals = totals = rig.account.totals()
+    if totals.lost:
+        result.failed.append(f"{totals.lost} payments that were taken are not paid: {', '.join(totals.examples_lost)}")
+    if totals.paid_twice:
+        result.failed.append(f"{totals.paid_twice} payments were paid by two nodes")
+    if totals.asked > totals.taken:
+        result.failed.append(f"{totals.asked - totals.taken} payments were never taken")
+    say("the judge reads all commands")
+    verdict = Judge(Topics(servers), lambda _: None).run()
+    result.verdict = _compact(verdict.as_json())
+    result.verdict_lines = list(verdict.lines())
+    if not verdict.agrees:
+        result.failed.append(f"the judge: {result.verdict_lines[-1]}")
+
+
+def _compact(verdict: dict[str, Any]) -> dict[str, Any]:
+    """The verdict without the content of commands: payloads are nobody's business in a report."""
+    return {name: value for name, value in verdict.items() if name not in ("commands", "differences", "sends")}

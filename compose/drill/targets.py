@@ -1,0 +1,52 @@
+"""Targets and arguments of a play on an installation: who leads, who coordinates, what a share of the load is."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.topology.topology import Topology, TopologyError
+from backbeat.schemas.kafka.security import connection
+
+_ASK_SECONDS = 30.0
+
+
+def choose_targets(play: Play, topology: Topology, chance: random.Random) -> list[Service]:
+    """The targets of a play, now. TopologyError: there are none here."""
+    kind, _, name = play.targets.partition(":")
+    if kind not in ("leader", "coordinator"):
+        return topology.choose(play.targets, chance)
+    brokers = topology.of_role("broker")
+    if not brokers:
+        raise TopologyError("the topology has no brokers.")
+    admin = AdminClient({**connection(topology.bootstrap_servers), "log_level": 0})
+    try:
+        if kind == "leader":
+            leaders = [
+                each.leader for each in admin.list_topics(name, timeout=_ASK_SECONDS).topics[name].partitions.values()
+            ]
+            node = max(set(leaders), key=leaders.count)
+        else:
+            group = admin.describe_consumer_groups([name], request_timeout=_ASK_SECONDS)[name].result()
+            node = group.coordinator.id
+    except KafkaException as error:
+        raise TopologyError(f"Kafka does not say which broker is the {kind} of {name}: {error}.") from error
+    fitting = [broker for broker in brokers if broker.name.rpartition("-")[2] == str(node)]
+    if not fitting:
+        raise TopologyError(f"the {kind} of {name} is the node {node}; no broker is named so (broker-{node}).")
+    return fitting
+
+
+def make_arguments(play: Play, topology: Topology, per_second: float) -> dict[str, Any]:
+    """The arguments of a play's fault: multiples of the load become numbers."""
+    arguments: dict[str, Any] = {**play.arguments, "bootstrap_servers": str(topology.bootstrap_servers)}
+    if "times" in arguments:
+        arguments["value"] = per_second * float(arguments.pop("times"))
+    if "per_payment" in arguments:
+        arguments["per_second"] = per_second * float(arguments.pop("per_payment"))
+    return arguments

@@ -1,0 +1,72 @@
+"""Services: the processes of an installation, and what faults must know to reach them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import msgspec
+import psutil
+
+_COMMAND_SECONDS_MAX = 60.0
+#: Start times are read in clock ticks and turned into seconds; more difference is another process.
+_START_TIME_SECONDS_OFF_MAX = 1.0
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A process: broker, engine, gateway, worker, endpoint, or a user's own role."""
+
+    name: str
+    role: str
+    #: the host that it runs on; empty: this one
+    host: str = ""
+    version: str = ""
+    #: address of its metrics in Prometheus' text; empty: none
+    metrics_url: str = ""
+    #: names or roles of what it cannot do without
+    depends_on: tuple[str, ...] = ()
+    #: file with its process id: the number alone, or JSON with `pid` and `started`
+    pid_file: str = ""
+    #: command that prints its process id, instead of a file: systemctl show -P MainPID backbeat-engine@1
+    pid_command: tuple[str, ...] = ()
+    #: command that keeps it away until `start`: systemctl stop …
+    stop: tuple[str, ...] = ()
+    #: command that lets it come again
+    start: tuple[str, ...] = ()
+    data_dir: str = ""
+    log: str = ""
+    #: files of settings that its faults write, by name: proxy, endpoint, clock, load
+    knobs: dict[str, str] = {}
+
+    def process(self) -> psutil.Process | None:
+        """Its process at this moment; None: it is not there."""
+        try:
+            pid, started_at = self._read_pid()
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            is_same = started_at is None or abs(process.create_time() - started_at) < _START_TIME_SECONDS_OFF_MAX
+        except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError, psutil.Error):
+            return None
+        return process if is_same else None
+
+    def keep_away(self) -> None:
+        """Run the command that keeps it away. CalledProcessError: it failed."""
+        _run(self.stop)
+
+    def let_come(self) -> None:
+        """Run the command that lets it come again."""
+        _run(self.start)
+
+    def _read_pid(self) -> tuple[int, float | None]:
+        if self.pid_command:
+            return int(_run(self.pid_command)), None
+        value = json.loads(Path(self.pid_file).read_text())
+        return (value, None) if isinstance(value, int) else (int(value["pid"]), float(value["started"]))
+
+
+def _run(command: tuple[str, ...]) -> str:
+    if not command:
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_COMMAND_SECONDS_MAX).stdout

@@ -1,0 +1,1 @@
+"""Watch over metrics before, during and after a fault."""

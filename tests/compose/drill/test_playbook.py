@@ -1,0 +1,142 @@
+"""The playbook, a user's own plays, and reports of runs that are kept."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from backbeat.compose.cli.program import backbeat
+from backbeat.compose.drill.capsule.state import CapsuleState
+from backbeat.compose.drill.faults.catalogue import FAULTS
+from backbeat.compose.drill.load.account import Totals, WayFigures
+from backbeat.compose.drill.plays.playbook import PLAYBOOK, PlaybookError, all_plays, choose
+from backbeat.compose.drill.report.curves import add_figures
+from backbeat.compose.drill.report.result import PlayResult, RunResult, Words
+from backbeat.compose.drill.runs import list_runs, new_run, read_result, write_result
+from backbeat.compose.drill.watch.watch import TIME
+
+OWN = """
+[[play]]
+name = "cache-gone"
+summary = "the cache is emptied"
+fault = "script"
+targets = "shop:1/2"
+seconds = 5
+bounds = [{ figure = "oldest_open_seconds", at_most = 30 }]
+
+[play.arguments]
+inject = ["redis-cli", "flushall"]
+"""
+
+
+def test_every_play_has_a_fault_and_a_place():
+    assert {play.fault for play in PLAYBOOK} <= set(FAULTS)
+    assert {play.number for play in PLAYBOOK} == set(range(1, 19)) - {17}
+    assert len({play.name for play in PLAYBOOK}) == len(PLAYBOOK)
+
+
+def test_plays_of_a_file_and_by_number(tmp_path):
+    path = tmp_path / "plays.toml"
+    path.write_text(OWN)
+    plays = all_plays([path])
+    assert plays[-1].name == "cache-gone"
+    assert plays[-1].bounds[0].at_most == 30
+    assert [play.name for play in choose(plays, ["cache-gone", "6"])] == ["cache-gone", "brokers-away"]
+    assert [play.name for play in choose(plays, ["brokers-away-long"])] == ["brokers-away-long"]
+    with pytest.raises(PlaybookError, match="backbeat drill list"):
+        choose(plays, ["0"])
+    path.write_text(OWN.replace("cache-gone", "poison"))
+    with pytest.raises(PlaybookError, match="more than one play 'poison'"):
+        all_plays([path])
+    path.write_text(OWN.replace("seconds = 5", 'seconds = "long"'))
+    with pytest.raises(PlaybookError, match=r"is no playbook: .*seconds"):
+        all_plays([path])
+
+
+def a_run(name, recovery, *, workers=2, passed=True):
+    result = PlayResult(
+        play=PLAYBOOK[0],
+        targets=["engine-1", "<b>"],
+        seconds=3.0,
+        ended_by="its time",
+        reason="it lasted 3 s, as agreed",
+        recovery_seconds=recovery,
+        ways={"sdk": WayFigures(asked=10, taken=10, paid=10, longest_silence_seconds=1.5, taken_p99_ms=70.0)},
+        capsule=CapsuleState(id="o", fault="kill", targets=["engine-1"], host="here", phase="ended", left=[]),
+        failed=[] if passed else ["not all was paid within 120 s of its end"],
+    )
+    samples = [
+        {TIME: 10.0 + at, "completed_per_second": 8.0 - at, "open_payments": float(at), "p99_seconds": 0.1 * at}
+        for at in range(9)
+    ]
+    add_figures(result, samples, 13.0, 16.0)
+    return RunResult(
+        id=name,
+        began_at=1_790_000_000.0,
+        ended_at=1_790_000_060.0,
+        setup={"engines": 2, "workers": workers},
+        plays=[result, PlayResult(play=PLAYBOOK[1], skipped="no engine hangs here")],
+        totals=Totals(asked=10, taken=10, completed=10),
+        words=[Words(service="engine-1", starts=2, ends={"signal SIGKILL": 1}, warnings=1, lines=["1 times: x"])],
+        verdict_lines=["The changelog is what the rules make of the commands."],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, recovery, workers, passed in (("first", 4.0, 2, True), ("second", 9.0, 4, False)):
+        path = tmp_path / name
+        path.mkdir()
+        write_result(path, a_run(name, recovery, workers=workers, passed=passed))
+    return tmp_path
+
+
+def test_figures_before_during_and_after(folder):
+    play = read_result(folder / "first").plays[0]
+    assert play.medians["completed_per_second"] == [7.0, 4.0, 1.0]
+    assert (play.worst["completed_per_second"], play.worst["open_payments"]) == (3.0, 5.0)
+    assert play.times[0] == -3.0
+
+
+def report(folder, *words):
+    shown = CliRunner().invoke(backbeat, ["drill", "report", "--folder", str(folder), *words])
+    assert shown.exit_code == 0, shown.output
+    return shown.output
+
+
+def test_a_report_is_text_json_and_a_page_of_its_own(folder):
+    text = report(folder, "first")
+    assert "✓ 1 engine-killed" in text
+    assert "PASSED: 1 of 1 plays kept their bounds; 1 could not be played here" in text
+    assert "FAILED: 0 of 1" in report(folder)
+    assert '"id":"second"' in report(folder, "--format", "json")
+    page = report(folder, "first", "--format", "html")
+    assert page.count("<polyline") == 3
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+
+
+def test_two_runs_are_compared(folder):
+    lines = report(folder, "--compare", "first", "second").splitlines()
+    assert re.fullmatch(r" +workers +2 +4 +setup", lines[1])
+    assert any(re.match(r"engine-killed +outcome +passed +failed +worse$", line) for line in lines)
+    assert any(re.match(r"engine-killed +recovery_seconds +4 +9 +worse \(\+125 %\)$", line) for line in lines)
+    assert any(line.endswith("=") for line in lines)
+
+
+def test_runs_have_names_of_their_own(tmp_path):
+    paths = [new_run(tmp_path) for _ in range(3)]
+    assert list_runs(tmp_path) == sorted(paths)
+    missing = CliRunner().invoke(backbeat, ["drill", "report", "--folder", str(tmp_path), "other"])
+    assert missing.exit_code == 1
+    assert "there is no run other" in missing.output
+    unfinished = CliRunner().invoke(backbeat, ["drill", "report", "--folder", str(tmp_path)])
+    assert "has no result" in unfinished.output
+
+
+def test_the_plays_are_listed():
+    shown = CliRunner().invoke(backbeat, ["drill", "list"])
+    assert [line.split()[1] for line in shown.output.splitlines()] == [play.name for play in PLAYBOOK]

@@ -1,0 +1,120 @@
+"""The watch: figures of metrics and journals, and the bounds that end a fault."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from backbeat.compose.drill.load.account import Account
+from backbeat.compose.drill.load.journal import Journal
+from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.watch.bounds import Bound, known_before
+from backbeat.compose.drill.watch.prometheus import Scrape, parse
+from backbeat.compose.drill.watch.watch import TIME, Watch
+from tests.waiting import until
+
+TEXT = """# HELP backbeat_engine_lag_records x
+# TYPE backbeat_engine_lag_records gauge
+backbeat_engine_lag_records{partition="0"} 7.0
+backbeat_engine_lag_records{partition="1"} 5.0
+backbeat_engine_status_changes_total{machine="server",status="complete"} %d
+backbeat_engine_status_changes_total{machine="server",status="errored"} 0.0
+backbeat_engine_command_age_seconds_bucket{le="0.1"} %d
+backbeat_engine_command_age_seconds_bucket{le="1.0"} %d
+backbeat_engine_command_age_seconds_bucket{le="+Inf"} %d
+process_resident_memory_bytes 104857600.0
+python_info{version="3"} 1.0
+"""
+
+
+def test_figures_of_metrics():
+    texts = iter([TEXT % (100, 10, 10, 10), TEXT % (150, 60, 110, 110), "", TEXT % (20, 5, 5, 5)])
+
+    def read(_):
+        text = next(texts)
+        if not text:
+            raise OSError
+        return parse(text)
+
+    scrape = Scrape([Service(name="e", role="engine", metrics_url="http://x")], read)
+    first = scrape.sample(1.0)
+    assert (first["lag_records"], first["nodes_completed_per_second"]) == (12.0, 0.0)
+    second = scrape.sample(2.0)
+    assert second["nodes_completed_per_second"] == 25.0
+    assert second["command_age_p99_seconds"] == 1.0
+    assert second["engine_memory_mebibytes"] == 100.0
+    assert scrape.sample(1.0)["engines_answering"] == 0.0
+    # A counter that fell began anew: nothing is counted twice, and nothing below 0.
+    assert scrape.sample(1.0)["nodes_completed_per_second"] == 0.0
+    scrape.close()
+
+
+def test_an_account_of_the_journals(tmp_path):
+    journal, other = Journal(tmp_path / "a.jsonl"), Journal(tmp_path / "b.jsonl")
+    account = Account(tmp_path)
+    began = time.monotonic()
+    for payment in ("sdk-1", "topic-2", "http-3", "sdk-4"):
+        journal.note("asked", payment, way=payment.partition("-")[0])
+    for payment in ("sdk-1", "topic-2", "http-3"):
+        journal.note("taken", payment, way=payment.partition("-")[0])
+    journal.note("failed", "sdk-4", way="sdk", error="Timeout: no answer")
+    for payment in ("sdk-1", "topic-2"):
+        other.note("begun", payment, step="Send to bank", node=f"n-{payment}", attempt=1)
+        other.note("paid", payment, step="Send to bank", node=f"n-{payment}", attempt=1)
+    # The same attempt once more is what at least once means; another node is money lost.
+    other.note("begun", "sdk-1", step="Send to bank", node="n-sdk-1", attempt=1)
+    other.note("paid", "sdk-1", step="Send to bank", node="n-sdk-1", attempt=1)
+    other.note("paid", "topic-2", step="Send to bank", node="another", attempt=1)
+    account.read()
+    totals = account.totals()
+    assert (totals.asked, totals.taken, totals.completed) == (4, 3, 2)
+    assert (totals.lost, totals.examples_lost, totals.paid_twice, totals.executed_again) == (1, ["http-3"], 1, 1)
+    sample = account.sample()
+    assert (sample["open_payments"], sample["completed_per_second"]) == (2, 2 / 5)
+    figures = account.ways(began, time.monotonic())
+    assert (figures["sdk"].asked, figures["sdk"].taken, figures["sdk"].failures) == (2, 1, 1)
+    assert account.failure_kinds(began, time.monotonic()) == {"Timeout": 1}
+    assert account.open_before(time.monotonic()) == 2
+
+
+class _Load:
+    """An account whose figure the test sets."""
+
+    value = 1.0
+
+    def read(self):
+        pass
+
+    def sample(self):
+        return {"figure": self.value}
+
+
+@pytest.fixture
+def load_and_watch():
+    load = _Load()
+    watch = Watch(load, Scrape([]))
+    watch.start()
+    yield load, watch
+    watch.stop()
+
+
+def test_what_goes_beyond_a_bound_is_told_once(load_and_watch):
+    load, watch = load_and_watch
+    anomalies = []
+    watch.guard([Bound(figure="figure", at_most=5), Bound(figure="unknown", at_least=1)], anomalies.append)
+    until(lambda: len(watch.samples) > 2, "samples are taken")
+    assert anomalies == []
+    load.value = 9.0
+    until(lambda: anomalies, "it is told")
+    count = len(watch.samples)
+    until(lambda: len(watch.samples) > count + 2, "samples are taken")
+    assert [str(each) for each in anomalies] == ["figure was 9: figure at most 5"]
+    assert watch.between(0, anomalies[0].at)[-1][TIME] < anomalies[0].at
+    watch.guard([Bound(figure="figure", at_least=10)], anomalies.append)
+    until(lambda: len(anomalies) > 1, "a new guard tells again")
+
+
+def test_an_anomaly_of_before_does_not_count():
+    bounds = [Bound(figure="lag", at_most=10), Bound(figure="memory", at_most=10)]
+    assert known_before(bounds, [{"lag": 3}, {"lag": 30, "memory": 1}, {"lag": 3}]) == bounds[:1]
