@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from backbeat.compose.drill.load.closing import unclosed
 from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.report.result import RunResult
@@ -26,6 +27,7 @@ from backbeat.compose.verify.judge import Judge
 from backbeat.compose.verify.log import Topics
 
 _PAID_SECONDS_MAX = 240.0
+_CLOSE_SECONDS_MAX = 60.0
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +141,10 @@ def _end(result: RunResult, rig: Rig, servers: str, say: Callable[[str], None]) 
         result.failed.append(f"{totals.paid_twice} payments were paid by two nodes")
     if totals.asked > totals.taken:
         result.failed.append(f"{totals.asked - totals.taken} payments were never taken")
+    roots = {name: payment.root for name, payment in rig.account.payments.items() if payment.paid_at}
+    if open_payments := unclosed(servers, roots, _CLOSE_SECONDS_MAX):
+        examples = ", ".join(f"{name} is {status}" for name, status in list(open_payments.items())[:5])
+        result.failed.append(f"{len(open_payments)} payments were paid, and are not complete: {examples}")
     say("the judge reads all commands")
     verdict = Judge(Topics(servers), lambda _: None).run()
     result.verdict = _compact(verdict.as_json())

@@ -79,6 +79,15 @@ class Tower:
             self._say(f"{play.title}: not played: {error}")
             return result
         result.targets = [target.name for target in targets]
+        try:
+            self._play(play, targets, result)
+        except BaseException:
+            # Ctrl-C, or a defect: whatever was injected is taken back before anything else ends.
+            self._take_back("it was interrupted")
+            raise
+        return result
+
+    def _play(self, play: Play, targets: Sequence[Service], result: PlayResult) -> None:
         self._say(f"{play.title}: {play.summary} ({', '.join(result.targets)}, {play.seconds:g} s)")
         self._wait(lambda: self._oldest() < _SETTLED_SECONDS, _SETTLE_SECONDS_MAX)
         before_at = time.monotonic()
@@ -90,13 +99,13 @@ class Tower:
         try:
             self._launch(play, targets)
         except CapsuleError as error:
-            self._take_back()
+            self._take_back("another capsule could not begin")
             if isinstance(error, UnfitError):
                 result.skipped = str(error)
             else:
                 result.failed.append(str(error))
             self._say(f"{play.title}: not played: {error}")
-            return result
+            return
         began, result.began_at = time.monotonic(), time.time()
         self._anomaly = None
         self._watch.guard([bound for bound in bounds if bound not in ignored], self._alarm)
@@ -114,7 +123,6 @@ class Tower:
         outcome = "passed" if result.passed else "FAILED: " + "; ".join(result.failed)
         recovery = "" if result.recovery_seconds is None else f", recovered after {result.recovery_seconds:.1f} s"
         self._say(f"{play.title}: {outcome}{recovery}")
-        return result
 
     # --- the fault ---------------------------------------------------------------------------------------------------
 
@@ -139,11 +147,11 @@ class Tower:
         for capsule in self._capsules:
             capsule.launch()
 
-    def _take_back(self) -> None:
-        """End whatever capsules there are: another could not begin."""
+    def _take_back(self, reason: str) -> None:
+        """End whatever capsules there are."""
         for capsule in self._capsules:
             if capsule.state.url and capsule.state.left is None:
-                capsule.abort("the tower", "another capsule could not begin")
+                capsule.abort("the tower", reason)
                 capsule.wait(_CHECK_SECONDS_MAX)
 
     def _alarm(self, anomaly: Anomaly) -> None:

@@ -14,7 +14,10 @@ _MEBIBYTE = 1024 * 1024
 
 
 class MemorySqueeze(Fault):
-    """Bounds the memory of each target to what it has and `mebibytes` more; beyond it the kernel ends the process."""
+    """Bounds what each target takes from now on: `mebibytes`; beyond that the kernel takes pages back, or ends it.
+
+    What a process has already stays with the group that it was in when it took it.
+    """
 
     def inject(self) -> None:
         """Make the groups and put the targets into them."""
@@ -23,15 +26,15 @@ class MemorySqueeze(Fault):
             if process is None:
                 continue
             group = self._group(target.name)
-            bytes_max = process.memory_info().rss + int(self.arguments.get("mebibytes", 8)) * _MEBIBYTE
+            mebibytes = int(self.arguments.get("mebibytes", 4))
             try:
                 group.mkdir()
-                (group / self._limit).write_text(str(bytes_max))
+                (group / self._limit).write_text(str(mebibytes * _MEBIBYTE))
                 (group / "cgroup.procs").write_text(str(process.pid))
             except OSError as error:
                 self.abort()
                 raise FaultError(f"no control group for memory can be made here: {error}") from error
-            self.note(f"{target.name} (pid {process.pid}): at most {bytes_max // _MEBIBYTE} MiB")
+            self.note(f"{target.name} (pid {process.pid}): at most {mebibytes} MiB more")
 
     def abort(self) -> None:
         """Put them back into the group above, and remove the groups."""

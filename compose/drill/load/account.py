@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.compose.drill.load.journal import Entry, JournalReader
-from backbeat.compose.drill.load.payments import WAYS, way_of
+from backbeat.compose.drill.load.payments import MAKE, WAYS, way_of
 
 #: Latencies and rates are those of so many seconds back.
 WINDOW_SECONDS = 5.0
@@ -23,6 +23,8 @@ class Payment(msgspec.Struct):
     asked_at: float = 0.0
     taken_at: float = 0.0
     paid_at: float = 0.0
+    #: id of its topmost node, once that has begun
+    root: str = ""
     #: nodes that paid it: more than one is money lost
     nodes: list[str] = []
 
@@ -90,6 +92,8 @@ class Account:
                 self._failures.append(entry)
             case "begun":
                 self._begun[entry.node, entry.attempt] += 1
+                if entry.step == MAKE:
+                    payment.root = entry.node
             case "paid":
                 if entry.node not in payment.nodes:
                     payment.nodes = [*payment.nodes, entry.node]

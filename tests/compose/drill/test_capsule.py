@@ -16,12 +16,14 @@ import msgspec
 import psutil
 import pytest
 
+from backbeat.compose.drill.abort import abort_run
 from backbeat.compose.drill.capsule.door import Abortion, ask
 from backbeat.compose.drill.capsule.order import Order, OrderError, make_key, read_key, read_order
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule
 from backbeat.compose.drill.capsule.state import CapsuleState
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Host
+from backbeat.compose.drill.tower import ABORT_FILE
 from tests.waiting import until
 
 HERE = Host(name=socket.gethostname())
@@ -135,6 +137,17 @@ def test_whoever_has_the_key_ends_it_and_nobody_else(remote, target, tmp_path):
     state = capsule.wait(60)
     assert (state.ended_by, state.reason, state.left) == ("Ada", "enough", [])
     assert not is_hanging(target)
+
+
+def test_a_run_is_ended_from_outside(remote, target, tmp_path):
+    capsule = remote()
+    capsule.launch()
+    until(lambda: is_hanging(target), "it hangs")
+    lines = list(abort_run(tmp_path, "Ada"))
+    assert lines[1:] == ["hang on target: ended."]
+    assert (tmp_path / ABORT_FILE).read_text() == "Ada"
+    state = capsule.wait(60)
+    assert (state.ended_by, state.left) == ("Ada", [])
 
 
 def start_alone(tmp_path, order):

@@ -8,6 +8,7 @@ import pytest
 
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.load.journal import Journal
+from backbeat.compose.drill.load.payments import MAKE
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
 from backbeat.compose.drill.watch.prometheus import Scrape, parse
@@ -76,6 +77,9 @@ def test_an_account_of_the_journals(tmp_path):
     assert (figures["sdk"].asked, figures["sdk"].taken, figures["sdk"].failures) == (2, 1, 1)
     assert account.failure_kinds(began, time.monotonic()) == {"Timeout": 1}
     assert account.open_before(time.monotonic()) == 2
+    other.note("begun", "http-3", step=MAKE, node="root", attempt=1)
+    account.read()
+    assert account.payments["http-3"].root == "root"
 
 
 class _Load:

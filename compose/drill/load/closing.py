@@ -1,0 +1,47 @@
+"""Closing of payments: by the engines' word, too, each that was paid is complete, with everything below it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from backbeat import BackbeatError, Client
+from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT, way_of
+
+_AT_ONCE = 20
+_PAUSE_SECONDS = 0.5
+_COMPLETE = "complete"
+
+
+def unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> dict[str, str]:
+    """Payments (name -> id of the topmost node) that are not complete in time, with their statuses."""
+    return asyncio.run(_unclosed(servers, roots, seconds))
+
+
+async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> dict[str, str]:
+    deadline = time.monotonic() + seconds
+    slots = asyncio.Semaphore(_AT_ONCE)
+    async with AsyncExitStack() as stack:
+        workers, webhooks = [
+            await stack.enter_async_context(Client(servers, client=name)) for name in (CLIENT, WEBHOOK_CLIENT)
+        ]
+
+        async def status(payment: str) -> str:
+            async with slots:
+                try:
+                    client = webhooks if way_of(payment) == "http" else workers
+                    return (await client.node(roots[payment])).status
+                except BackbeatError as error:
+                    return f"not known: {error}"
+
+        left = dict.fromkeys(roots, "")
+        while left:
+            statuses = await asyncio.gather(*map(status, left))
+            left = {payment: found for payment, found in zip(left, statuses, strict=True) if found != _COMPLETE}
+            if time.monotonic() > deadline:
+                break
+            if left:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return left

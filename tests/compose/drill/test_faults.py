@@ -1,0 +1,254 @@
+"""Faults on processes that a keeper keeps: what each does, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from backbeat.compose.drill.faults.catalogue import make_fault
+from backbeat.compose.drill.faults.clock import CLOCK_VARIABLE, build_clock
+from backbeat.compose.drill.faults.fault import FaultError
+from backbeat.compose.drill.topology.disk import mount_disk, unmount_disk
+from backbeat.compose.drill.topology.keeper import Keeper, Part
+from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.local.child_process import ChildProcess
+from backbeat.compose.local.ports import free_port
+from tests.waiting import until
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A process that is started again, as a service."""
+    keeper = Keeper()
+    (tmp_path / "data" / "partition-0").mkdir(parents=True)
+    process = ChildProcess(
+        "engine-1",
+        [sys.executable, "-c", "import signal; signal.pause()"],
+        log_path=tmp_path / "log",
+        pid_path=tmp_path / "pid",
+    )
+    part = Part("engine-1", process, tmp_path / "hold")
+    keeper.start()
+    keeper.add([part])
+    keeper.wait_ready([part])
+    service = Service(
+        name="engine-1",
+        role="engine",
+        pid_file=str(tmp_path / "pid"),
+        stop=("touch", str(part.hold)),
+        start=("rm", "-f", str(part.hold)),
+        data_dir=str(tmp_path / "data"),
+        knobs={"proxy": str(tmp_path / "knob")},
+    )
+    yield service, part
+    keeper.stop()
+
+
+def make(name, service, **arguments):
+    return make_fault(name, {"order": "o1", **arguments}, [service], random.Random(3))
+
+
+def act_until(fault, condition, what):
+    def step():
+        fault.act()
+        return condition()
+
+    until(step, what, pause_max=0.05)
+
+
+def test_killed_again_and_again(kept):
+    service, part = kept
+    fault = make("kill", service, every_seconds=[0.1, 0.3])
+    fault.inject()
+    act_until(fault, lambda: part.starts >= 3, "it was started again")
+    fault.abort()
+    assert fault.check() == []
+    assert {reason for _, reason in part.deaths} == {"signal SIGKILL"}
+
+
+def test_away_until_the_end_and_taken_back_by_another(kept):
+    service, part = kept
+    make("away", service).inject()
+    assert service.process() is None
+    assert part.hold.exists()
+    other = make("away", service)
+    other.abort()
+    other.abort()
+    assert other.check() == []
+    assert not part.hold.exists()
+
+
+def test_processor_taken_away(kept):
+    service, _ = kept
+    fault = make("throttle", service)
+    fault.act()
+    until(lambda: service.process().status() == psutil.STATUS_STOPPED, "it is stopped")
+    assert fault.check() == ["engine-1 is stopped"]
+    fault.act()
+    until(lambda: service.process().status() != psutil.STATUS_STOPPED, "it goes on")
+    fault.act()
+    fault.abort()
+    until(lambda: not fault.check(), "nothing is left")
+
+
+def test_a_spare_comes_and_goes(kept):
+    service, part = kept
+    part.hold.touch()
+    service.process().kill()
+    until(lambda: service.process() is None, "it is away")
+    fault = make("come", service, stay_seconds=0.5)
+    fault.act()
+    until(lambda: service.process() is not None, "it is added")
+    fault.abort()
+    assert fault.check() == []
+
+
+def test_restarted_in_turn(kept):
+    service, part = kept
+    fault = make("rolling", service, pause_seconds=0.2)
+    act_until(fault, lambda: part.starts >= 2, "it was started again")
+    assert fault.check() == []
+    assert {reason for _, reason in part.deaths} == {"signal SIGTERM"}
+
+
+def test_a_directory_is_lost(kept):
+    service, part = kept
+    make_file(service, "partition-0/000001.sst")
+    fault = make("directory-lost", service)
+    fault.inject()
+    assert list(Path(service.data_dir).iterdir()) == []
+    fault.abort()
+    assert fault.check() == []
+    assert part.starts == 2
+
+
+def make_file(service, name, content=b"x" * 1000):
+    path = Path(service.data_dir) / name
+    path.write_bytes(content)
+    return path
+
+
+def test_files_of_a_store_are_damaged_and_the_copies_go(kept):
+    service, _ = kept
+    files = [make_file(service, f"partition-0/{number:06}.sst") for number in range(12)]
+    fault = make("store-damage", service, age_seconds=0)
+    fault.inject()
+    for path in files:
+        path.write_bytes(b"y" * 1000)
+    fault.act()
+    damaged = [path for path in files if path.read_bytes() != b"y" * 1000]
+    assert len(damaged) == 4
+    assert len({note.rpartition(": ")[2] for note in fault.notes if ".sst" in note}) > 1
+    fault.abort()
+    assert fault.check() == []
+
+
+def test_no_disk_that_others_use_is_filled(kept):
+    service, _ = kept
+    with pytest.raises(FaultError, match="no file system of its own"):
+        make("disk-full", service).inject()
+
+
+def test_a_disk_of_its_own_is_filled_and_given_back(kept, tmp_path):
+    disk = tmp_path / "disk"
+    if not mount_disk(disk, 1):
+        pytest.skip("a file system can be mounted by root only")
+    try:
+        fault = make("disk-full", Service(name="engine-1", role="engine", data_dir=str(disk)))
+        fault.inject()
+        with pytest.raises(OSError, match="No space"):
+            (disk / "more").write_bytes(bytes(10_000))
+        assert fault.check() != []
+        fault.abort()
+        assert fault.check() == []
+        (disk / "more").write_bytes(bytes(10_000))
+    finally:
+        unmount_disk(disk)
+
+
+def test_memory_is_bounded_and_the_group_goes(kept):
+    service, _ = kept
+    fault = make("memory", service, mebibytes=4)
+    try:
+        fault.inject()
+    except FaultError as error:
+        pytest.skip(str(error))
+    pid = service.process().pid
+    assert f"backbeat-drill-{os.getuid()}-engine-1-o1" in Path(f"/proc/{pid}/cgroup").read_text()
+    assert fault.check() != []
+    fault.abort()
+    assert fault.check() == []
+    assert service.process().pid == pid
+
+
+def test_the_clock_jumps_and_waits_do_not(tmp_path):
+    library = build_clock(tmp_path / "clock.so")
+    if library is None:
+        pytest.skip("there is no C compiler")
+    knob = tmp_path / "knob"
+    program = "import time; print(time.time(), time.monotonic())"
+    environment = {**os.environ, "LD_PRELOAD": str(library), CLOCK_VARIABLE: str(knob)}
+    for offset in ("3600", "-3600", ""):
+        knob.write_text(offset)
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        wall, monotonic = map(float, done.stdout.split())
+        assert abs(wall - time.time() - float(offset or 0)) < 900
+        assert abs(monotonic - time.monotonic()) < 900
+
+
+@pytest.fixture
+def proxied(tmp_path):
+    """An echoing server behind the proxy: how to connect, and the knob."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port, knob = free_port(), tmp_path / "knob.json"
+    command = [sys.executable, "-m", "backbeat.compose.drill.faults.proxy", str(knob)]
+    process = subprocess.Popen([*command, f"{port}:{server.getsockname()[1]}"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "proxy ready\n"
+
+    def connect():
+        near = socket.create_connection(("127.0.0.1", port))
+        far, _ = server.accept()
+        near.settimeout(60)
+        far.settimeout(60)
+        return near, far
+
+    yield connect, knob, process
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    server.close()
+
+
+def test_the_network_is_cut_one_way_and_breaks(proxied):
+    connect, knob, process = proxied
+    near, far = connect()
+    near.send(b"up")
+    assert far.recv(10) == b"up"
+    knob.write_text('{"cut":"up"}')
+    assert "cut='up'" in process.stdout.readline()
+    near.send(b"waits")
+    far.send(b"down")
+    assert near.recv(10) == b"down"
+    far.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        far.recv(10)
+    knob.unlink()
+    far.settimeout(60)
+    assert far.recv(10) == b"waits"
+    knob.write_text('{"loss":1}')
+    assert "cut=''" in process.stdout.readline()
+    assert "loss=1" in process.stdout.readline()
+    near.send(b"lost")
+    assert far.recv(10) == b""
+    near.close()
+    far.close()
