@@ -113,7 +113,10 @@ def list_(
     if depends_on is not None and topology_file is None:
         raise click.UsageError("--depends-on asks about a --topology.")
     if topology_file is not None:
-        _show_topology(_read_topology(topology_file), depends_on, levels, as_json=as_json)
+        from backbeat.compose.drill.topology.versions import with_versions
+
+        topology = with_versions(_read_topology(topology_file))
+        _show_topology(topology, depends_on, levels, as_json=as_json)
         return
     for play in _plays(playbooks, ()):
         if as_json:

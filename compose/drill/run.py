@@ -20,6 +20,7 @@ from backbeat.compose.drill.runs import write_result
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.stage import Stage
 from backbeat.compose.drill.topology.topology import Topology
+from backbeat.compose.drill.topology.versions import with_versions
 from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.prometheus import Scrape
 from backbeat.compose.drill.watch.watch import Watch
@@ -62,7 +63,7 @@ def run(
         rig = Rig(
             folder,
             keeper,
-            bootstrap_servers=str(topology.bootstrap_servers),
+            bootstrap_servers=topology.bootstrap_servers,
             gateways=[each.metrics_url.removesuffix("/metrics") for each in topology.of_role("gateway")],
             per_second=setup.per_second,
             workers=setup.workers,
@@ -70,9 +71,13 @@ def run(
             plain=found is None and not setup.bootstrap_servers,
         )
         rig.start()
-        whole = Topology(
-            [*topology.services.values(), *rig.services], topology.hosts.values(), topology.bootstrap_servers
+        whole = with_versions(
+            Topology([*topology.services.values(), *rig.services], topology.hosts.values(), topology.bootstrap_servers)
         )
+        if found is not None:
+            result.setup |= {f"{role}s": len(found.of_role(role)) for role in ("broker", "engine", "gateway")}
+        versions = {service.version for service in whole.services.values()} - {""}
+        result.version = ", ".join(sorted(versions))
         result.services = [
             dict(zip(("service", "role", "host", "version", "metrics", "depends_on"), row, strict=True))
             for row in list(whole.table())[1:]
@@ -87,7 +92,7 @@ def run(
                 result.plays.append(tower.play(play))
                 write_result(folder, result)
             result.aborted = tower.aborted
-            _end(result, rig, str(topology.bootstrap_servers), say)
+            _end(result, rig, topology.bootstrap_servers, say)
         finally:
             watch.stop()
             result.ended_at = time.time()
@@ -125,7 +130,9 @@ def _installation(
     finally:
         # Kafka's and the engines' data; the logs stay.
         for path in stage.folder.glob("*"):
-            if path.name != "log":
+            if path.is_file():
+                path.unlink()
+            elif path.name != "log":
                 shutil.rmtree(path, ignore_errors=True)
 
 

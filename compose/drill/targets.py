@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
-from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.security import Brokers, connection
 
 _ASK_SECONDS = 30.0
 
@@ -44,7 +44,13 @@ def choose_targets(play: Play, topology: Topology, chance: random.Random) -> lis
 
 def make_arguments(play: Play, topology: Topology, per_second: float) -> dict[str, Any]:
     """The arguments of a play's fault: multiples of the load become numbers."""
-    arguments: dict[str, Any] = {**play.arguments, "bootstrap_servers": str(topology.bootstrap_servers)}
+    servers = topology.bootstrap_servers
+    # Security that is not of the environment does not go into an order: there is none where Kafka was started here.
+    arguments: dict[str, Any] = {
+        **play.arguments,
+        "bootstrap_servers": str(servers),
+        "plain": isinstance(servers, Brokers),
+    }
     if "times" in arguments:
         arguments["value"] = per_second * float(arguments.pop("times"))
     if "per_payment" in arguments:

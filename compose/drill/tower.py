@@ -175,8 +175,7 @@ class Tower:
                 is_told = True
                 for capsule in self._capsules:
                     capsule.abort(reason, "the run was aborted")
-            if self._watch.error is not None:
-                raise self._watch.error
+            self._check()
             time.sleep(_LOOK_SECONDS)
 
     def _note_end(self, result: PlayResult) -> None:
@@ -219,6 +218,12 @@ class Tower:
                     f"(at most {play.silence_seconds_max:g})"
                 )
 
+    def _check(self) -> None:
+        """End the run where what watches or keeps it has ended."""
+        self._rig.check()
+        if self._watch.error is not None:
+            raise self._watch.error
+
     def _oldest(self) -> float:
         samples = self._watch.samples
         return samples[-1].get("oldest_open_seconds", 0.0) if samples and TIME in samples[-1] else 0.0
@@ -229,7 +234,6 @@ class Tower:
         while not condition():
             if time.monotonic() > deadline or self.aborted:
                 return False
-            if self._watch.error is not None:
-                raise self._watch.error
+            self._check()
             time.sleep(_LOOK_SECONDS)
         return True

@@ -8,7 +8,7 @@ import time
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from backbeat.compose.drill.faults.fault import Fault, FaultError
-from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.security import Brokers, connection
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, signals_topic
 
 _ASK_SECONDS = 20.0
@@ -42,8 +42,9 @@ _SIGNALS = (
 class Poison(Fault):
     """Writes bad records at `per_second`: random bytes, records of ours that were changed, signals that are none.
 
-    `bootstrap_servers` and `client` say where. Records of `backbeat.commands` are copied, then cut, lengthened, given
-    another schema's fingerprint, a flipped bit, another partition, or no value at all.
+    `bootstrap_servers` and `client` say where; `plain`: without encryption, whatever the environment says. Records of
+    `backbeat.commands` are copied, then cut, lengthened, given another schema's fingerprint, a flipped bit, another
+    partition, or no value at all.
     """
 
     _producer: Producer | None = None
@@ -55,6 +56,8 @@ class Poison(Fault):
     def inject(self) -> None:
         """Look at the records that there are."""
         servers = self.arguments["bootstrap_servers"]
+        if self.arguments.get("plain"):
+            servers = Brokers(servers)
         self._kinds = {}
         try:
             self._partitions, self._samples = _read_samples(servers)

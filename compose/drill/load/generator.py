@@ -34,7 +34,7 @@ from backbeat.compose.drill.load.payments import (
     WEBHOOK_CLIENT,
     WORKFLOW,
 )
-from backbeat.schemas.kafka.security import Brokers, connection
+from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import signals_topic
 
 _PAUSE_SECONDS = 0.3
@@ -47,7 +47,7 @@ class Generator:
     """The client application that asks."""
 
     def __init__(self, servers: str, journal: Journal, knob: Path, per_second: float, gateways: list[str]) -> None:
-        self._servers = Brokers(servers)
+        self._servers = servers
         self._journal = journal
         self._knob = knob
         self._per_second = per_second

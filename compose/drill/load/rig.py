@@ -82,6 +82,11 @@ class Rig:
         self._keeper.add([generator])
         self._wait_first()
 
+    def check(self) -> None:
+        """SetupError: what was started for the drill is not kept any more."""
+        if self._keeper.failure is not None:
+            raise SetupError(self._keeper.failure)
+
     def stop_asking(self) -> None:
         """Ask for nothing more; what was asked for is taken first."""
         self._hold.touch()

@@ -14,7 +14,8 @@ def text_lines(run: RunResult) -> Iterator[str]:
     """The lines of a report."""
     began = datetime.fromtimestamp(run.began_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     yield f"Drill {run.id}, {began}, {max(0.0, run.ended_at - run.began_at) / 60:.1f} minutes"
-    yield "  " + ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items())
+    version = f"; version {run.version}" if run.version else ""
+    yield "  " + ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items()) + version
     yield ""
     for play in run.plays:
         yield from _play_lines(play)

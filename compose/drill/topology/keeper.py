@@ -116,7 +116,13 @@ class Keeper:
             shorter = 0 if lived > _STEADY_SECONDS else min(len(part.deaths), 5)
             part.start_at = now + min(_PAUSE_SECONDS_MAX, _PAUSE_SECONDS_FIRST * 2**shorter)
         if now >= part.start_at and not part.hold.exists():
-            part.launch()
+            try:
+                part.launch()
+            except (OSError, SetupError) as error:
+                # A disk that a fault has filled, for example: it is tried again.
+                part.deaths.append((now, f"could not be started: {error}"))
+                part.starts = len(part.deaths)
+                part.start_at = now + _PAUSE_SECONDS_MAX
 
     def _stop_parts(self) -> None:
         for order in sorted({part.order for part in self.parts}, reverse=True):

@@ -57,7 +57,12 @@ class Stage:
         self.keeper = Keeper()
         self._brokers = 0 if bootstrap_servers else brokers
         self._engines, self._gateways, self._partitions = engines, gateways, partitions
-        self._env = {**IN_THE_CLEAR, "PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text", **(env or {})}
+        self._env = {
+            **({} if bootstrap_servers else IN_THE_CLEAR),
+            "PYTHONUNBUFFERED": "1",
+            "BACKBEAT_LOG_FORMAT": "text",
+            **(env or {}),
+        }
         self._say = say
         self._disks: list[Path] = []
         #: the first engine's way to the brokers, through proxies; empty: as everybody's
@@ -155,8 +160,8 @@ class Stage:
             ports.append(free_port(avoid=ports))
         own, inner, outer = (ports[index::3] for index in range(3))
         folder = self.folder / "kafka"
-        # The last broker has a small disk of its own, where one can be mounted: a play fills it.
-        self._mount(folder / f"kafka-{self._brokers}", _BROKER_MEBIBYTES)
+        # The last broker's records have a small disk of their own, where one can be mounted: a play fills it.
+        self._mount(folder / f"kafka-{self._brokers}" / "log", _BROKER_MEBIBYTES)
         cluster = KafkaCluster(
             folder, self._brokers, ports=own, proxied=list(zip(inner, outer, strict=True)), say=self._say
         )
@@ -166,7 +171,7 @@ class Stage:
         for number, broker in enumerate(cluster.brokers, 1):
             name = f"broker-{number}"
             part = Part(name, broker, self.folder / "hold" / name, order=_BROKER)
-            self.service(part, "broker", log=broker.log_path, data_dir=str(broker.data_dir))
+            self.service(part, "broker", log=broker.log_path, data_dir=str(broker.data_dir / "log"))
             parts.append(part)
         self.keeper.add(parts)
         self.keeper.wait_ready(parts)

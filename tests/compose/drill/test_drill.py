@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -70,6 +71,7 @@ def test_a_run_keeps_its_bounds_and_one_that_does_not_is_ended(drill, tmp_path):
     assert totals["asked"] == totals["taken"] == totals["completed"] > 30
     assert result["verdict"]["agrees"], result["verdict_lines"]
     assert result["failed"] == []
+    assert result["version"] == importlib.metadata.version("backbeat")
     assert {each["service"] for each in result["words"]} >= {"engine-1", "gateway-1", "worker-1", "endpoint"}
     assert "<svg" in (run / "report.html").read_text()
     assert [path.name for path in (run / "stage").iterdir()] == ["log"]
