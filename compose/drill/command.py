@@ -52,12 +52,16 @@ def _run_options() -> Option:
         _topology_option,
         _playbook_option,
         click.option(
-            "--per-second", type=click.FloatRange(0.1, 1000), default=8.0, show_default=True, help="Payments."
+            "--per-second",
+            type=click.FloatRange(0.1, 1000),
+            default=8.0,
+            show_default=True,
+            help="Payments that are asked for each second.",
         ),
-        click.option("--brokers", type=count, default=3, show_default=True, help="Started here, as are these:"),
-        click.option("--engines", type=count, default=2, show_default=True),
-        click.option("--gateways", type=count, default=2, show_default=True),
-        click.option("--workers", type=count, default=2, show_default=True, help="Of the load, also beside your own."),
+        click.option("--brokers", type=count, default=3, show_default=True, help="Brokers that are started."),
+        click.option("--engines", type=count, default=2, show_default=True, help="Engines that are started."),
+        click.option("--gateways", type=count, default=2, show_default=True, help="Gateways that are started."),
+        click.option("--workers", type=count, default=2, show_default=True, help="Workers of the load."),
         click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
         click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="A Kafka that is there, instead of brokers."),
         click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
@@ -172,7 +176,14 @@ Examples:
 )
 @click.argument("run_name", required=False, metavar="[RUN]")
 @_folder_option
-@click.option("--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
+    help="For people, for programs, or one page with curves.",
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file.  [default: standard output]")
 @click.option("--compare", nargs=2, metavar="RUN RUN", help="Instead: what got better or worse from one to the other.")
 def report(
@@ -216,9 +227,16 @@ def abort(run_name: str | None, folder: Path) -> None:
     hidden=True,
     epilog="Example: backbeat drill capsule --key-file drill.key --folder /var/lib/backbeat/drill < order.json",
 )
-@click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--undo", is_flag=True)
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The key with which orders are signed.",
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where its state is kept."
+)
+@click.option("--undo", is_flag=True, help="Take back what a capsule of this order has injected, and end.")
 def capsule(key_file: Path, folder: Path, *, undo: bool) -> None:
     """Carry out the signed order on standard input: what the tower starts on the host of a target."""
     from backbeat.compose.drill.capsule.capsule import run_capsule
@@ -246,7 +264,7 @@ def _run(
     plays = [play for play in _plays(playbooks, words) if words or not play.on_request]
     if seconds is not None:
         plays = [msgspec.structs.replace(play, seconds=seconds) for play in plays]
-    found = None if topology_file is None else _read_topology(topology_file)
+    installation = None if topology_file is None else _read_topology(topology_file)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": settings["bootstrap_servers"] or ""}, Setup)
     path = new_run(folder)
@@ -254,7 +272,9 @@ def _run(
     click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {folder}", err=True)
     # As Ctrl-C: what was injected is taken back, and what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run(plays, setup, path, found=found, command=command, say=lambda text: click.echo(text, err=True))
+    result = run(
+        plays, setup, path, installation=installation, command=command, say=lambda text: click.echo(text, err=True)
+    )
     click.echo(_report_text(result, "json" if as_json else "text"))
     (path / "report.html").write_text(_report_text(result, "html"))
     click.echo(f"Kept in {path}: result.json, report.html, journal, log", err=True)

@@ -50,15 +50,15 @@ def run(
     setup: Setup,
     folder: Path,
     *,
-    found: Topology | None = None,
+    installation: Topology | None = None,
     command: str = "",
     say: Callable[[str], None],
 ) -> RunResult:
-    """Play all plays, on what is started here or on an installation that was found; the folder keeps the result."""
+    """Play all plays, on what is started here or on an installation that is there; the folder keeps the result."""
     result = RunResult(id=folder.name, began_at=time.time(), setup=msgspec.to_builtins(setup), command=command)
     # There is a folder from now on; it has a result even where the run is cut off.
     write_result(folder, result)
-    with _installation(setup, folder, found, say) as (topology, keeper):
+    with _installation(setup, folder, installation, say) as (topology, keeper):
         say(f"{len(topology.services)} services; starting the load, {setup.per_second:g} payments a second")
         rig = Rig(
             folder,
@@ -68,14 +68,14 @@ def run(
             per_second=setup.per_second,
             workers=setup.workers,
             partitions=setup.partitions,
-            plain=found is None and not setup.bootstrap_servers,
+            plain=installation is None and not setup.bootstrap_servers,
         )
         rig.start()
         whole = with_versions(
             Topology([*topology.services.values(), *rig.services], topology.hosts.values(), topology.bootstrap_servers)
         )
-        if found is not None:
-            result.setup |= {f"{role}s": len(found.of_role(role)) for role in ("broker", "engine", "gateway")}
+        if installation is not None:
+            result.setup |= {f"{role}s": len(installation.of_role(role)) for role in ("broker", "engine", "gateway")}
         versions = {service.version for service in whole.services.values()} - {""}
         result.version = ", ".join(sorted(versions))
         result.services = [
@@ -103,14 +103,14 @@ def run(
 
 @contextlib.contextmanager
 def _installation(
-    setup: Setup, folder: Path, found: Topology | None, say: Callable[[str], None]
+    setup: Setup, folder: Path, installation: Topology | None, say: Callable[[str], None]
 ) -> Iterator[tuple[Topology, Keeper]]:
     """The installation, and the keeper of what is started for the run."""
-    if found is not None:
+    if installation is not None:
         keeper = Keeper()
         keeper.start()
         try:
-            yield found, keeper
+            yield installation, keeper
         finally:
             keeper.stop()
         return

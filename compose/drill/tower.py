@@ -63,7 +63,7 @@ class Tower:
 
     @property
     def aborted(self) -> str:
-        """Who ended the run, and why; empty: nobody."""
+        """Name of whoever ended the run; empty: nobody has."""
         try:
             return (self._folder / ABORT_FILE).read_text().strip() or "somebody"
         except FileNotFoundError:

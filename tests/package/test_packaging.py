@@ -107,7 +107,13 @@ def test_a_command_of_the_repository_says_where_it_is(empty_environment, command
 def test_wheel_has_all_that_is_not_python(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
-    files = ("py.typed", "compose/local/jars/pom.xml", "compose/local/jars/kafka-jars.lock", "compose/local/log4j2.xml")
+    files = (
+        "py.typed",
+        "compose/local/jars/pom.xml",
+        "compose/local/jars/kafka-jars.lock",
+        "compose/local/log4j2.xml",
+        "compose/drill/faults/clock.c",
+    )
     wanted = {f"backbeat/{name}" for name in files}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
     wanted |= {"backbeat/compose/first_project/gitignore"}

@@ -64,7 +64,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise OrderError(f"it was issued {self.issued_at - now:.0f} s from now: see to the clocks")
 
     def content(self) -> bytes:
-        """What is signed."""
+        """Bytes that are signed: all of it but the signature."""
         return _encode(msgspec.structs.replace(self, signature=""))
 
 

@@ -13,7 +13,7 @@ _SECONDS_MAX = 120.0
 class Script(Fault):
     """Commands, each a list of words: `inject`, `abort`, and `check`, which fails while something is left.
 
-    They find the targets' names in BACKBEAT_DRILL_TARGETS and their process ids in BACKBEAT_DRILL_PIDS, apart by
+    They find the targets' names in DRILL_TARGETS and their process ids in DRILL_PIDS, apart by
     spaces.
     """
 
@@ -45,8 +45,8 @@ class Script(Fault):
         processes = [target.process() for target in self.targets]
         env = {
             **os.environ,
-            "BACKBEAT_DRILL_TARGETS": " ".join(target.name for target in self.targets),
-            "BACKBEAT_DRILL_PIDS": " ".join(str(process.pid) for process in processes if process is not None),
+            "DRILL_TARGETS": " ".join(target.name for target in self.targets),
+            "DRILL_PIDS": " ".join(str(process.pid) for process in processes if process is not None),
         }
         return subprocess.run(
             list(command),

@@ -154,7 +154,7 @@ class Account:
         return figures
 
     def failure_kinds(self, begin: float, end: float) -> dict[str, int]:
-        """What callers were told within a span: error -> how often."""
+        """Errors that callers were told within a span, and how often."""
         kinds = Counter(each.error.partition(":")[0] for each in self._failures if begin <= each.at < end)
         return dict(kinds.most_common(10))
 

@@ -28,7 +28,7 @@ async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> d
             await stack.enter_async_context(Client(servers, client=name)) for name in (CLIENT, WEBHOOK_CLIENT)
         ]
 
-        async def status(payment: str) -> str:
+        async def ask(payment: str) -> str:
             async with slots:
                 try:
                     client = webhooks if way_of(payment) == "http" else workers
@@ -38,8 +38,8 @@ async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> d
 
         left = dict.fromkeys(roots, "")
         while left:
-            statuses = await asyncio.gather(*map(status, left))
-            left = {payment: found for payment, found in zip(left, statuses, strict=True) if found != _COMPLETE}
+            statuses = await asyncio.gather(*map(ask, left))
+            left = {payment: status for payment, status in zip(left, statuses, strict=True) if status != _COMPLETE}
             if time.monotonic() > deadline:
                 break
             if left:

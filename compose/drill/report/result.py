@@ -24,7 +24,7 @@ CURVES = {
 
 
 class PlayResult(msgspec.Struct, kw_only=True):
-    """What came of a play."""
+    """Result of a play."""
 
     play: Play
     targets: list[str] = []
@@ -64,7 +64,7 @@ class PlayResult(msgspec.Struct, kw_only=True):
 
 
 class Words(msgspec.Struct, kw_only=True):
-    """What a process said during the run."""
+    """Words of a process during the run."""
 
     service: str
     starts: int = 0

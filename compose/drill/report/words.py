@@ -1,4 +1,4 @@
-"""What every process said: its ends, and its most frequent warnings and errors."""
+"""Words of every process: its ends, and its most frequent warnings and errors."""
 
 from __future__ import annotations
 

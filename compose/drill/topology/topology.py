@@ -72,7 +72,7 @@ class Topology:
         """The services that depend on one (or on a role), each with its level: 1 directly, 2 by one between."""
         if not self._named(name):
             raise TopologyError(f"there is no service or role {name!r}: {', '.join(self.services)}.")
-        found: dict[str, int] = {}
+        levels_by_name: dict[str, int] = {}
         last = {service.name for service in self._named(name)}
         begun = set(last)
         level = 0
@@ -84,8 +84,8 @@ class Topology:
                 if service.name not in begun and any(each.name in last for each in self._needs(service))
             }
             begun |= last
-            found |= dict.fromkeys(sorted(last), level)
-        return found
+            levels_by_name |= dict.fromkeys(sorted(last), level)
+        return levels_by_name
 
     def choose(self, selector: str, chance: random.Random) -> list[Service]:
         """Targets by role, share, host: `engine` (one), `engine:2`, `engine:1/3`, `broker:all`, `engine:1/3@one-host`.

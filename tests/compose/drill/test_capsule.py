@@ -216,7 +216,7 @@ def test_a_host_that_calls_itself_otherwise_refuses(remote):
 def test_scripts_of_a_user(remote, target, tmp_path):
     mark = tmp_path / "mark"
     arguments = {
-        "inject": ["sh", "-c", f"echo $BACKBEAT_DRILL_TARGETS $BACKBEAT_DRILL_PIDS > {mark}"],
+        "inject": ["sh", "-c", f"echo $DRILL_TARGETS $DRILL_PIDS > {mark}"],
         "abort": ["rm", "-f", str(mark)],
         "check": ["sh", "-c", f"test ! -e {mark} || {{ echo {mark} is there; false; }}"],
     }
