@@ -135,19 +135,20 @@ class Account:
         """Figures of each way in, of what was asked for within a span."""
         figures = {}
         for way in WAYS:
-            payments = [each for each in self.payments.values() if each.way == way and begin <= each.asked_at < end]
+            of_way = [each for each in self.payments.values() if each.way == way]
+            payments = [each for each in of_way if begin <= each.asked_at < end]
             taken = sorted(each.taken_at for each in payments if each.taken_at)
             waits = sorted(each.taken_at - each.asked_at for each in payments if each.taken_at)
-            asked_last = max((each.asked_at for each in payments), default=begin)
-            # Silence counts only while somebody asks.
-            moments = [begin, *(at for at in taken if at <= end), *([end] if len(taken) < len(payments) else [])]
-            silence = max((later - earlier for earlier, later in itertools.pairwise(moments)), default=0.0)
+            # Silence ends when somebody is answered again, also where that is after the span; never, where nobody is.
+            last = taken[-1] if taken and len(taken) == len(payments) else time.monotonic() if payments else begin
+            moments = sorted([begin, *(each.taken_at for each in of_way if begin < each.taken_at <= last), last])
+            silence = max(later - earlier for earlier, later in itertools.pairwise(moments))
             figures[way] = WayFigures(
                 asked=len(payments),
                 taken=len(taken),
                 paid=sum(bool(each.paid_at) for each in payments),
                 failures=sum(each.way == way and begin <= each.at < end for each in self._failures),
-                longest_silence_seconds=silence if asked_last > begin else 0.0,
+                longest_silence_seconds=silence,
                 taken_p50_ms=quantile(waits, 0.5) * 1000,
                 taken_p99_ms=quantile(waits, 0.99) * 1000,
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.load.journal import Journal
+from backbeat.compose.drill.load.journal import Entry, Journal
 from backbeat.compose.drill.load.payments import MAKE
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
@@ -80,6 +81,23 @@ def test_an_account_of_the_journals(tmp_path):
     other.note("begun", "http-3", step=MAKE, node="root", attempt=1)
     account.read()
     assert account.payments["http-3"].root == "root"
+
+
+def test_silence_lasts_until_somebody_is_answered_again(tmp_path):
+    lines = []
+    for number, (asked, taken) in enumerate([(1, 1.5), (3, 31), (20, 32), (29, 33)]):
+        lines += [Entry(asked, "asked", f"sdk-{number}", "sdk"), Entry(taken, "taken", f"sdk-{number}", "sdk")]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    account = Account(tmp_path)
+    account.read()
+    # All that was asked for within the span was taken after it.
+    assert account.ways(2.0, 30.0)["sdk"].longest_silence_seconds == 29.0
+    assert account.ways(0.0, 2.0)["sdk"].longest_silence_seconds == 1.5
+    assert account.ways(40.0, 50.0)["sdk"].longest_silence_seconds == 0.0
+    (tmp_path / "b.jsonl").write_bytes(msgspec.json.encode(Entry(31.5, "asked", "sdk-9", "sdk")) + b"\n")
+    account.read()
+    # Whoever is never answered hears nothing until now.
+    assert account.ways(31.2, 32.0)["sdk"].longest_silence_seconds == pytest.approx(time.monotonic() - 33, abs=60)
 
 
 class _Load:
