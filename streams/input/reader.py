@@ -231,12 +231,24 @@ class Reader:
         topic, partition = message.topic(), message.partition()
         if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes have this name
             logger.warning("reading %s/%s: %s", topic, partition, error.str())
+            if topic is None:
+                self._ask_offsets_again()
         elif topic == QUERIES and partition is not None:
             # The group has read none yet, or they were deleted by retention: no client waits for an answer.
             self._consumer.incremental_unassign([TopicPartition(topic, partition)])
             self._consumer.incremental_assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
         else:
             self._ended(f"{topic}/{partition}: the log was cut, and engines would skip commands: {error.str()}")
+
+    def _ask_offsets_again(self) -> None:
+        """Begin to read the queries anew: librdkafka asks once where the group is.
+
+        A coordinator that had just moved refuses that, for none of the partitions in particular; they would be read
+        by nobody until the next assignment. What is read twice is answered twice, and its asker takes one.
+        """
+        queries = [where for where in self._assigned if where[0] == QUERIES]
+        self._consumer.incremental_unassign([TopicPartition(*where) for where in queries])
+        self._consumer.incremental_assign([TopicPartition(*where, OFFSET_STORED) for where in queries])
 
     def _read_ends(self) -> None:
         for topic, number in self._assigned:

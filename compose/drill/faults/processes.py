@@ -128,7 +128,10 @@ class Away(Fault):
 
 
 class Come(Fault):
-    """Adds the targets, which are kept away otherwise, and takes them away again in between: `stay_seconds`."""
+    """Adds the targets, which are kept away otherwise, and takes them away again in between: `stay_seconds`.
+
+    A turn begins when all of them can be used: where a metrics address is known, once it answers.
+    """
 
     _turn_at = 0.0
     _here = False
@@ -136,6 +139,8 @@ class Come(Fault):
     def act(self) -> None:
         """Take the next turn when its time has come."""
         now = time.monotonic()
+        if self._here and not all(target.answers() for target in self.targets):
+            self._turn_at = now + float(self.arguments.get("stay_seconds", 12.0))
         if now < self._turn_at:
             return
         self._turn_at = now + float(self.arguments.get("stay_seconds", 12.0))

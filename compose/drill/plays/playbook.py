@@ -59,6 +59,7 @@ PLAYBOOK = (
         summary="one of three brokers is killed and stays away: the leader of commands",
         fault="away",
         targets="leader:backbeat.commands",
+        seconds=45,
         bounds=(Bound(figure="oldest_open_seconds", at_most=120),),
     ),
     Play(
@@ -179,8 +180,8 @@ PLAYBOOK = (
         summary="an engine is added and taken away again, under load",
         fault="come",
         targets="spare",
-        arguments={"stay_seconds": 12},
-        seconds=40,
+        arguments={"stay_seconds": 10},
+        seconds=60,
     ),
     Play(
         number=15,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError, psutil.Error):
             return None
         return process if is_same else None
+
+    def answers(self) -> bool:
+        """True where it is there and its metrics can be read, if it has any."""
+        if not self.metrics_url:
+            return self.process() is not None
+        try:
+            with urllib.request.urlopen(self.metrics_url, timeout=1):  # noqa: S310 - a topology's address
+                return True
+        except OSError:
+            return False
 
     def keep_away(self) -> None:
         """Run the command that keeps it away. CalledProcessError: it failed."""
