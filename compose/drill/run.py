@@ -148,8 +148,7 @@ def _end(result: RunResult, rig: Rig, servers: str, say: Callable[[str], None]) 
         result.failed.append(f"{totals.paid_twice} payments were paid by two nodes")
     if totals.asked > totals.taken:
         result.failed.append(f"{totals.asked - totals.taken} payments were never taken")
-    roots = {name: payment.root for name, payment in rig.account.payments.items() if payment.paid_at}
-    if open_payments := unclosed(servers, roots, _CLOSE_SECONDS_MAX):
+    if open_payments := unclosed(servers, rig.account.roots(), _CLOSE_SECONDS_MAX):
         examples = ", ".join(f"{name} is {status}" for name, status in list(open_payments.items())[:5])
         result.failed.append(f"{len(open_payments)} payments were paid, and are not complete: {examples}")
     say("the judge reads all commands")

@@ -197,8 +197,7 @@ class Tower:
         account = self._rig.account
         if not self._wait(lambda: not account.open_before(ended), ended + seconds_max - time.monotonic()):
             return None
-        paid = [each.paid_at for each in list(account.payments.values()) if each.asked_at < ended]
-        return max(0.0, max(paid, default=ended) - ended)
+        return account.paid_after(ended)
 
     @staticmethod
     def _judge(result: PlayResult) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -57,10 +61,26 @@ class Totals(msgspec.Struct, kw_only=True):
     examples_lost: list[str] = []
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[Account, P], R]) -> Callable[Concatenate[Account, P], R]:
+    """A method that no other thread's runs beside: the watch reads while the tower asks."""
+
+    @functools.wraps(method)
+    def run(account: Account, /, *arguments: P.args, **options: P.kwargs) -> R:
+        with account.lock:
+            return method(account, *arguments, **options)
+
+    return run
+
+
 class Account:
-    """All payments, brought up to date by `read()`."""
+    """All payments, brought up to date by `read()`; from any thread."""
 
     def __init__(self, folder: Path) -> None:
+        self.lock = threading.RLock()
         self._reader = JournalReader(folder)
         self.payments: dict[str, Payment] = {}
         self._open: set[str] = set()
@@ -70,6 +90,7 @@ class Account:
         self._taken: list[float] = []
         self._last_taken: dict[str, float] = {}
 
+    @_alone
     def read(self) -> None:
         """Take what the journals have by now."""
         for entry in self._reader.read():
@@ -104,6 +125,7 @@ class Account:
 
     # --- the moment --------------------------------------------------------------------------------------------------
 
+    @_alone
     def sample(self) -> dict[str, float]:
         """Figures of now: rates and latencies of the last seconds, what is open, the silence of each way in."""
         now = time.monotonic()
@@ -125,12 +147,25 @@ class Account:
             sample[f"silence_{way}_seconds"] = now - self._last_taken[way] if is_silent else 0.0
         return sample
 
+    @_alone
     def open_before(self, moment: float) -> int:
         """Payments asked for before a moment that are not paid yet."""
         return sum(self.payments[name].asked_at < moment for name in self._open)
 
+    @_alone
+    def paid_after(self, moment: float) -> float:
+        """Seconds from a moment until the last payment that was asked for before it was paid."""
+        paid = [each.paid_at for each in self.payments.values() if each.asked_at < moment]
+        return max(0.0, max(paid, default=moment) - moment)
+
+    @_alone
+    def roots(self) -> dict[str, str]:
+        """Topmost nodes of all payments that are paid."""
+        return {name: each.root for name, each in self.payments.items() if each.paid_at and each.root}
+
     # --- a span ------------------------------------------------------------------------------------------------------
 
+    @_alone
     def ways(self, begin: float, end: float) -> dict[str, WayFigures]:
         """Figures of each way in, of what was asked for within a span."""
         figures = {}
@@ -154,11 +189,13 @@ class Account:
             )
         return figures
 
+    @_alone
     def failure_kinds(self, begin: float, end: float) -> dict[str, int]:
         """Errors that callers were told within a span, and how often."""
         kinds = Counter(each.error.partition(":")[0] for each in self._failures if begin <= each.at < end)
         return dict(kinds.most_common(10))
 
+    @_alone
     def totals(self) -> Totals:
         """Figures of everything."""
         payments = self.payments
