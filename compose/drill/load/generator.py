@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 import signal
 import sys
 import time
@@ -38,6 +39,8 @@ from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import signals_topic
 
 _PAUSE_SECONDS = 0.3
+#: Between two tries, at most: callers that all repeat at once keep up an overload that is over.
+_PAUSE_SECONDS_MAX = 10.0
 _TICK_SECONDS = 0.01
 _TAKE_SECONDS_MAX = 60.0
 _ASK_SECONDS_MAX = 5.0
@@ -112,6 +115,7 @@ class Generator:
     async def _signal(self, client: Callable[[], Client], payment: str) -> None:
         """Signal until it is taken; its key makes a repeat the same node."""
         way = payment.partition("-")[0]
+        pause_seconds = _PAUSE_SECONDS
         while True:
             try:
                 await client().signal(
@@ -126,7 +130,8 @@ class Generator:
                 )
             except BackbeatError as error:
                 self._journal.note("failed", payment, way=way, error=f"{type(error).__name__}: {error}"[:200])
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                pause_seconds = min(_PAUSE_SECONDS_MAX, 2 * pause_seconds)
             else:
                 self._journal.note("taken", payment, way=way)
                 return
