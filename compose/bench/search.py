@@ -226,7 +226,7 @@ def load(engine: Engine, nodes: int, seed: int) -> None:
     """Fill the tables with so many nodes, and a tenth as many workflows."""
     with engine.begin() as connection:
         build_anew(connection, "bench")
-        tables.drop_indexes(connection)
+        tables.drop_search_indexes(connection)
     totals: Counter[int] = Counter()
     grams: dict[int, set[str]] = {METADATA: set(), SUBJECTS: set()}
     rng = random.Random(seed)  # noqa: S311 - it is to be the same every time

@@ -99,7 +99,8 @@ class _BatchWriter:
         self._new_nodes: Rows = []
         self._bodies: Rows = []
         self._updates: Rows = []
-        self._changes: Rows = []
+        #: Rows of status changes, in the order of the table's columns.
+        self._changes: list[tuple[int, int, int, int, int, int | None]] = []
         self._waits: Rows = []
         #: (workflow's number, state) -> change of its number of nodes.
         self._state_deltas: Counter[tuple[int, int]] = Counter()
@@ -130,7 +131,7 @@ class _BatchWriter:
         )
         self._projector.grams.add(statements, METADATA, (body["metadata"] for body in self._bodies))
         statements.run(statements.update_nodes, self._updates)
-        statements.insert(tables.status_changes, self._changes)
+        statements.insert_values(tables.status_changes, self._changes)
         self._projector.put_waiting(self._waits)
         self._settle()
         self._delete_nodes()
@@ -218,12 +219,12 @@ class _BatchWriter:
         state_before = node_row.state
         user_key = states.user_key(node.user_id)
         owner_key = None if user_key == workflow.user_key else workflow.user_key
-        node_row = self._read_history(node_row, node, user_key, owner_key)
+        node_row, past_statuses = self._read_history(node_row, node, user_key, owner_key)
         if node_row.chunk < node.history_chunks:
             # Older chunks have not arrived: newer ones wait for them.
             self._waits.append({"key": key, "subject_id": identity, "value": value})
-        state = rows.state_of(node, states.had_of(node_row.state), workflow.watermark)
-        self._nodes[identity] = node_row._replace(state=state)
+        state = rows.state_of(node, past_statuses, workflow.watermark)
+        self._nodes[identity] = NodeRow(node_row.no, state, *node_row[2:])
         columns: dict[str, Any] = {
             "state": state,
             "last_at": node_row.last_at,
@@ -243,10 +244,10 @@ class _BatchWriter:
                 self._state_deltas[workflow.no, state_before] -= 1
                 self._state_deltas[workflow.no, state] += 1
 
-    def _read_history(self, node_row: NodeRow, node: Node, user_key: int, owner_key: int | None) -> NodeRow:
-        """Add new changes; `state` of the returned row holds only the past statuses."""
+    def _read_history(self, node_row: NodeRow, node: Node, user_key: int, owner_key: int | None) -> tuple[NodeRow, int]:
+        """Add new changes; the row, still of the state before, and the past statuses."""
         chunks = self._records.chunks.get(node.id, {})
-        past_statuses, last_at = states.had_of(node_row.state), node_row.last_at
+        no, past_statuses, last_at = node_row.no, states.had_of(node_row.state), node_row.last_at
         number, begin = node_row.chunk, node_row.chunk_changes
         while True:
             # The history in the node's own record becomes, unchanged, the chunk of the next number.
@@ -254,18 +255,9 @@ class _BatchWriter:
             if not is_inline and number not in chunks:
                 break
             content = node.history if is_inline else chunks[number][1]
+            first_ordinal = number * _CHUNK_CHANGES_MAX
             for index, code, at in rows.changes_in(content, begin):
-                ordinal = number * _CHUNK_CHANGES_MAX + index
-                self._changes.append(
-                    {
-                        "node_no": node_row.no,
-                        "ordinal": ordinal,
-                        "code": code,
-                        "at": at,
-                        "user_key": user_key,
-                        "owner_key": owner_key,
-                    }
-                )
+                self._changes.append((no, first_ordinal + index, code, at, user_key, owner_key))
                 past_statuses |= 1 << code
                 last_at = max(last_at, at)
                 begin = index + 1
@@ -276,8 +268,7 @@ class _BatchWriter:
             if is_inline:
                 break
             number, begin = number + 1, 0
-        state = states.pack(0, 0, waits=False, had=past_statuses)
-        return node_row._replace(state=state, chunk=number, chunk_changes=begin, last_at=last_at)
+        return NodeRow(no, node_row.state, number, begin, last_at), past_statuses
 
     def _keep_chunks(self) -> None:
         """Store the chunks that are ahead of their node's record."""

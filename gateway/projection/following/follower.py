@@ -236,6 +236,7 @@ def _prepare(connection: Connection, topic_id: str, ends: dict[int, OffsetRange]
     if reason is not None:
         logger.info("the projection is built: %s", reason)
         recorded = facts.build_anew(connection, topic_id)
+        tables.drop_search_indexes(connection)
         positions = {}
     return recorded, {partition: positions.get(partition, offsets.first) for partition, offsets in ends.items()}
 
@@ -270,6 +271,7 @@ def _write(
         projector.apply(records)
         facts.put_positions(projector.statements, reached)
         if whole:
+            tables.create_indexes(connection)
             facts.put_facts(projector.statements, whole=True, current_at=facts.now_ms())
 
 

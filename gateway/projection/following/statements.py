@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Delete, Insert, Table, Update, bindparam, delete, text, update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Table, TextClause, Update, bindparam, delete, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from backbeat.gateway.projection.storage import tables
 
@@ -17,12 +20,45 @@ Rows = list[dict[str, Any]]
 _Upsert = sqlite.Insert | postgresql.Insert
 
 
+_PUT_TEXTS = {
+    name: text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)")  # noqa: S608 - names of our own
+    for name in tables.TEXTS
+}
+_DROP_TEXTS = {
+    name: text(f"INSERT INTO {name}({name}, rowid, words) VALUES ('delete', :no, :words)")  # noqa: S608 - as above
+    for name in tables.TEXTS
+}
+
+
+class _DriverStatement(NamedTuple):
+    """Statement as the driver takes it: its parameters' names in order, and the values of constant ones."""
+
+    sql: str
+    names: tuple[str, ...]
+    constants: dict[str, Any]
+
+    def parameters(self, rows: Rows) -> list[tuple[Any, ...]]:
+        """The rows as the driver takes them."""
+        if self.constants:
+            rows = [{**self.constants, **row} for row in rows]
+        if len(self.names) == 1:
+            return [(row[self.names[0]],) for row in rows]
+        return list(map(itemgetter(*self.names), rows))
+
+
 class Statements:
     """Statements that write lists of rows on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        # The library prepares each parameter of each row by itself, which costs more than the database: the driver
+        # takes rows as they are.
+        style = "qmark" if self._dialect is sqlite else "format"
+        make_dialect: Callable[..., Dialect] = type(connection.dialect)
+        self._positional = make_dialect(paramstyle=style)
+        self._compiled: dict[Any, _DriverStatement] = {}
+        self._inserting: dict[str, Insert] = {}
         self.update_workflows = _update(tables.workflows, "no", "has_nodes", "watermark", "sweeps", "body")
         self.update_nodes = _update(
             tables.nodes, "no", "state", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest"
@@ -42,27 +78,50 @@ class Statements:
             .where(tables.workflow_states.c.nodes == 0)
         )
 
-    def run(self, statement: Insert | Update | Delete, rows: Rows) -> None:
-        """Run a statement for each row."""
+    def run(self, statement: Insert | Update | Delete | TextClause, rows: Rows) -> None:
+        """Run a statement for each row; all rows have the same columns."""
         if rows:
-            self._connection.execute(statement, rows)
+            compiled = self._compile(statement, tuple(rows[0]))
+            self._connection.exec_driver_sql(compiled.sql, compiled.parameters(rows))
 
     def insert(self, table: Table, rows: Rows) -> None:
         """Insert rows."""
-        self.run(table.insert(), rows)
+        self.run(self._inserts(table), rows)
+
+    def insert_values(self, table: Table, values: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows of values, each in the order of the table's columns."""
+        if values:
+            names = tuple(column.name for column in table.columns)
+            compiled = self._compile(self._inserts(table), names)
+            assert compiled.names == names, "the library orders columns as the table does"
+            self._connection.exec_driver_sql(compiled.sql, list(values))
+
+    def _inserts(self, table: Table) -> Insert:
+        statement = self._inserting.get(table.name)
+        if statement is None:
+            statement = self._inserting[table.name] = table.insert()
+        return statement
+
+    def _compile(self, statement: Insert | Update | Delete | TextClause, columns: tuple[str, ...]) -> _DriverStatement:
+        driver_statement = self._compiled.get((statement, columns))
+        if driver_statement is None:
+            compiled = statement.compile(dialect=self._positional, column_keys=list(columns))
+            assert isinstance(compiled, SQLCompiler)
+            names = tuple(compiled.positiontup or ())
+            constants = {name: value for name, value in compiled.params.items() if name not in columns}
+            driver_statement = _DriverStatement(str(compiled), names, constants)
+            self._compiled[statement, columns] = driver_statement
+        return driver_statement
 
     def put_texts(self, name: str, rows: Rows) -> None:
         """Add texts to SQLite's index; PostgreSQL does so by itself."""
-        if self._dialect is sqlite and rows:
-            self._connection.execute(text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)"), rows)  # noqa: S608
+        if self._dialect is sqlite:
+            self.run(_PUT_TEXTS[name], rows)
 
     def drop_texts(self, name: str, rows: Rows) -> None:
         """Remove texts from SQLite's index: the words must be those that were added."""
-        if self._dialect is sqlite and rows:
-            self._connection.execute(
-                text(f"INSERT INTO {name}({name}, rowid, words) VALUES ('delete', :no, :words)"),  # noqa: S608
-                rows,
-            )
+        if self._dialect is sqlite:
+            self.run(_DROP_TEXTS[name], rows)
 
     def select(self, table: Table, column: str, values: list[Any], *columns: str) -> list[Any]:
         """Rows in which a column has one of the values."""

@@ -155,6 +155,9 @@ class Writer:
             return None
         self._file = file
         self.connection = self._engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        driver: Any = self.connection.connection.driver_connection
+        # An index that is made is sorted: of millions of rows that is no matter for the memory.
+        driver.execute("PRAGMA temp_store = FILE")
         return self.connection
 
     def release(self) -> None:

@@ -6,7 +6,6 @@ and the rest of the id (streams/state/store.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
 
+_HEAD = history._HEAD  # noqa: SLF001 - the form of a history is the engine's
 _KIND = 1 + PREFIX_BYTES
 _ID_KEY_BYTES = 18
 _CHUNK_KEY_BYTES = _ID_KEY_BYTES + 4
@@ -128,15 +128,19 @@ def deactivated(state: int) -> int:
     return states.pack(ServerStatus.DEACTIVATED, states.client_of(state), waits=False, had=past_statuses)
 
 
-def changes_in(chunk: bytes, begin: int) -> Iterable[tuple[int, int, int]]:
+def changes_in(chunk: bytes, begin: int) -> list[tuple[int, int, int]]:
     """(index, code, time) of the status changes in a chunk, from index `begin` on."""
-    position, index, head = 0, 0, history._HEAD  # noqa: SLF001 - heads only: responses are not needed, and large
-    while position < len(chunk):
-        machine, _, to_status, at, length = head.unpack_from(chunk, position)
-        position += head.size + (0 if length == history._SAME_RESPONSE else length)  # noqa: SLF001 - as above
+    changes: list[tuple[int, int, int]] = []
+    # Heads only: responses are not needed, and large.
+    unpack, head_bytes, same_response = _HEAD.unpack_from, _HEAD.size, history._SAME_RESPONSE  # noqa: SLF001
+    position, index, end = 0, 0, len(chunk)
+    while position < end:
+        machine, _, to_status, at, length = unpack(chunk, position)
+        position += head_bytes if length == same_response else head_bytes + length
         if index >= begin:
-            yield index, states.code_of(machine, to_status), at
+            changes.append((index, to_status + states.SERVER_CODES if machine == history.SERVER else to_status, at))
         index += 1
+    return changes
 
 
 def json_text(data: bytes) -> str:

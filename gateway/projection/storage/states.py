@@ -11,10 +11,10 @@ server statuses (11). A status change makes its target a past status.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
-from backbeat.streams.core.tree import history
 
 _SERVER_BITS = 0xF
 _CLIENT_SHIFT = 4
@@ -55,11 +55,6 @@ def had_of(state: int) -> int:
     return state >> _HAD_SHIFT
 
 
-def code_of(machine: int, to_status: int) -> int:
-    """Code of a status change's target; `machine` as in a packed history."""
-    return to_status + (SERVER_CODES if machine == history.SERVER else 0)
-
-
 def codes_of(word: str) -> list[int]:
     """Codes of a status word: of one machine, of both, or of none."""
     codes = []
@@ -82,11 +77,13 @@ def matching(states: Iterable[int], current: str | None, past: str | None) -> li
     ]
 
 
+@lru_cache(maxsize=4096)
 def user_key(user_id: bytes) -> int:
     """Key of a user in the tables: 8 bytes are enough to tell users apart, and make narrow indexes."""
     return int.from_bytes(blake2b(user_id, digest_size=8).digest(), "big", signed=True)
 
 
+@lru_cache(maxsize=4096)
 def name_key(user_id: bytes, name: str) -> int:
     """Key of a user's name of workflows or nodes."""
     text = name.encode(errors="surrogatepass")

@@ -197,26 +197,23 @@ waiting = Table(
 #: Trigrams of the texts, without the texts and positions: a prefilter, each match is checked again.
 _SQLITE_TEXTS = """CREATE VIRTUAL TABLE IF NOT EXISTS {name} USING fts5(
     words, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1')"""
-_TEXTS = ("node_texts", "workflow_texts")
+TEXTS = ("node_texts", "workflow_texts")
 #: Both take the lower case of a text; every match is checked again.
-_POSTGRESQL_TEXTS = (
-    (
-        "CREATE INDEX IF NOT EXISTS node_bodies_metadata ON node_bodies USING gin (metadata gin_trgm_ops)"
-        " WHERE metadata <> '{}'"
-    ),
-    "CREATE INDEX IF NOT EXISTS workflows_subject ON workflows USING gin (subject gin_trgm_ops)",
-)
+_POSTGRESQL_TEXTS = {
+    "node_bodies_metadata": "node_bodies USING gin (metadata gin_trgm_ops) WHERE metadata <> '{}'",
+    "workflows_subject": "workflows USING gin (subject gin_trgm_ops)",
+}
+#: Indexes by which the follower itself finds rows.
+_LOOKED_UP = frozenset({"workflows_id", "nodes_id", "nodes_of_workflow", "waiting_for"})
 
 
-def create(connection: Connection, *, indexes: bool = True) -> None:
-    """Create what is missing. Without `indexes` a bulk load is quicker; `create_indexes` makes them afterwards."""
+def create(connection: Connection) -> None:
+    """Create what is missing."""
     metadata.create_all(connection)
-    if not indexes:
-        drop_indexes(connection)
     if connection.dialect.name == "sqlite":
-        for name in _TEXTS:
+        for name in TEXTS:
             connection.execute(text(_SQLITE_TEXTS.format(name=name)))
-    elif indexes:
+    else:
         _create_trigrams(connection)
 
 
@@ -225,18 +222,22 @@ def _create_trigrams(connection: Connection) -> bool:
     try:
         with connection.begin_nested():
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
-            for statement in _POSTGRESQL_TEXTS:
-                connection.execute(text(statement))
+            for name, place in _POSTGRESQL_TEXTS.items():
+                connection.execute(text(f"CREATE INDEX IF NOT EXISTS {name} ON {place}"))
     except DBAPIError:
         return False
     return True
 
 
-def drop_indexes(connection: Connection) -> None:
-    """Drop every index except primary keys."""
+def drop_search_indexes(connection: Connection) -> None:
+    """Drop the indexes of searches, which make a bulk load slow; `create_indexes` makes them again."""
     for table in metadata.sorted_tables:
         for index in table.indexes:
-            index.drop(connection, checkfirst=True)
+            if index.name not in _LOOKED_UP:
+                index.drop(connection, checkfirst=True)
+    if connection.dialect.name != "sqlite":
+        for name in _POSTGRESQL_TEXTS:
+            connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
 
 
 def create_indexes(connection: Connection) -> None:
@@ -251,7 +252,7 @@ def create_indexes(connection: Connection) -> None:
 def drop(connection: Connection) -> None:
     """Drop all tables."""
     if connection.dialect.name == "sqlite":
-        for name in _TEXTS:
+        for name in TEXTS:
             connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
     metadata.drop_all(connection)
 

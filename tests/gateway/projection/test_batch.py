@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.following.batch import Projector
+from backbeat.gateway.projection.following.changelog import OffsetRange
+from backbeat.gateway.projection.following.follower import _prepare, _write
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import counts, workflow_names
-from backbeat.gateway.projection.storage import facts
+from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.database import ProjectionError, open_engine, parse_url
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TimerKind
@@ -52,6 +54,35 @@ def made(**more):
     node = records.node(workflow, 1, 6, metadata=b'{"place":"here"}', **more)
     workflow.first_child = node.id
     return workflow, node
+
+
+def test_the_indexes_of_searches_come_with_the_last_record_of_a_new_projection(connection):
+    def missing() -> set[str]:
+        inspector = inspect(connection)
+        return {
+            str(index.name)
+            for table in tables.metadata.sorted_tables
+            for index in table.indexes
+            if index.name not in {known["name"] for known in inspector.get_indexes(table.name)}
+        }
+
+    workflow, node = made()
+    with connection.begin():
+        recorded, _ = _prepare(connection, "another topic", {})
+        projector = Projector(connection)
+        assert not recorded.whole
+        assert {"nodes_of_user", "changes_of_user", "workflows_in_state"} <= missing()
+        assert {"nodes_id", "workflows_id", "nodes_of_workflow", "waiting_for"}.isdisjoint(missing())
+    _write(connection, projector, [records.record(workflow)], {0: 1}, whole=False)
+    # Begun anew in between: the same tables go on.
+    with connection.begin():
+        _, positions = _prepare(connection, "another topic", {0: OffsetRange(0, 2)})
+        assert positions == {0: 1}
+        assert missing()
+    _write(connection, projector, [records.record(node)], {0: 2}, whole=True)
+    with connection.begin():
+        assert facts.read_facts(connection).whole
+        assert missing() == set()
 
 
 def test_a_history_that_grows_is_read_from_where_it_was(connection, projector):
