@@ -126,6 +126,18 @@ async def test_what_is_there_is_one_slice_and_leaves_together(slices):
     assert slices.pushed == [[1, 2]]
 
 
+async def test_an_idle_engine_waits_for_no_clock(slices):
+    """One command is a slice: it leaves two turns of the loop after it was read."""
+    applying = asyncio.create_task(slices.process.apply_commands())
+    await asyncio.sleep(0)
+    for ask in range(1, 4):
+        slices.add(0, ask)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert slices.pushed == [[number] for number in range(1, ask + 1)]
+    applying.cancel()
+
+
 async def test_a_slice_ends_in_time_and_the_other_partitions_come_next(slices):
     slices.add(0, *range(10, 16))
     slices.add(1, 20, 21, 22)
