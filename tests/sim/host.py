@@ -217,7 +217,7 @@ class Host:
             case "loop":
                 self._guarded(self._round)
             case "deliver":
-                self._deliver()
+                self._guarded(self._deliver)
             case "membership":
                 self._guarded(self._membership)
             case "network":
@@ -340,3 +340,4 @@ class Host:
         assert self.process is not None
         if self.state == "assigned" and self.process.backlog.has_room:
             self.loop.call_soon(self.process.take, self.reader.take())
+            self._round()
