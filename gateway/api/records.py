@@ -229,6 +229,9 @@ QUERIES = frozenset(
         queries.GetTree,
         queries.GetHistory,
         queries.GetResults,
+        queries.GetWaits,
+        queries.GetChildren,
+        queries.GetPath,
         queries.WaitNode,
         queries.GetLimits,
         queries.GetSchedule,
@@ -249,7 +252,13 @@ def names(kinds: Iterable[type]) -> str:
     return ", ".join(sorted(kind.__name__ for kind in kinds))
 
 
-_NOUNS = {"node_id": "node", "workflow_id": "workflow", "schedule_id": "schedule", "job_id": "job"}
+_NOUNS = {
+    "node_id": "node",
+    "parent_id": "node or workflow",
+    "workflow_id": "workflow",
+    "schedule_id": "schedule",
+    "job_id": "job",
+}
 
 
 def _target(record: Any) -> str:

@@ -7,7 +7,19 @@ from dataclasses import replace
 
 from aiohttp.web import Response
 
-from backbeat.gateway.api import activities, health, jobs, limits, records, reports, schedules, search, users, workflows
+from backbeat.gateway.api import (
+    activities,
+    health,
+    jobs,
+    limits,
+    records,
+    reports,
+    schedules,
+    search,
+    users,
+    waits,
+    workflows,
+)
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.description import Description
@@ -64,6 +76,13 @@ _ACTIVITIES = (
     _put("/activities/{id}/restart", activities.restart, "Try an activity again now"),
     _put("/activities/{id}/reset", activities.reset, "Deactivate everything below an activity"),
     _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
+)
+
+_WAITS = (
+    _get("/activities/{id}/waits", waits.waits, "Why an activity does not go on"),
+    _get("/activities/{id}/children", waits.children_of_node, "The nodes right below an activity, and their waits"),
+    _get("/activities/{id}/path", waits.path, "The nodes above an activity, and the activity"),
+    _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 
 _LIMITS = (
@@ -130,7 +149,7 @@ _description = Description(lambda: ROUTES)
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
-    *(replace(route, new=True) for route in (*_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
+    *(replace(route, new=True) for route in (*_WAITS, *_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

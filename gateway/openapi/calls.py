@@ -15,6 +15,7 @@ from backbeat.gateway.openapi.reports import REPORTS
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
+from backbeat.gateway.openapi.waits import WAITS
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
@@ -336,6 +337,7 @@ CALLS: dict[str, OperationDoc] = {
     **LIMITS,
     **SCHEDULES,
     **_OTHERS,
+    **WAITS,
     **REPORTS,
     **RECORDS,
 }

@@ -7,6 +7,8 @@ import enum
 import msgspec
 
 from backbeat.schemas.marks import Id
+from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX
+from backbeat.schemas.messages.json_text import JsonTextError, parse
 from backbeat.schemas.messages.views import NodeView
 
 
@@ -58,3 +60,20 @@ def error_of(response: bytes | None) -> bytes:
     if error.startswith(b'"'):
         return b'{"message":' + error + b"}"
     return b"{}"
+
+
+def error_text(response: bytes | None) -> str:
+    """The message of an error response; its JSON text where it has none; empty without a response."""
+    if response is None:
+        return ""
+    try:
+        error = parse(response, JSON_DEPTH_MAX)
+    except JsonTextError:
+        return response.decode(errors="replace")
+    if isinstance(error, dict):
+        error = error.get("error", error)
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    if error is None:
+        return ""
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()

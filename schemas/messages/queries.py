@@ -45,6 +45,30 @@ class GetTree(Query, frozen=True, kw_only=True):
     after: Id | None = None
 
 
+class GetWaits(Query, frozen=True, kw_only=True):
+    """Why a node does not go on. Answer: Waits."""
+
+    node_id: Id  #: the node
+
+
+class GetChildren(Query, frozen=True, kw_only=True):
+    """The nodes right below a node, or at the top of a workflow, by seq, each with what it waits for.
+
+    Answer: Children, in parts. All of them, or a page: at most `limit`, from `first` on or behind `after`.
+    """
+
+    parent_id: Id  #: the node, or the workflow
+    limit: int | None = None  #: how many nodes are wanted at most; null: all
+    after: Id | None = None  #: the child behind which the page begins; null: at the beginning
+    first: Id | None = None  #: the child with which the page begins; null: with the one behind `after`
+
+
+class GetPath(Query, frozen=True, kw_only=True):
+    """The nodes above a node, from the top of its workflow down, and the node itself. Answer: Children, in parts."""
+
+    node_id: Id  #: the node
+
+
 class GetHistory(Query, frozen=True, kw_only=True):
     """All status changes of a node, oldest first. Answer: History, in parts."""
 
@@ -134,6 +158,9 @@ AnyQuery = (
     | GetTree
     | GetHistory
     | GetResults
+    | GetWaits
+    | GetChildren
+    | GetPath
     | WaitNode
     | Flush
     | GetSettings
@@ -151,6 +178,8 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
+        case GetChildren():
+            return query.parent_id
         case GetSchedule():
             return query.schedule_id
         case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue():

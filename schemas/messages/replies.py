@@ -14,7 +14,7 @@ from backbeat.schemas.messages.jobs import Jobs
 from backbeat.schemas.messages.limits import Limits
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules, ScheduleView
-from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.messages.views import Children, NodeView, Waits, WorkflowView
 
 
 class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
@@ -85,6 +85,8 @@ QueryAnswer = (
     | Nodes
     | History
     | Results
+    | Waits
+    | Children
     | Position
     | Settings
     | Limits

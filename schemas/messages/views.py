@@ -1,6 +1,8 @@
-"""Workflows and nodes as the outside sees them."""
+"""Workflows and nodes as the outside sees them, and why a node does not go on."""
 
 from __future__ import annotations
+
+import enum
 
 import msgspec
 
@@ -61,3 +63,70 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=T
     granted_at: Time | None = None
     #: the first nodes whose results it waits for; empty: it waits for none
     waits_for_results: tuple[Id, ...] = ()
+
+
+class WaitKind(enum.StrEnum):
+    """Kind of a wait: what a node waits for."""
+
+    PARENT = "parent"  #: its parent's handler, which has not returned
+    SIBLING = "sibling"  #: an earlier sibling that is blocking and not closed
+    TIME = "time"  #: the time at which it is to start
+    SLOT = "slot"  #: a slot of its activity's limit
+    LIMIT_PAUSED = "limit_paused"  #: the end of a pause of its activity
+    WORKFLOW_PAUSED = "workflow_paused"  #: the end of a pause of its workflow
+    CLIENT = "client"  #: a worker of its client that takes it
+    WORKER = "worker"  #: the answer of the worker that has taken it
+    BACKOFF = "backoff"  #: its next retry
+    CHILDREN = "children"  #: nodes below it
+    LINKS = "links"  #: nodes elsewhere that are linked to it
+    RETRIES_EXHAUSTED = "retries_exhausted"  #: a person: its retries are used up
+    SERVER_ERROR = "server_error"  #: a person: the engine failed on it
+    ENGINE = "engine"  #: nothing but its turn at the engine
+
+
+class Wait(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A reason for which a node does not go on."""
+
+    #: what it waits for: a word of WaitKind. A text, so that a client reads those that came after it, too
+    kind: str
+    sentence: str  #: the wait in words, times in UTC; it goes on from the node's name
+    since: Time | None = None  #: since when, in milliseconds since the epoch; null: not known
+    #: when it ends by itself, in milliseconds since the epoch; null: by no time
+    until: Time | None = None
+    subject_id: Id | None = None  #: the node that it waits for; null: it is no node, or there are several
+    count: Long = 0  #: how many nodes it waits for: children, or links; 0: that is not counted
+
+
+class Waits(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="waits"):
+    """All reasons for which a node does not go on."""
+
+    waits: tuple[Wait, ...]  #: the first is what holds it up now, the others come after it; empty: it waits for nothing
+
+
+class ChildView(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
+    """A node as a list of nodes shows it: without its data, and with what it waits for."""
+
+    id: Id  #: the node's id
+    parent_id: Id | None  #: the node above it; null: it is at the top of the workflow
+    user_id: Id  #: the client application that runs it
+    name: str  #: name of the activity or signal
+    mode: Mode  #: how it stands in its siblings' way
+    type: str  #: `decision` (signals are), `activity`, `flag` or a word of the client's own
+    server: ServerStatus  #: where the engine is with it
+    client: ClientStatus  #: what the client application last said of it
+    created_at: Time  #: when it was made, in milliseconds since the epoch
+    changed_at: Time  #: when its status last changed, in milliseconds since the epoch
+    attempt: int  #: raised at every start
+    retries_remaining: int  #: how many more times it is tried after an error
+    depth: int  #: levels below the workflow: 1 at the top
+    seq: Long  #: grows by creation within the workflow: siblings are ordered by it
+    has_children: bool  #: whether nodes were ever made below it
+    children_open: Long  #: nodes right below it that its completion waits for
+    error: str  #: the beginning of what its last error says, where it retries or has failed; empty: it does neither
+    wait: Wait | None  #: what holds it up now; null: it waits for nothing
+
+
+class Children(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="children"):
+    """A part of a list of nodes."""
+
+    nodes: tuple[ChildView, ...]  #: the nodes, in their order

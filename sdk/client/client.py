@@ -20,6 +20,7 @@ from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
+from backbeat.client.waits import Child, Wait, get_children, get_waits
 from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.kafka import servers_of
@@ -254,6 +255,19 @@ class Client:
         """The status changes of a node, oldest first."""
         changes = await node_calls.get_history(self._session, to_id(node_id))
         return [StatusChange(change) for change in changes]
+
+    async def waits(self, node_id: Id | bytes) -> list[Wait]:
+        """Why a node does not go on: what holds it up now, then what comes after; empty: it waits for nothing."""
+        return await get_waits(self._session, node_id)
+
+    async def children(
+        self, parent_id: Id | bytes, *, limit: int | None = None, after: Id | bytes | None = None
+    ) -> list[Child]:
+        """The nodes right below a node, or at the top of a workflow, in their order, each with what it waits for.
+
+        At most `limit`, behind the child `after`; without their data (`tree` and `node` give it).
+        """
+        return await get_children(self._session, parent_id, limit, after)
 
     async def wait(self, node_id: Id | bytes, timeout: float | None = None) -> Any:
         """The return value of the node's handler, once the node and everything below it are complete.

@@ -8,6 +8,7 @@ from backbeat.client import node_calls
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.client.waiting import wait_for_result
+from backbeat.client.waits import Child, Wait, get_children, get_path, get_waits
 from backbeat.errors import CodecError, NotFound
 from backbeat.payload.values import Id
 from backbeat.schemas.messages import queries
@@ -66,6 +67,18 @@ class Node(NodeValue, Generic[V]):
     async def history(self) -> list[StatusChange]:
         """Its status changes, oldest first."""
         return [StatusChange(change) for change in await node_calls.get_history(self._session, self._view.id)]
+
+    async def waits(self) -> list[Wait]:
+        """Why it does not go on (`Client.waits`)."""
+        return await get_waits(self._session, self._view.id)
+
+    async def children(self, *, limit: int | None = None, after: Id | bytes | None = None) -> list[Child]:
+        """The nodes right below it, in their order, each with what it waits for (`Client.children`)."""
+        return await get_children(self._session, self._view.id, limit, after)
+
+    async def path(self) -> list[Child]:
+        """The nodes above it, from the top of its workflow down, and itself."""
+        return await get_path(self._session, self._view.id)
 
     async def tree(self) -> Tree[Node]:
         """Its workflow with all nodes, nested; NotFound where the workflow is another client application's."""

@@ -16,17 +16,20 @@ from backbeat.schemas.messages.limits import Limits
 from backbeat.schemas.messages.queries import (
     AnyQuery,
     Flush,
+    GetChildren,
     GetDue,
     GetHistory,
     GetJobs,
     GetLimits,
     GetNode,
     GetResults,
+    GetPath,
     GetRetention,
     GetSchedule,
     GetSchedules,
     GetSettings,
     GetTree,
+    GetWaits,
     GetWorkflow,
     WaitNode,
 )
@@ -34,7 +37,7 @@ from backbeat.schemas.messages.replies import History, Nodes, QueryAnswer, Reaso
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.views import Children, NodeView, Waits
 from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
@@ -44,6 +47,8 @@ from backbeat.streams.core.takes.reading import is_place, results, waits_for
 from backbeat.streams.core.traverse import RemovedError, walk
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_deactivated
+from backbeat.streams.core.waits.children import child_view, children_from, path_to
+from backbeat.streams.core.waits.waits import waits_of
 
 from .store import Store, every
 
@@ -125,6 +130,16 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield Rejection(Reason.INVALID_PARAMETERS, message, "another node", "one whose result it has given")
             else:
                 yield from _parts(results(store, pair[0], query.slot, query.after), Results)
+        case GetWaits() | GetPath():
+            pair = find_node(store, query.node_id, query.user_id)
+            if pair is None:
+                yield _not_found("node", query.node_id)
+            elif isinstance(query, GetPath):
+                yield from _child_views(store, path_to(store, pair[0]), pair[1])
+            else:
+                yield Waits(() if is_deactivated(store, *pair) else tuple(waits_of(store, *pair)))
+        case GetChildren():
+            yield from _children(store, query)
         case GetTree():
             workflow = find_workflow(store, query.workflow_id, query.user_id)
             if workflow is None:
@@ -213,6 +228,35 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
     nodes = islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit)
     # Commands may come in between two parts.
     yield from _parts((current_node(store, node, workflow, marks) for node in nodes), Nodes, between=marks.clear)
+
+
+def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
+    parent: Node | Workflow | None = find_workflow(store, query.parent_id, query.user_id)
+    workflow = parent
+    if parent is None and (pair := find_node(store, query.parent_id, query.user_id)) is not None:
+        parent, workflow = pair
+    if parent is None or not isinstance(workflow, Workflow):
+        yield _not_found("node or workflow", query.parent_id)
+        return
+    parent_id = None if parent is workflow else parent.id
+    places: list[Node | None] = []
+    for place_id in (query.first, query.after):
+        place = None if place_id is None else store.get(NODES, place_id)
+        if place_id is not None and (place is None or (place.workflow_id, place.parent_id) != (workflow.id, parent_id)):
+            message = f"No node right below has the id {place_id.hex()}"
+            yield Rejection(Reason.INVALID_PARAMETERS, message, found="nothing", wanted="a child, to begin there")
+            return
+        places.append(place)
+    if query.limit is not None and query.limit < 1:
+        yield Rejection(Reason.INVALID_PARAMETERS, "A page has at least one node", str(query.limit), "1 or more")
+        return
+    yield from _child_views(store, islice(children_from(store, parent, *places), query.limit), workflow)
+
+
+def _child_views(store: Store, nodes: Iterable[Node], workflow: Workflow) -> Iterator[QueryAnswer]:
+    marks: Marks = {}
+    # Commands may come in between two parts.
+    yield from _parts((child_view(store, node, workflow, marks) for node in nodes), Children, between=marks.clear)
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

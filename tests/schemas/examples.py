@@ -25,7 +25,7 @@ from backbeat.schemas.messages.replies import (
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies, RetentionPolicy
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.messages.views import Children, ChildView, NodeView, Wait, Waits, WorkflowView
 from backbeat.schemas.named_types import REPLIES
 from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.core import effects
@@ -90,6 +90,27 @@ NODE = NodeView(
     priority=3,
     fairness_key="",
     waits_for_slot=False,
+)
+WAIT = Wait("children", "waits for 400 nodes below it", 2**41, 2**42, identity(6), 2**33)
+CHILD = ChildView(
+    id=identity(5),
+    parent_id=identity(6),
+    user_id=identity(2),
+    name="Charge card",
+    mode=Mode.NON_BLOCKING,
+    type="activity",
+    server=ServerStatus.RETRIES_EXHAUSTED,
+    client=ClientStatus.ERRORED,
+    created_at=1_790_000_000_000,
+    changed_at=1_790_000_000_456,
+    attempt=7,
+    retries_remaining=0,
+    depth=3,
+    seq=2**50,
+    has_children=True,
+    children_open=2**33,
+    error="connection refused by bank-7:443",
+    wait=WAIT,
 )
 LIMIT = limits.Limit(
     client_id=identity(2),
@@ -262,6 +283,9 @@ QUERIES: tuple[Any, ...] = (
     queries.GetTree(**_QUERY, workflow_id=identity(4), top_level_only=True),
     queries.GetHistory(**_QUERY, node_id=identity(5)),
     queries.GetResults(**_QUERY, node_id=identity(5), slot=3, after=identity(6)),
+    queries.GetWaits(**_QUERY, node_id=identity(5)),
+    queries.GetChildren(**_QUERY, parent_id=identity(5), limit=200, after=identity(6), first=identity(7)),
+    queries.GetPath(**_QUERY, node_id=identity(5)),
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
     queries.GetSettings(**_QUERY, partition=7),
@@ -281,6 +305,8 @@ ANSWERS: tuple[Any, ...] = (
     Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
     History(CHANGES),
     Results((TakenResult(3, identity(6), b'{"result":1}'), TakenResult(4, identity(7), None, is_default=True))),
+    Waits((WAIT, Wait("engine", "waits for nothing but its turn at the engine"))),
+    Children((CHILD, msgspec.structs.replace(CHILD, parent_id=None, wait=None))),
     Position(2, 2**45),
     Settings(depth_max=3, default_timeout_seconds=1.5),
     Limits((LimitView(LIMIT, (PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),

@@ -24,12 +24,13 @@ from backbeat.compose.cli.show.printing import (
     status_text,
     when,
 )
-from backbeat.compose.cli.show.rows import change_row, error_of, node_row
+from backbeat.compose.cli.show.rows import change_row, child_row, error_of, node_row, wait_row
 from backbeat.compose.cli.show.sanitize import plain
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import StatusChange
+    from backbeat.client.waits import Child, Wait
 
 _response_option = click.option(
     "--response", metavar="VALUE", help="What is kept as its response: JSON, else text.  [default: none]"
@@ -60,27 +61,29 @@ def show(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> 
 
     async def run(client: Client) -> None:
         for index, identity in enumerate(ids):
-            node, changes = await asyncio.gather(client.node(identity), client.history(identity))
+            node, changes, waits = await asyncio.gather(
+                client.node(identity), client.history(identity), client.waits(identity)
+            )
             errored = _errors(changes)
             if as_json:
-                emit({**node_row(node), "last_error": change_row(errored[-1]) if errored else None})
+                last_error = change_row(errored[-1]) if errored else None
+                emit({**node_row(node), "waits": [wait_row(wait) for wait in waits], "last_error": last_error})
                 continue
             if index:
                 click.echo()
-            _print_node(node, errored)
+            _print_node(node, errored, waits)
 
     connection.run(run)
 
 
-def _print_node(node: Node, errored: list[StatusChange]) -> None:
+def _print_node(node: Node, errored: list[StatusChange], waits: list[Wait]) -> None:
     message, _ = error_of(errored[-1].response) if errored else ("", [])
     print_fields(
         [
             ("name", node.name),
             ("id", node.id),
             ("status", status_text(node.status)),
-            ("", f"waits for a slot: backbeat limit show {node.name!r}" if node.waits_for_slot else ""),
-            ("", f"waits for the result of {', '.join(node.waits_for_results)}" if node.waits_for_results else ""),
+            *(("", _wait_text(wait, node.name)) for wait in waits),
             ("client status", status_text(node.client_status)),
             ("workflow", f"{node.workflow_name} {json_text(node.subject)}"),
             ("workflow id", node.workflow_id),
@@ -98,6 +101,74 @@ def _print_node(node: Node, errored: list[StatusChange]) -> None:
     )
     if errored:
         note(f"All of it, with tracebacks: backbeat node errors {node.id}")
+
+
+def _wait_text(wait: Wait, name: str) -> str:
+    """A wait in words, and where there is more of it."""
+    text = wait.sentence
+    if wait.until is not None:
+        text += f" ({ago(wait.until)})"
+    if wait.kind in ("slot", "limit_paused"):
+        return f"{text}: backbeat limit show {name!r}"
+    return text if wait.node_id is None else f"{text}: backbeat node show {wait.node_id}"
+
+
+@node.command(
+    epilog="""\b
+Examples:
+  backbeat node children 5d3f8a10-…
+  backbeat node children 5d3f8a10-… --limit 1000 --json
+"""
+)
+@click.argument("identity", metavar="ID", type=click.UUID)
+@connected
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="How many at most.")
+@click.option("--after", metavar="ID", type=click.UUID, help="Begin behind this child, the last one seen.")
+@json_option
+def children(
+    identity: uuid.UUID, connection: Connection, limit: int, after: uuid.UUID | None, *, as_json: bool
+) -> None:
+    """Show the nodes right below a node, or at the top of a workflow, and what each waits for.
+
+    With --json: a line for each.
+    """
+    nodes = connection.run(lambda client: client.children(identity, limit=limit, after=after))
+    _print_children(nodes, as_json=as_json)
+    if not as_json and len(nodes) == limit:
+        note(f"There may be more: backbeat node children {identity} --after {nodes[-1].id}")
+
+
+@node.command(epilog="Example: backbeat node path 5d3f8a10-…")
+@node_argument
+@connected
+@json_option
+def path(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
+    """Show the nodes above a node, from the top of its workflow down, and the node. With --json: a line for each."""
+
+    async def run(client: Client) -> list[Child]:
+        return await (await client.node(node_id)).path()
+
+    _print_children(connection.run(run), as_json=as_json)
+
+
+def _print_children(nodes: list[Child], *, as_json: bool) -> None:
+    if as_json:
+        for child in nodes:
+            emit(child_row(child))
+        return
+    print_table(
+        ("ID", "NAME", "STATUS", "WAITS", "CHANGED"),
+        (
+            (
+                child.id,
+                child.name,
+                status_text(child.status),
+                child.error or ("" if child.wait is None else child.wait.sentence),
+                when(child.changed_at),
+            )
+            for child in nodes
+        ),
+    )
 
 
 @node.command(epilog="Example: backbeat node errors 5d3f8a10-…")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backbeat.client.limits.views import ActivityLimit
     from backbeat.client.schedules.views import Schedule
     from backbeat.client.views import Branch, StatusChange, Tree, Workflow
+    from backbeat.client.waits import Child, Wait
     from backbeat.compose.cli.show.tree import TreeOptions
 
 
@@ -23,6 +24,11 @@ _NODE = (
     *("id", "name", "workflow_id", "workflow_name", "subject", "parent_id", *_ATTEMPTS, "complete_by"),
     *("decider", "client_data", "metadata", "priority", "fairness_key", "waits_for_slot"),
     *("waits_for_results", "tid"),
+)
+_WAIT = ("kind", "sentence", "since", "until", "node_id", "count")
+_CHILD = (
+    *("id", "name", "type", "mode", "status", "client_status", "attempt", "retries_remaining", "created_at"),
+    *("changed_at", "depth", "has_children", "children_open", "error"),
 )
 _CHANGE = ("at", "status_type", "from_status", "to_status", "response")
 _JOB = (
@@ -50,6 +56,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_row(item, item.__struct_fields__) if isinstance(item, Struct) else item for item in value]
     return value
+
+
+def wait_row(wait: Wait) -> dict[str, Any]:
+    """JSON row of a wait."""
+    return _row(wait, _WAIT)
+
+
+def child_row(child: Child) -> dict[str, Any]:
+    """JSON row of a node in a list of children."""
+    return {**_row(child, _CHILD), "wait": None if child.wait is None else wait_row(child.wait)}
 
 
 def workflow_row(workflow: Workflow) -> dict[str, Any]:

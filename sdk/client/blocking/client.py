@@ -238,6 +238,8 @@ class PlainClient(Blocking):
     node = blocking_node(Client.node)
     status = blocking(Client.status)
     history = blocking(Client.history)
+    waits = blocking(Client.waits)
+    children = blocking(Client.children)
     wait = blocking(Client.wait)
     answer = blocking(Client.answer)
     retry = blocking(Client.retry)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, Settings
+from backbeat.schemas.messages.activities import error_text
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
-from backbeat.schemas.messages.json_text import JsonTextError, parse
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
 from backbeat.streams.core.records import Node, Workflow
@@ -157,20 +157,3 @@ class Matcher:
 
 def _encoded(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
-
-
-def error_text(response: bytes | None) -> str:
-    """The message of an error response; its JSON text where it has none; empty without a response."""
-    if response is None:
-        return ""
-    try:
-        error = parse(response, JSON_DEPTH_MAX)
-    except JsonTextError:
-        return response.decode(errors="replace")
-    if isinstance(error, dict):
-        error = error.get("error", error)
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    if error is None:
-        return ""
-    return error if isinstance(error, str) else msgspec.json.encode(error).decode()

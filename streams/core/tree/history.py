@@ -46,3 +46,12 @@ def unpack(chunk: bytes) -> Iterator[StatusChange]:
             yield StatusChange(True, ServerStatus(from_status), ServerStatus(to_status), at, response)
         else:
             yield StatusChange(False, ClientStatus(from_status), ClientStatus(to_status), at, response)
+
+
+def newest_at(chunk: bytes) -> int | None:
+    """The time of the newest change in a chunk; null: it is empty."""
+    position, newest = 0, None
+    while position < len(chunk):
+        _, _, _, newest, length = _HEAD.unpack_from(chunk, position)
+        position += _HEAD.size + (0 if length == _SAME_RESPONSE else length)
+    return newest

@@ -527,7 +527,12 @@ def test_limits_are_set_shown_paused_resumed_and_removed(shop):
     node_id = shop("signal", "Sale", "limited", "Reserve", "--arg", "x", "--priority", "1").stdout.strip()
     (node,) = shop.lines("node", "show", node_id)
     assert (node["status"], node["priority"], node["waits_for_slot"]) == ("started", 1, True)
-    assert "waits for a slot" in shop("node", "show", node_id).stdout
+    assert "waits until the activity “Reserve” is resumed: backbeat limit show" in shop("node", "show", node_id).stdout
+    assert [wait["kind"] for wait in node["waits"]] == ["limit_paused"]
+    (top,) = shop.lines("node", "children", node["workflow_id"])
+    assert (top["id"], top["wait"]["kind"]) == (node_id, "limit_paused")
+    assert "waits until the activity" in shop("node", "path", node_id).stdout
+    assert shop.lines("node", "children", node_id) == []
     (limit,) = shop.lines("limit", "list")
     (pool,) = limit["pools"]
     assert (limit["activity"], limit["paused"], limit["out"], limit["waiting"]) == ("Reserve", True, 0, 1)

@@ -28,6 +28,42 @@ def test_a_node_and_its_history(user):
     assert changes(user, node["id"], "response") == {}
 
 
+def test_why_a_node_waits_and_what_is_below_and_above_it(user):
+    node = user.sent()
+    first, second, third = user.decide(node["id"], *({"name": name} for name in "abc"))
+    user.say(node["id"], "deciding_complete")
+    user.wait_for(first, "sent_to_client")
+    waits = user.door.get(f"/activities/{second}/waits").json
+    assert [(wait["kind"], wait["sentence"], wait["nodeId"]) for wait in waits] == [
+        ("sibling", "waits for “a” before it, which is blocking", first)
+    ]
+    assert waits[0]["since"] <= user.door.get(f"/activities/{first}/waits").json[0]["until"]
+    page = user.door.get(f"/activities/{node['id']}/children?limit=2")
+    assert [child["id"] for child in page.json] == [first, second]
+    assert [child["currentServerStatus"] for child in page.json] == ["sent_to_client", "ready"]
+    assert page.json[1]["wait"] == waits[0]
+    assert page.headers["x-backbeat-next"] == second
+    rest = user.door.get(f"/activities/{node['id']}/children?after={second}")
+    assert [child["id"] for child in rest.json] == [third]
+    assert "x-backbeat-next" not in rest.headers
+    assert user.door.get(f"/activities/{node['id']}/children?first={third}").json == rest.json
+    top = user.door.get(f"/workflows/{node['workflowId']}/top").json
+    assert [(child["id"], child["childrenOpen"]) for child in top] == [(node["id"], 3)]
+    assert [above["id"] for above in user.door.get(f"/activities/{third}/path").json] == [node["id"], third]
+
+
+@pytest.mark.parametrize("what", ["waits", "children", "path"])
+def test_waits_of_nobody_and_of_another_client(user, what):
+    assert user.door.get(f"/activities/{UNKNOWN}/{what}").status == 404
+    assert user.door.get(f"/activities/no-id/{what}").status == 400
+
+
+@pytest.mark.parametrize("page", ["limit=0", "limit=10001", f"after={UNKNOWN}", f"first={UNKNOWN}"])
+def test_a_page_of_children_that_cannot_be(user, page):
+    node = user.sent()
+    assert user.door.get(f"/activities/{node['id']}/children?{page}").status == 400
+
+
 def test_responses_get_snake_case_keys(user):
     node = user.sent(retry=0)
     response = {"error": {"errorClass": "Boom", "metadata": {"aB": 1}}, "someNumber": 1.50}

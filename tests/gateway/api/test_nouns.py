@@ -17,6 +17,7 @@ from backbeat.client.jobs.views import Job
 from backbeat.client.limits.views import ActivityLimit, merged, read_limits
 from backbeat.client.schedules.views import Schedule
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
+from backbeat.client.waits import Child, Wait
 from backbeat.compose.cli.show import rows
 from backbeat.compose.cli.show.tree import TreeOptions
 from backbeat.gateway.http import presentation
@@ -73,6 +74,9 @@ def made() -> dict[str, Any]:
         "limit": json_writer(ActivityLimit)(merged(VIEWS)),
         "job": json_writer(Job)(JOB),
         "schedule": json_writer(Schedule)(SCHEDULE),
+        "child": json_writer(Child)(examples.CHILD),
+        "wait": json_writer(Wait)(examples.WAIT),
+        "--json child": rows.child_row(noun_of(Child, examples.CHILD)),
         "due schedule": json_writer(Schedule)(DUE),
         "--json workflow": rows.workflow_row(Workflow(WORKFLOW)),
         "--json node": rows.node_row(NodeValue(RETRYING)),
@@ -100,6 +104,8 @@ NOUNS: dict[str, tuple[type[msgspec.Struct], Any]] = {
     "Limit": (ActivityLimit, merged(VIEWS)),
     "Job": (Job, JOB),
     "Schedule": (Schedule, DUE),
+    "Child": (Child, examples.CHILD),
+    "Wait": (Wait, examples.WAIT),
 }
 
 

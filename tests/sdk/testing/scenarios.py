@@ -265,8 +265,14 @@ async def somebody_else_completes_it(place: Place) -> Any:
     await place.reach(node, lambda tree: len(tree.children[0].children[0].children) == 1, still=True)
     child = (await place.client.tree(node.workflow_id)).children[0].children[0].node
     before = await place.picture(node)
+    parent = (await node.children())[0].id
+    waits = [[(wait.kind, wait.count) for wait in await place.client.waits(at)] for at in (node.id, parent)]
+    (shown,) = await place.client.children(parent, limit=5)
+    waits.append([wait.kind for wait in await child.waits()])
+    path = [above.name for above in await child.path()]
     await child.answer(result={"paid": True})
-    return before, await node.result(120), await child.result(120), await place.picture(node)
+    closed = await node.result(120), await child.result(120), await child.waits()
+    return before, waits, (shown.status, shown.wait and shown.wait.kind), path, closed, await place.picture(node)
 
 
 # --- links and rounds ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ NAMED_BY = {
     "schedules": {"dispatch.py", "queries.py", "tables.py"},
     "jobs": {"dispatch.py"},
     "retention": {"dispatch.py", "tables.py"},
+    "waits": {"queries.py"},
 }
 
 

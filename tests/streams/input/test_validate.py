@@ -12,13 +12,13 @@ import pytest
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.schemas.messages import bounds
 from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.activities import error_text
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, check_depth, parse
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import CLOSED
 from backbeat.streams.core.effects import Notify
-from backbeat.streams.core.jobs import filters
 from backbeat.streams.core.limits import slots
 from backbeat.streams.core.tables import WORKFLOWS
 from tests.streams.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, running, workflow
@@ -157,7 +157,7 @@ def key_of(text: bytes) -> str:
 
 def test_an_error_that_was_taken_before_texts_were_looked_into():
     for text in (*BAD_TEXTS.values(), nested(5_000), nested(5_000, b'{"error":', b"}")):
-        assert filters.error_text(text) == text.decode(errors="replace")
+        assert error_text(text) == text.decode(errors="replace")
 
 
 # --- times -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""Calls for why nodes wait, and for short lists of nodes with what each waits for."""
+
+from __future__ import annotations
+
+from aiohttp.web import Response
+
+from backbeat.client.waits import Child, Wait
+from backbeat.gateway import engine_calls
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.payload.nouns import json_writer
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.views import ChildView
+
+_wait_json = json_writer(Wait)
+_child_json = json_writer(Child)
+#: Nodes of a list without a limit.
+CHILDREN_DEFAULT = 1_000
+
+
+async def waits(call: Call) -> Response:
+    """GET /activities/:id/waits: what holds the node up now, then what comes after."""
+    node_id = call.path_id()
+    (reply,) = await engine_calls.ask(call, queries.GetWaits, f"node {id_text(node_id)}", node_id=node_id)
+    return answer([_wait_json(wait) for wait in reply.waits])
+
+
+async def children_of_node(call: Call) -> Response:
+    """GET /activities/:id/children: the nodes right below."""
+    return await _children(call, f"node {id_text(call.path_id())}")
+
+
+async def top_of_workflow(call: Call) -> Response:
+    """GET /workflows/:id/top: the nodes at the top of a workflow."""
+    return await _children(call, f"workflow {id_text(call.path_id())}")
+
+
+async def path(call: Call) -> Response:
+    """GET /activities/:id/path: the nodes above, from the top down, and the node."""
+    node_id = call.path_id()
+    parts = await engine_calls.ask(call, queries.GetPath, f"node {id_text(node_id)}", node_id=node_id)
+    return answer([_child_json(node) for part in parts for node in part.nodes])
+
+
+async def _children(call: Call, target: str) -> Response:
+    limit = call.parameters.whole_number("limit")
+    if limit is None:
+        limit = CHILDREN_DEFAULT
+    if not 1 <= limit <= LIMIT_MAX:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {LIMIT_MAX} the most")
+    after, first = call.parameters.uuid("after"), call.parameters.uuid("first")
+    # A node more than the limit shows whether there is a next page.
+    parts = await engine_calls.ask(
+        call, queries.GetChildren, target, parent_id=call.path_id(), limit=limit + 1, after=after, first=first
+    )
+    nodes: list[ChildView] = [node for part in parts for node in part.nodes]
+    headers = {NEXT_HEADER: id_text(nodes[limit - 1].id)} if len(nodes) > limit else None
+    return answer([_child_json(node) for node in nodes[:limit]], headers=headers)

@@ -1,0 +1,69 @@
+"""Operations of waits, and of the lists of nodes that have them, by method and path, with examples."""
+
+from __future__ import annotations
+
+from backbeat.gateway.api.waits import CHILDREN_DEFAULT
+from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.gateway.openapi.operation_doc import OperationDoc, query
+from backbeat.gateway.openapi.types import UUID, list_of, ref
+
+_AT = "2026-01-31T12:00:00.000Z"
+_WAIT = {
+    "kind": "backoff",
+    "sentence": "waits for its next retry, 2026-01-31 12:20:00 UTC: attempt 2 of 7",
+    "since": _AT,
+    "until": "2026-01-31T12:20:00.000Z",
+    "nodeId": None,
+    "count": 0,
+}
+_CHILD = {
+    "id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416",
+    "parentId": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415",
+    "userId": "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11",
+    "name": "charge card",
+    "mode": "non_blocking",
+    "type": "activity",
+    "currentServerStatus": "retrying",
+    "currentClientStatus": "errored",
+    "createdAt": _AT,
+    "changedAt": _AT,
+    "attempt": 1,
+    "retriesRemaining": 5,
+    "depth": 2,
+    "hasChildren": False,
+    "childrenOpen": 0,
+    "error": "connection refused by bank-7:443",
+    "wait": _WAIT,
+}
+_PAGE = (
+    query(
+        "limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": CHILDREN_DEFAULT}, "nodes, at most"
+    ),
+    query("after", UUID, "the child behind which the page begins: `X-backbeat-next` of the page before"),
+    query("first", UUID, "the child with which the page begins"),
+)
+
+WAITS: dict[str, OperationDoc] = {
+    "GET /activities/{id}/waits": OperationDoc(
+        text="What holds it up now, then what comes after; empty where it waits for nothing.",
+        answer=list_of(ref("Wait")),
+        example=[_WAIT],
+    ),
+    "GET /activities/{id}/children": OperationDoc(
+        text="In their order, without their data.",
+        answer=list_of(ref("Child")),
+        example=[_CHILD],
+        query=_PAGE,
+        headers=(NEXT_HEADER,),
+    ),
+    "GET /activities/{id}/path": OperationDoc(
+        text="From the top of its workflow down.", answer=list_of(ref("Child")), example=[_CHILD]
+    ),
+    "GET /workflows/{id}/top": OperationDoc(
+        text="In their order, without their data.",
+        answer=list_of(ref("Child")),
+        example=[_CHILD],
+        query=_PAGE,
+        headers=(NEXT_HEADER,),
+    ),
+}
