@@ -26,6 +26,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "workflow": _Entry("cli.commands.workflow", "List, show and follow workflows; pause, cancel them."),
         "node": _Entry("cli.commands.node", "Show nodes, their errors and history; retry, resolve, cancel."),
         "search": _Entry("cli.commands.search", "Find workflows and nodes by name, status, text and time."),
+        "causes": _Entry("cli.reports.causes", "Why nodes have failed: their last errors, alike ones as one cause."),
         "stuck": _Entry("cli.commands.stuck", "What does not go on: why, since when, when it is tried again."),
         "job": _Entry("cli.commands.job", "One change for all that match: start, list, show, stop."),
         "retry": _Entry("cli.commands.job", "Retry all nodes that match."),

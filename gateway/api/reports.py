@@ -15,6 +15,8 @@ from backbeat.gateway.http.call import Call, answer
 #: Longest window: its counts are read change by change.
 WINDOW_SECONDS_MAX = 3_600
 STUCK_HOURS_MAX = 100_000
+CAUSES_DEFAULT = 100
+CAUSES_MAX = 1_000
 
 _DAY_MS = 86_400_000
 
@@ -32,6 +34,17 @@ async def activities(call: Call) -> Response:
         raise errors.invalid(f"seconds is {seconds:g}; {WINDOW_SECONDS_MAX} is the most")
     projection, headers = await freshened(call)
     return answer(await projection.activities(seconds), headers=headers)
+
+
+async def causes(call: Call) -> Response:
+    """GET /reports/causes: the caller's failed nodes by cause."""
+    limit = call.parameters.whole_number("limit")
+    if limit is None:
+        limit = CAUSES_DEFAULT
+    if not 1 <= limit <= CAUSES_MAX:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {CAUSES_MAX} the most")
+    projection, headers = await freshened(call)
+    return answer(await projection.causes([call.user_id], limit), headers=headers)
 
 
 async def daily(call: Call) -> Response:

@@ -129,6 +129,7 @@ _JOBS = (
 _REPORTS = (
     _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
     _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
+    _get("/reports/causes", reports.causes, "The caller's failed activities by cause"),
     _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
 )
 

@@ -13,7 +13,7 @@ from backbeat.client.waits import Child, Wait
 from backbeat.gateway.api.health import Health, Stats, Today
 from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.limits import NewLimit
-from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
+from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
 from backbeat.gateway.openapi.types import Schema
 from backbeat.payload.nouns import json_names
@@ -69,6 +69,6 @@ def _closed(schema: Schema, kind: type[msgspec.Struct]) -> Schema:
 _answers = _schemas(*_NOUNS)
 ANSWERS: dict[str, Schema] = {
     **{_name(kind.__name__): _closed(_answers[_name(kind.__name__)], kind) for kind in _NOUNS},
-    **_schemas(Summary, Activities, Daily),
+    **_schemas(Summary, Activities, Causes, Daily),
 }
 REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.api.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
+from backbeat.gateway.api.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
@@ -35,6 +35,19 @@ _SUMMARY: dict[str, Any] = {
     "timers": [{"kind": "start", "ahead": 3, "due": 0, "firstAt": _AT + 60_000}],
     "positions": {"0": 190_211},
 }
+_CAUSE: dict[str, Any] = {
+    "id": "00f3a9c14be27d55",
+    "userId": _USER_ID,
+    "activity": "charge card",
+    "cause": "connection refused by bank-#",
+    "sample": "connection refused by bank-7:443",
+    "fixed": "connection refused by bank-",
+    "nodes": {"retries_exhausted": 398, "errored": 0, "retrying": 1_204},
+    "workflows": 1_530,
+    "firstAt": _AT - 480_000,
+    "lastAt": _AT,
+    "lastHour": [0] * 10 + [12, 1_590],
+}
 _DAILY: dict[str, Any] = {
     "since": _AT - 86_400_000,
     "until": _AT,
@@ -62,6 +75,20 @@ REPORTS: dict[str, OperationDoc] = {
                 "seconds",
                 {"type": "number", "minimum": 0, "maximum": WINDOW_SECONDS_MAX, "default": 0},
                 "over how long `completed` and `errored` are counted",
+            ),
+        ),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /reports/causes": OperationDoc(
+        text="Those that wait for a retry or for a person, by their last error without its ids, numbers and quoted "
+        "words; those first that need a person. `fixed` is what a job's filter `error` can ask for.",
+        answer=ref("Causes"),
+        example={"at": _AT, "causes": [_CAUSE], "more": 0},
+        query=(
+            query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": CAUSES_MAX, "default": CAUSES_DEFAULT},
+                "causes, at most",
             ),
         ),
         headers=(STALE_HEADER,),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
+from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading import lists, reports, search
+from backbeat.gateway.projection.reading import causes, lists, reports, search
 from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
@@ -162,6 +162,10 @@ class Projection:
     async def activities(self, seconds: float, *, closed: bool = False) -> Activities:
         """Activities of all clients with nodes at work, and their results in the last `seconds`."""
         return await self._read(lambda connection: reports.activities(connection, seconds, closed=closed))
+
+    async def causes(self, user_ids: Iterable[bytes] | None, count: int) -> Causes:
+        """Failed nodes of these clients (None: of all) by cause."""
+        return await self._read(lambda connection: causes.causes(connection, user_ids, count))
 
     async def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
         """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client import node_calls, search, workflow_calls
+from backbeat.client.causes import Cause, find_causes
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
@@ -341,6 +342,14 @@ class Client:
         """The names of this client application's workflows, sorted, once each."""
         names: list[str] = await self._session.search("names", {})
         return names
+
+    async def causes(self, *, limit: int = 100) -> list[Cause]:
+        """Failed nodes of this client application by cause: their last error without ids, numbers and quoted words.
+
+        Those first that need a person; `client.jobs.start("retry", name=cause.activity, error=cause.fixed)` tries again
+        what failed with one.
+        """
+        return await find_causes(self._session, limit)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""

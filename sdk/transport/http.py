@@ -57,7 +57,12 @@ _PUBLISH_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 10.0
 _COMMANDS, _QUERIES = "/commands", "/queries"
-_SEARCHES = {"workflows": "/workflows/search", "activities": "/activities/search", "names": "/workflows/names"}
+_SEARCHES = {
+    "workflows": "/workflows/search",
+    "activities": "/activities/search",
+    "names": "/workflows/names",
+    "causes": "/reports/causes",
+}
 
 
 def is_http(address: str) -> bool:

@@ -52,6 +52,48 @@ class ActivityFigures(_Figures, frozen=True, kw_only=True):
         return self.nodes.get("paused", 0)
 
 
+#: Parts of the last hour in which failures are counted.
+CAUSE_BINS = 12
+
+
+class Cause(_Figures, frozen=True, kw_only=True):
+    """Nodes of one activity that have failed with what is, but for ids, numbers and quoted words, the same error."""
+
+    id: str
+    user_id: str
+    activity: str
+    #: The error with `#` for what differs; empty: no error is known.
+    cause: str
+    #: One of the errors as it was.
+    sample: str
+    #: The longest piece that is the same in all of them: what a job's filter `error` can ask for.
+    fixed: str
+    #: Nodes now, by server status: retries_exhausted, errored, retrying.
+    nodes: dict[str, int]
+    #: Workflows that these nodes are in.
+    workflows: int
+    #: Milliseconds since the epoch of the first and the last of these failures.
+    first_at: int
+    last_at: int
+    #: Those of the last hour, in twelve parts of it, the oldest first.
+    last_hour: list[int]
+
+    @property
+    def failing(self) -> int:
+        """Nodes that wait for a person."""
+        return self.nodes.get("retries_exhausted", 0) + self.nodes.get("errored", 0)
+
+
+class Causes(_Figures, frozen=True, kw_only=True):
+    """Failed nodes by cause, those first that need a person."""
+
+    #: milliseconds since the epoch
+    at: int
+    causes: list[Cause]
+    #: Number of further causes.
+    more: int
+
+
 class Activities(_Figures, frozen=True, kw_only=True):
     """Activities, and the seconds over which `completed` and `errored` were counted."""
 

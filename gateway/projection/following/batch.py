@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from backbeat.gateway.projection.following.deactivation import settle
 from backbeat.gateway.projection.following.deletion import TEXT_MIN, delete_nodes, delete_workflows
+from backbeat.gateway.projection.following.failures import Failures
 from backbeat.gateway.projection.following.incoming import Records
 from backbeat.gateway.projection.following.statements import Rows, Statements
 from backbeat.gateway.projection.following.table_rows import NodeRow, WorkflowRow, new_node_row
@@ -101,6 +102,7 @@ class _BatchWriter:
         self._updates: Rows = []
         #: Rows of status changes, in the order of the table's columns.
         self._changes: list[tuple[int, int, int, int, int, int | None]] = []
+        self._failures = Failures()
         self._waits: Rows = []
         #: (workflow's number, state) -> change of its number of nodes.
         self._state_deltas: Counter[tuple[int, int]] = Counter()
@@ -132,6 +134,7 @@ class _BatchWriter:
         self._projector.grams.add(statements, METADATA, (body["metadata"] for body in self._bodies))
         statements.run(statements.update_nodes, self._updates)
         statements.insert_values(tables.status_changes, self._changes)
+        self._failures.write(statements)
         self._projector.put_waiting(self._waits)
         self._settle()
         self._delete_nodes()
@@ -225,6 +228,9 @@ class _BatchWriter:
             self._waits.append({"key": key, "subject_id": identity, "value": value})
         state = rows.state_of(node, past_statuses, workflow.watermark)
         self._nodes[identity] = NodeRow(node_row.no, state, *node_row[2:])
+        if states.has_failed(state) or states.has_failed(state_before):
+            chunks = {number: chunk for number, (_, chunk) in self._records.chunks.get(identity, {}).items()}
+            self._failures.note(node_row.no, node, workflow.no, (state_before, state), chunks)
         columns: dict[str, Any] = {
             "state": state,
             "last_at": node_row.last_at,

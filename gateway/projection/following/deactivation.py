@@ -6,6 +6,7 @@ after the reply to such a call must find all of them deactivated, also those who
 
 from __future__ import annotations
 
+from backbeat.gateway.projection.following.failures import forget
 from backbeat.gateway.projection.following.statements import Rows, Statements
 from backbeat.gateway.projection.storage import rows, states, tables
 from backbeat.schemas.messages.status import ServerStatus
@@ -19,6 +20,7 @@ def settle(statements: Statements, workflow_no: int, watermark: int) -> list[tup
     marks: dict[bytes, int] = {}  # highest mark of a node and its ancestors
     transitions: list[tuple[int, int]] = []
     updates: Rows = []
+    failed: list[int] = []
     for node in sorted(nodes, key=lambda row: row.seq):  # A parent is older than its children.
         mark_above = marks.get(node.parent_id, 0) if node.parent_id is not None else 0
         marks[node.id] = max(mark_above, node.deactivate_below)
@@ -27,5 +29,8 @@ def settle(statements: Statements, workflow_no: int, watermark: int) -> list[tup
             state_after = rows.deactivated(node.state)
             transitions.append((node.state, state_after))
             updates.append({"b_no": node.no, "state": state_after})
+            if states.has_failed(node.state):
+                failed.append(node.no)
     statements.run(statements.update_states, updates)
+    forget(statements, failed)
     return transitions

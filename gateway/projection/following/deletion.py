@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.projection.following.failures import forget
 from backbeat.gateway.projection.following.statements import Rows, Statements
-from backbeat.gateway.projection.storage import tables
+from backbeat.gateway.projection.storage import states, tables
 
 #: Shorter texts are not in the text index.
 TEXT_MIN = 3
 
 
 def delete_nodes(statements: Statements, numbers: list[int]) -> list[Any]:
-    """Delete the rows of nodes; (workflow's number, state) of each."""
-    deleted = statements.select(tables.nodes, "no", numbers, "workflow_no", "state")
+    """Delete the rows of nodes; (number, workflow's number, state) of each."""
+    deleted = statements.select(tables.nodes, "no", numbers, "no", "workflow_no", "state")
     bodies = statements.select(tables.node_bodies, "no", numbers, "no", "metadata")
     statements.drop_texts("node_texts", _texts(bodies))
+    forget(statements, [row.no for row in deleted if states.has_failed(row.state)])
     statements.delete(tables.status_changes, "node_no", numbers)
     statements.delete(tables.node_bodies, "no", numbers)
     statements.delete(tables.nodes, "no", numbers)

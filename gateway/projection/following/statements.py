@@ -6,7 +6,20 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Table, TextClause, Update, bindparam, delete, text, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Dialect,
+    Insert,
+    Table,
+    TextClause,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -68,6 +81,13 @@ class Statements:
         self.add_node_states = self._adding(tables.node_states, "nodes")
         self.add_days = self._adding(tables.days, "completed", "errored")
         self.add_names = self._adding(tables.workflow_names, "workflows")
+        self.put_failed_nodes = self._replacing(tables.failed_nodes, "server", "cause_key", "at")
+        self.add_causes = self._upsert(tables.causes).on_conflict_do_nothing(index_elements=[tables.causes.c.key])
+        self.drop_causes = (
+            delete(tables.causes)
+            .where(tables.causes.c.key == bindparam("b_key"))
+            .where(~exists().where(tables.failed_nodes.c.cause_key == tables.causes.c.key))
+        )
         self.put_positions = self._replacing(tables.positions, "next_offset")
         self.put_facts = self._replacing(tables.facts, "value")
         self.put_waiting = self._replacing(tables.waiting, "subject_id", "value")

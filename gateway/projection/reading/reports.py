@@ -60,7 +60,7 @@ class OwnedName(NamedTuple):
 
 def summary(connection: Connection) -> Summary:
     """The console report."""
-    _plan_freely(connection)
+    plan_freely(connection)
     return Summary(
         at=facts.now_ms(),
         workflows=_workflows(connection),
@@ -78,7 +78,7 @@ def activities(connection: Connection, seconds: float, *, closed: bool) -> Activ
     nodes = _nodes_by_name(connection, None if closed else AT_WORK)
     now = facts.now_ms()
     recent = _changes_by_name(connection, now - round(seconds * _MS), now) if seconds else {}
-    names = _node_names(connection, sorted(nodes.keys() | recent.keys()))
+    names = node_names(connection, sorted(nodes.keys() | recent.keys()))
     activity_counts = [
         ActivityFigures(
             user_id=owned_name.user_id,
@@ -145,7 +145,7 @@ def _changes(
         yield from connection.execute(statement, values)
 
 
-def _node_names(connection: Connection, keys: Sequence[int]) -> dict[int, OwnedName]:
+def node_names(connection: Connection, keys: Sequence[int]) -> dict[int, OwnedName]:
     """Names behind the keys of activities, from one node of each."""
     names: dict[int, OwnedName] = {}
     for first in range(0, len(keys), _AT_ONCE):
@@ -259,7 +259,7 @@ def daily(connection: Connection, since: int, until: int, stuck_hours: float) ->
     Stuck, the original's "inconsistent": the node should make progress, has not for `stuck_hours`, and waits for no
     time that is ahead or has passed within them.
     """
-    _plan_freely(connection)
+    plan_freely(connection)
     codes = (states.COMPLETE_CODE, states.ERRORED_CODE, _EXHAUSTED_CODE)
     changes: dict[int, Counter[int]] = defaultdict(Counter)
     for key, code, count in _changes(connection, "w.name_key", since, until, codes):
@@ -314,7 +314,7 @@ def _distinct(connection: Connection, column: str, at_most: int | None = None) -
     return None if at_most is not None and len(values) > at_most else values
 
 
-def _plan_freely(connection: Connection) -> None:
+def plan_freely(connection: Connection) -> None:
     """Let PostgreSQL scan tables, which searches never do, until this transaction ends."""
     if is_postgresql(connection):
         connection.execute(text("SET LOCAL enable_seqscan = on"))

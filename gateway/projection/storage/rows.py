@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from backbeat.gateway.projection.storage import states
 from backbeat.schemas.messages.ids import PREFIX_BYTES
-from backbeat.schemas.messages.status import Mode, ServerStatus
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
@@ -141,6 +141,23 @@ def changes_in(chunk: bytes, begin: int) -> list[tuple[int, int, int]]:
             changes.append((index, to_status + states.SERVER_CODES if machine == history.SERVER else to_status, at))
         index += 1
     return changes
+
+
+def newest_error(content: bytes, *, of_engine: bool) -> tuple[int, bytes | None] | None:
+    """Time and response of the newest change to errored in packed history, the client's or the engine's own."""
+    position, head, found = 0, history._HEAD, None  # noqa: SLF001 - as above
+    machine_wanted = history.SERVER if of_engine else history.CLIENT
+    wanted = ServerStatus.ERRORED if of_engine else ClientStatus.ERRORED
+    response: bytes | None = None
+    while position < len(content):
+        machine, _, to_status, at, length = head.unpack_from(content, position)
+        position += head.size
+        if length != history._SAME_RESPONSE:  # noqa: SLF001 - as above
+            response = content[position : position + length] if length else None
+            position += length
+        if machine == machine_wanted and to_status == wanted:
+            found = at, response
+    return found
 
 
 def json_text(data: bytes) -> str:

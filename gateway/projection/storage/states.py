@@ -45,6 +45,15 @@ def client_of(state: int) -> ClientStatus:
     return ClientStatus(state >> _CLIENT_SHIFT & _CLIENT_BITS)
 
 
+#: Server statuses of nodes that have failed: they wait for a retry, or for a person.
+_FAILED = frozenset({ServerStatus.RETRYING, ServerStatus.RETRIES_EXHAUSTED, ServerStatus.ERRORED})
+
+
+def has_failed(state: int) -> bool:
+    """True for a node that has failed, and waits for a retry or for a person."""
+    return state & _SERVER_BITS in _FAILED
+
+
 def waits(state: int) -> bool:
     """True if the node is started and waits for its fires_at."""
     return bool(state & _WAITS)

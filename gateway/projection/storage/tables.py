@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 #: Raised with every change of the tables or their contents: an older projection is rebuilt.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -146,6 +146,33 @@ status_changes = Table(
     sqlite_with_rowid=False,
 )
 
+#: Nodes that have failed: they wait for a retry, or for a person.
+failed_nodes = Table(
+    "failed_nodes",
+    metadata,
+    Column("node_no", _Number, primary_key=True, autoincrement=False),
+    Column("workflow_no", BigInteger, nullable=False),
+    Column("parent_id", LargeBinary),
+    Column("seq", Integer, nullable=False),
+    Column("server", SmallInteger, nullable=False),
+    Column("cause_key", BigInteger, nullable=False),
+    #: Time of the error.
+    Column("at", BigInteger, nullable=False),
+    Index("failed_of_workflow", "workflow_no", "server", "seq", postgresql_include=["node_no"]),
+    Index("failed_of_cause", "cause_key", "server", "at", "workflow_no"),
+)
+
+#: Causes that some of them have (`cause`), of one activity each.
+causes = Table(
+    "causes",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_key", BigInteger, nullable=False),
+    Column("name_key", BigInteger, nullable=False),
+    Column("text", LargeBinary, nullable=False),
+    Column("sample", LargeBinary, nullable=False),
+)
+
 #: Nodes of all users by state: also the list of all states that occur.
 node_states = Table(
     "node_states",
@@ -204,7 +231,7 @@ _POSTGRESQL_TEXTS = {
     "workflows_subject": "workflows USING gin (subject gin_trgm_ops)",
 }
 #: Indexes by which the follower itself finds rows.
-_LOOKED_UP = frozenset({"workflows_id", "nodes_id", "nodes_of_workflow", "waiting_for"})
+_LOOKED_UP = frozenset({"failed_of_cause", "workflows_id", "nodes_id", "nodes_of_workflow", "waiting_for"})
 
 
 def create(connection: Connection) -> None:

@@ -253,4 +253,5 @@ class PlainClient(Blocking):
     search_workflows = blocking_rows(Client.search_workflows)
     search_nodes = blocking_nodes(Client.search_nodes)
     workflow_names = blocking(Client.workflow_names)
+    causes = blocking(Client.causes)
     users = blocking(Client.users)

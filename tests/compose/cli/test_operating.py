@@ -404,6 +404,9 @@ def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
     paused = shop.signal("stuck three", "Later")
     shop.wait_for(paused, "paused")
 
+    (cause,) = (row for row in shop.lines("causes") if row["cause"].startswith("ValueError: no stuck"))
+    assert (cause["activity"], cause["nodes"]["retries_exhausted"], cause["nodes"]["retrying"]) == ("Fail", 1, 0)
+    assert "ValueError: no stuck" in shop("causes", "--limit", "1000").stdout
     rows = {row["id"]: row for row in shop.lines("stuck", "--for", "0s")}
     assert (rows[failed]["kind"], rows[failed]["next_retry_at"]) == ("exhausted", None)
     assert rows[failed]["why"].startswith("ValueError: no stuck")

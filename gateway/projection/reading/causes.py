@@ -1,0 +1,128 @@
+"""Failed nodes by cause: how many, of how many workflows, since when, and how many in the last hour.
+
+It costs as much as there are failed nodes: 100,000 of them are one walk over an index.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, text
+
+from backbeat.gateway.api.shapes.reports import CAUSE_BINS, Cause, Causes
+from backbeat.gateway.projection.reading.reports import node_names, plan_freely
+from backbeat.gateway.projection.storage import facts, states
+from backbeat.gateway.projection.storage.cause import fixed_piece
+from backbeat.schemas.messages.status import ServerStatus
+
+_HOUR_MS = 3_600_000
+_BIN_MS = _HOUR_MS // CAUSE_BINS
+
+
+def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int) -> Causes:
+    """The causes of the failed nodes of these clients (None: of all), those first that need a person."""
+    plan_freely(connection)
+    now = facts.now_ms()
+    condition = ""
+    if user_ids is not None:
+        listed = ", ".join(str(states.user_key(user_id)) for user_id in user_ids)
+        condition = f" WHERE c.user_key IN ({listed or 'NULL'})"
+    by_status = ", ".join(
+        f"SUM(CASE WHEN f.server = {int(server)} THEN 1 ELSE 0 END) AS {word}" for word, server in _STATUSES.items()
+    )
+    found = connection.execute(
+        text(
+            f"SELECT c.key, c.name_key, c.text, c.sample, {by_status}, COUNT(DISTINCT f.workflow_no) AS workflows,"  # noqa: S608 - our own words and whole numbers
+            " MIN(f.at) AS first_at, MAX(f.at) AS last_at"
+            f" FROM failed_nodes AS f JOIN causes AS c ON c.key = f.cause_key{condition}"
+            " GROUP BY c.key, c.name_key, c.text, c.sample"
+        )
+    ).all()
+    ordered = sorted(
+        found, key=lambda row: (-(row.retries_exhausted + row.errored), -row.retrying, row.first_at, row.text)
+    )
+    shown = ordered[:count]
+    names = node_names(connection, sorted({row.name_key for row in shown}))
+    recent = _recent(connection, [row.key for row in shown], now - _HOUR_MS)
+    return Causes(
+        at=now,
+        causes=[
+            Cause(
+                id=f"{row.key & _MASK:016x}",
+                user_id=names[row.name_key].user_id,
+                activity=names[row.name_key].name,
+                cause=bytes(row.text).decode(),
+                sample=(sample := bytes(row.sample).decode()),
+                fixed=fixed_piece(sample),
+                nodes={word: int(getattr(row, word)) for word in _STATUSES},
+                workflows=row.workflows,
+                first_at=row.first_at,
+                last_at=row.last_at,
+                last_hour=recent[row.key],
+            )
+            for row in shown
+            if row.name_key in names
+        ],
+        more=len(ordered) - len(shown),
+    )
+
+
+_MASK = (1 << 64) - 1
+_STATUSES = {
+    "retries_exhausted": ServerStatus.RETRIES_EXHAUSTED,
+    "errored": ServerStatus.ERRORED,
+    "retrying": ServerStatus.RETRYING,
+}
+
+
+def _recent(connection: Connection, keys: Sequence[int], since: int) -> dict[int, list[int]]:
+    """Failures of the last hour by cause, in equal parts of it, the oldest first."""
+    bins: dict[int, list[int]] = defaultdict(lambda: [0] * CAUSE_BINS)
+    if keys:
+        listed = ", ".join(map(str, keys))
+        statement = (
+            f"SELECT cause_key, (at - :since) / {_BIN_MS} AS bin, COUNT(*) FROM failed_nodes"  # noqa: S608 - whole numbers
+            f" WHERE cause_key IN ({listed}) AND at > :since GROUP BY cause_key, bin"
+        )
+        for key, number, count in connection.execute(text(statement), {"since": since}):
+            # The clocks of brokers and of this host differ.
+            bins[key][min(max(int(number), 0), CAUSE_BINS - 1)] += count
+    return bins
+
+
+def failed_of_cause(connection: Connection, cause_id: str, servers: Sequence[ServerStatus], count: int) -> list[bytes]:
+    """Ids of the first nodes that failed with a cause, the longest ago first."""
+    key = int(cause_id, 16)
+    key -= (1 << 64) if key >> 63 else 0
+    listed = ", ".join(str(int(server)) for server in servers)
+    statement = (
+        "SELECT n.id FROM failed_nodes AS f JOIN nodes AS n ON n.no = f.node_no"  # noqa: S608 - whole numbers
+        f" WHERE f.cause_key = :key AND f.server IN ({listed}) ORDER BY f.at LIMIT :count"
+    )
+    return [bytes(row.id) for row in connection.execute(text(statement), {"key": key, "count": count})]
+
+
+def failed_of_workflow(
+    connection: Connection, workflow_id: bytes, servers: Sequence[ServerStatus], count: int
+) -> list[bytes]:
+    """Ids of the first failed nodes of a workflow, in the order of their creation."""
+    listed = ", ".join(str(int(server)) for server in servers)
+    statement = (
+        "SELECT n.id FROM failed_nodes AS f JOIN nodes AS n ON n.no = f.node_no"  # noqa: S608 - whole numbers
+        " WHERE f.workflow_no = (SELECT no FROM workflows WHERE id = :id)"
+        f" AND f.server IN ({listed}) ORDER BY f.seq LIMIT :count"
+    )
+    return [bytes(row.id) for row in connection.execute(text(statement), {"id": workflow_id, "count": count})]
+
+
+def failed_by_parent(connection: Connection, workflow_id: bytes) -> dict[bytes | None, dict[ServerStatus, int]]:
+    """Numbers of failed children by parent of a workflow's nodes, by server status. None: the top of the workflow."""
+    by_parent: dict[bytes | None, dict[ServerStatus, int]] = defaultdict(dict)
+    statement = (
+        "SELECT parent_id, server, COUNT(*) FROM failed_nodes"
+        " WHERE workflow_no = (SELECT no FROM workflows WHERE id = :id) GROUP BY parent_id, server"
+    )
+    for parent_id, server, count in connection.execute(text(statement), {"id": workflow_id}):
+        by_parent[None if parent_id is None else bytes(parent_id)][ServerStatus(server)] = count
+    return by_parent

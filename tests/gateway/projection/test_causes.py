@@ -1,0 +1,209 @@
+"""Causes: which errors are one, and what the tables say of failed nodes whatever comes in which order."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections import Counter
+
+import msgspec
+import pytest
+from sqlalchemy import func, select
+
+from backbeat.gateway.projection.following.batch import Projector
+from backbeat.gateway.projection.reading import causes
+from backbeat.gateway.projection.storage import facts, tables
+from backbeat.gateway.projection.storage.cause import CHARACTERS_MAX, cause_of, fixed_piece
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.streams.core.tree import history
+from tests.gateway.projection import records
+
+USER, OTHER = uuid.UUID(int=7).bytes, uuid.UUID(int=8).bytes
+S, C = ServerStatus, ClientStatus
+FAILED = (S.RETRYING, S.RETRIES_EXHAUSTED, S.ERRORED)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "fixed"),
+    [
+        ("connection refused by bank-7:443", "connection refused by bank-#", "connection refused by bank-"),
+        ("order 5b0c6a52-9a3d-8f2b-9c47-2f6f0a1b3c4d is gone", "order # is gone", "is gone"),
+        ("550 mailbox <ann@example.org>", "# mailbox <ann@example.org>", "mailbox <ann@example.org>"),
+        ("KeyError: 'card'", "KeyError: #", "KeyError:"),
+        ("can't take it, don't know", "can't take it, don't know", "can't take it, don't know"),
+        ("at 0x7f00aa: deadbeef01 of cafebabe", "at #: # of cafebabe", "of cafebabe"),
+        ('no “Grüße” in "a b"', "no # in #", "no"),
+        ("10.0.0.7 took 1.5 s at 12:30:01", "# took # s at #", "took"),
+        ("12345", "#", ""),
+        ("", "", ""),
+        ("日本 7", "日本 #", "日本"),
+    ],
+)  # fmt: skip
+def test_what_differs_is_left_out(error, cause, fixed):
+    assert cause_of(error).text == cause
+    assert cause_of(error).sample == error
+    assert fixed_piece(error) == fixed
+    assert fixed in error
+
+
+def test_a_long_error_is_its_beginning():
+    error = "word " * 1_000
+
+    assert len(cause_of(error).text) == CHARACTERS_MAX
+    assert len(cause_of(error).sample) == 500
+    assert fixed_piece(error) in error
+    # Nothing that anybody sends makes it slow.
+    for hostile in ("'" * 100_000, "a" * 100_000 + "!", "0" * 100_000, '"' + "'" * 99_999):
+        assert len(cause_of(hostile).text) <= CHARACTERS_MAX
+
+
+@pytest.fixture
+def connection(database_url):
+    engine = open_engine(parse_url(database_url))
+    with engine.connect() as connection:
+        with connection.begin():
+            facts.build_anew(connection, "topic")
+        yield connection
+    engine.dispose()
+
+
+class World:
+    """Workflows whose nodes fail and recover, and a naive account of them."""
+
+    def __init__(self, connection, seed):
+        self.connection = connection
+        self.chance = random.Random(seed)
+        with connection.begin():
+            self.projector = Projector(connection)
+        self.workflows = [records.workflow(user, f"flow {user[-1]}", b"1", 5) for user in (USER, OTHER)]
+        self.nodes = {}
+        self.errors = {}
+        self.now = 1_000
+
+    def apply(self, *given):
+        with self.connection.begin():
+            self.projector.apply(given)
+
+    def make(self, number):
+        workflow = self.chance.choice(self.workflows)
+        node = records.node(workflow, number, 6, name=self.chance.choice(("Charge", "Mail")))
+        self.nodes[number] = node
+        return node
+
+    def move(self, number):
+        """Any change of a node, as an engine would store it: the records of one commit."""
+        node = self.nodes[number]
+        self.now += 1
+        node.server = self.chance.choice([*FAILED, S.SENT_TO_CLIENT, S.COMPLETE])
+        chunk = []
+        if node.server in FAILED:
+            word = self.chance.choice(("refused by bank-", "unknown mailbox "))
+            error = f"{word}{self.chance.randrange(1_000)}"
+            self.errors[number] = (f"{word}#", self.now)
+            response = msgspec.json.encode({"error": {"message": error}})
+            is_engines = node.server is S.ERRORED
+            to = S.ERRORED if is_engines else C.ERRORED
+            node.history += history.pack(history.SERVER if is_engines else history.CLIENT, 0, to, self.now, response)
+            if not is_engines:
+                node.history += history.pack(history.SERVER, 0, node.server, self.now, response, same=True)
+        else:
+            node.history += history.pack(history.SERVER, 0, node.server, self.now, None)
+        if self.chance.random() < 0.3:
+            chunk = [records.chunk(node, node.history_chunks, node.history)]
+            node.history, node.history_chunks = b"", node.history_chunks + 1
+        return [records.record(node), *chunk]
+
+    def expected(self, user_ids):
+        account = Counter()
+        for number, node in self.nodes.items():
+            if node.server in FAILED and node.user_id in user_ids:
+                account[node.user_id, node.name, self.errors[number][0], node.server.name.lower()] += 1
+        return account
+
+    def told(self, user_ids):
+        with self.connection.begin():
+            answer = causes.causes(self.connection, user_ids, 100)
+        return Counter(
+            {
+                (uuid.UUID(cause.user_id).bytes, cause.activity, cause.cause, word): nodes
+                for cause in answer.causes
+                for word, nodes in cause.nodes.items()
+                if nodes
+            }
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_tables_say_what_a_naive_account_says(connection, seed):
+    world = World(connection, seed)
+    world.apply(*map(records.record, world.workflows))
+    for number in range(60):
+        world.apply(records.record(world.make(number)))
+    for _ in range(40):
+        batch = [record for number in world.chance.sample(range(60), 10) for record in world.move(number)]
+        world.apply(*records.shuffled(batch, seed))
+        assert world.told([USER, OTHER]) == world.expected({USER, OTHER})
+    assert world.told([USER]) == world.expected({USER})
+    assert world.told(None) == world.expected({USER, OTHER})
+    assert world.told([]) == Counter()
+    for workflow in world.workflows:
+        with connection.begin():
+            ids = causes.failed_of_workflow(connection, workflow.id, FAILED, 100)
+            by_parent = causes.failed_by_parent(connection, workflow.id)
+        wanted = [node for node in world.nodes.values() if node.workflow_id == workflow.id and node.server in FAILED]
+        assert ids == [node.id for node in sorted(wanted, key=lambda node: node.seq)]
+        assert sum(by_parent[None].values()) == len(wanted)
+    # Whoever is gone leaves nothing.
+    world.apply(*((records.record(node)[0], None) for node in world.nodes.values()))
+    assert world.told(None) == Counter()
+    with connection.begin():
+        for table in (tables.failed_nodes, tables.causes):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_a_cause_says_since_when_of_how_many_workflows_and_how_many_lately(connection, monkeypatch):
+    world = World(connection, 1)
+    world.apply(*map(records.record, world.workflows))
+    hour = 3_600_000
+    monkeypatch.setattr(facts, "now_ms", lambda: 2 * hour)
+    for number, at in enumerate((5, hour + 1, 2 * hour - 1, 2 * hour + 5_000)):
+        node = records.node(world.workflows[0], number, 5, server=S.RETRIES_EXHAUSTED)
+        response = msgspec.json.encode({"error": {"message": f"no. {number}"}})
+        node.history = history.pack(history.CLIENT, 0, C.ERRORED, at, response)
+        world.apply(records.record(node))
+    with connection.begin():
+        answer = causes.causes(connection, None, 10)
+        ids = causes.failed_of_cause(connection, answer.causes[0].id, FAILED, 2)
+    (cause,) = answer.causes
+    assert (cause.cause, cause.sample, cause.fixed, cause.failing) == ("no. #", "no. 0", "no.", 4)
+    assert (cause.workflows, cause.first_at, cause.last_at) == (1, 5, 2 * hour + 5_000)
+    assert cause.last_hour == [1, *[0] * 10, 2]
+    assert ids == [records.node(world.workflows[0], number, 5).id for number in (0, 1)]
+
+
+def test_of_many_causes_the_largest_are_shown(connection):
+    world = World(connection, 1)
+    world.apply(*map(records.record, world.workflows))
+    for number in range(6):
+        node = records.node(world.workflows[0], number, 5, server=S.RETRYING if number < 3 else S.ERRORED)
+        to, machine = (S.ERRORED, history.SERVER) if number >= 3 else (C.ERRORED, history.CLIENT)
+        response = msgspec.json.encode({"error": "abc"[number % 3 if number < 3 else 0]})
+        node.history = history.pack(machine, 0, to, 7, response)
+        world.apply(records.record(node))
+    with connection.begin():
+        answer = causes.causes(connection, None, 2)
+    assert [(cause.cause, cause.failing) for cause in answer.causes] == [("a", 3), ("b", 0)]
+    assert answer.more == 1
+
+
+def test_a_deactivation_ahead_of_the_records_ends_a_failure(connection):
+    world = World(connection, 1)
+    workflow = world.workflows[0]
+    node = records.node(workflow, 1, 6, server=S.RETRIES_EXHAUSTED)
+    node.history = history.pack(history.CLIENT, 0, C.ERRORED, 7, b'"no"')
+    world.apply(records.record(workflow), records.record(node))
+    assert sum(world.told(None).values()) == 1
+    workflow.watermark = 2
+    world.apply(records.record(workflow))
+    assert world.told(None) == Counter()
