@@ -22,7 +22,7 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench drill certify audit lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove shots bench drill certify audit lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ sim: $(STAMP) ## run the simulator; SEED=… repeats one run
 
 prove: $(STAMP) jars ## run what takes longer than a test may (memory over millions of events)
 	$(BIN)/python -m pytest -m prove -s --timeout=0 $(ARGS)
+
+shots: $(STAMP) jars ## pictures of every page of the console, in build/screens: look at those that you have changed
+	$(BIN)/python -m pytest -m prove --timeout=0 tests/gateway/console/test_shots.py
 
 bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
 	@$(BIN)/backbeat bench $(ARGS)

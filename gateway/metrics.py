@@ -25,7 +25,10 @@ class HttpMetrics:
 
     def note(self, route: Route | None, status: int, seconds: float) -> None:
         """Count an answered call; `route` None: it had no route."""
-        endpoint = ("none", "none") if route is None else (route.path, route.method)
+        self.note_at(("none", "none") if route is None else (route.path, route.method), status, seconds)
+
+    def note_at(self, endpoint: tuple[str, str], status: int, seconds: float) -> None:
+        """Count an answer of this route and method."""
         key = (*endpoint, str(status))
         self.requests[key] = self.requests.get(key, 0) + 1
         buckets = self.seconds.get(endpoint)

@@ -40,6 +40,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "dead-letters": _Entry("cli.dead_letters.command", "What was refused: show, redrive, drop."),
         "limit": _Entry("cli.commands.limit", "Limit or pause activity types: how many at once, how often."),
         "user": _Entry("cli.user.command", "Add, list, change or remove client applications."),
+        "audit": _Entry("cli.user.audit", "What people did in the console, and why."),
         "person": _Entry("cli.user.person", "Add, list, change or remove people who may use the console."),
         "settings": _Entry("cli.commands.settings", "Change the settings that are kept in the log."),
         "retention": _Entry("cli.commands.retention", "How long finished workflows are kept: set, list, remove."),

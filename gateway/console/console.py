@@ -39,6 +39,9 @@ _RIGHTS = {
 class Console:
     """Handler of all requests under `/ui`."""
 
+    #: Key in a request under which its path in the table is found, once it is known.
+    PATH = "backbeat.console.path"
+
     def __init__(self, settings: GatewaySettings, services: Services) -> None:
         self._settings = settings.console
         self._hosts = Hosts(self._settings.hosts)
@@ -47,13 +50,14 @@ class Console:
         #: Begin and end of following people and audit, while Kafka is there.
         self.start, self.stop = self._parts.start, self._parts.stop
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request; an error is a page, too."""
         tid = transaction_id.choose(request.headers.get(transaction_id.HEADER))
         path = request.path.removeprefix(PREFIX)
         if not request.path.startswith(PREFIX):
             return responses.redirect("ui/")
         visit = Visit(self._parts, request, path, tid)
+        response: web.StreamResponse
         try:
             response = await self._answer(visit)
         except Exception as error:  # noqa: BLE001 - any error is logged, and answered as a page
@@ -61,7 +65,7 @@ class Console:
         response.headers[transaction_id.HEADER] = tid
         return response
 
-    async def _answer(self, visit: Visit) -> web.Response:
+    async def _answer(self, visit: Visit) -> web.StreamResponse:
         request = visit.request
         if not self._hosts.is_ours(request.headers.get("Host")):
             raise PageError(
@@ -71,19 +75,21 @@ class Console:
                 "--ui-host NAME for each name that people type.",
             )
         if visit.path.startswith(_STATIC):
+            request[self.PATH] = _STATIC
             return await self._static(visit)
         visit.visitor = self._parts.entrance.visitor(request)
         if visit.visitor is None and not self._is_public(request.method, visit.path):
             # Also where there is no such page: who is not logged in learns nothing.
             return self._to_login(visit)
         row, visit.values = self._find(request.method, visit.path)
+        request[self.PATH] = row.path
         visit.entry = row.entry
         if visit.visitor is not None and not visit.visitor.may(row.right):
             raise forbidden(_RIGHTS[row.right])
         if request.method == "POST":
             await self._read_form(visit, row)
         result = await row.handler(visit)
-        if isinstance(result, web.Response):
+        if isinstance(result, web.StreamResponse):
             return result
         return await self._page(visit, result, result.values.get("response_status", 200))
 
@@ -171,6 +177,9 @@ class Console:
             "at": time.time_ns() // 1_000_000,
             "version": version(),
             "is_open": self._parts.entrance.is_open,
+            "live": "",
+            "live_rows": "",
+            "live_node": "",
         }
 
     async def _error_page(self, visit: Visit, error: Exception) -> web.Response:

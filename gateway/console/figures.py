@@ -12,6 +12,7 @@ import msgspec
 from backbeat.errors import Unavailable
 from backbeat.gateway.console.people.visitor import Visitor
 from backbeat.gateway.projection import Projection, ProjectionError
+from backbeat.gateway.projection.reading.workflow_nodes import newest_number
 
 if TYPE_CHECKING:
     from backbeat.gateway.api.shapes.reports import ActivityFigures
@@ -33,6 +34,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     #: Activities with nodes at work; None: the projection was away.
     activities: list[ActivityFigures] | None
+    #: Number of the newest workflow in the projection.
+    newest_workflow: int
     #: Partitions whose engine does not answer.
     missing_partitions: list[int]
     partitions: int
@@ -77,6 +80,7 @@ class Counter:
         at = time.time_ns() // 1_000_000
         troubles = []
         activities = None
+        newest_workflow = 0
         missing: list[int] = []
         if self._engine.missing is not None:
             troubles.append(self._engine.missing)
@@ -84,6 +88,7 @@ class Counter:
             missing = await self._engine.missing_partitions(_ENGINE_SECONDS)
         try:
             activities = (await self._projection.activities(WINDOW_SECONDS)).activities
+            newest_workflow = await self._projection.read(newest_number)
         except (ProjectionError, Unavailable) as error:
             troubles.append(str(error))
         else:
@@ -92,6 +97,7 @@ class Counter:
         return Figures(
             at=at,
             activities=activities,
+            newest_workflow=newest_workflow,
             missing_partitions=missing,
             partitions=self._engine.partitions,
             troubles=troubles,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from backbeat.gateway.console.figures import Counter, Freshness
+from backbeat.gateway.console.live.hub import Hub
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.people.audit import Audit
 from backbeat.gateway.console.people.entrance import Entrance
@@ -32,6 +33,7 @@ class Parts:
         self.searches = Searches(services.projection)
         self.entrance = Entrance(settings, services)
         self.audit = Audit(settings.bootstrap_servers)
+        self.hub = Hub(services, self.counter)
         self._turns = asyncio.Semaphore(_TURNS_MAX)
 
     async def start(self) -> None:
@@ -41,6 +43,7 @@ class Parts:
 
     async def stop(self) -> None:
         """Stop following them."""
+        await self.hub.stop()
         await self.entrance.stop()
         if self.audit.follower.is_started:
             await asyncio.to_thread(self.audit.follower.stop)

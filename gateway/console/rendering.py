@@ -15,7 +15,7 @@ from backbeat.gateway.console.show.visible import cut, visible_value
 from backbeat.payload.values import id_text
 
 _FOLDER = Path(__file__).parent
-_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class StaticFile:
@@ -60,7 +60,6 @@ class Templates:
                 "moment": times.moment,
                 "payload": payload,
                 "quoted": lambda text: quote(text, safe="", errors="replace"),
-                "reason": statuses.reason,
                 "status": statuses.status_text,
                 "thousands": lambda number: f"{number:,}",
             }

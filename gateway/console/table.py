@@ -7,11 +7,25 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from backbeat.gateway.console.pages import audit, change, go, login, node, overview, search, system, workflow
+from backbeat.gateway.console.live import events
+from backbeat.gateway.console.pages import (
+    activities,
+    audit,
+    change,
+    go,
+    jobs,
+    login,
+    node,
+    overview,
+    search,
+    stuck,
+    system,
+    workflow,
+)
 from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.visit import Page, Visit
 
-Handler = Callable[[Visit], Awaitable[Page | web.Response]]
+Handler = Callable[[Visit], Awaitable[Page | web.StreamResponse]]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -31,6 +45,7 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "go", go.find),
     Row("GET", "workflows", search.workflows, entry="workflows"),
     Row("GET", "workflows/{id}", workflow.show, entry="workflows"),
+    Row("GET", "workflows/{id}/rows", workflow.rows),
     Row("GET", "nodes", search.nodes, entry="nodes"),
     Row("GET", "nodes/{id}", node.show, entry="nodes"),
     Row("GET", "nodes/{id}/data/{which}", node.data, Right.PAYLOADS),
@@ -38,6 +53,16 @@ TABLE: tuple[Row, ...] = (
     Row("POST", "nodes/{id}/{action}", change.node, Right.ACT, entry="nodes"),
     Row("GET", "workflows/{id}/{action}", change.workflow_form, Right.ACT, entry="workflows"),
     Row("POST", "workflows/{id}/{action}", change.workflow, Right.ACT, entry="workflows"),
+    Row("GET", "stuck", stuck.show, entry="stuck"),
+    Row("GET", "activities", activities.show_all, entry="activities"),
+    Row("GET", "activity", activities.show, entry="activities"),
+    Row("POST", "activity", activities.change, Right.ACT, entry="activities"),
+    Row("GET", "jobs", jobs.show_all, entry="jobs"),
+    Row("POST", "jobs", jobs.count, Right.ACT, entry="jobs"),
+    Row("GET", "jobs/{id}", jobs.show, entry="jobs"),
+    Row("POST", "jobs/{id}", jobs.start, Right.ACT, entry="jobs"),
+    Row("POST", "jobs/{id}/stop", jobs.stop, Right.ACT, entry="jobs"),
+    Row("GET", "live", events.live),
     Row("GET", "audit", audit.show, entry="audit"),
     Row("GET", "login", login.show, Right.NONE),
     Row("POST", "login", login.log_in, Right.NONE),

@@ -110,6 +110,12 @@ class Visit:
         """Address of this gateway, as the visitor's browser has it."""
         return f"{self.request.scheme}://{self.request.headers.get('Host', '')}"
 
+    def stand_in(self, path: str) -> None:
+        """Make links as on the page at another path: for a part of it that is put there."""
+        self.path = path
+        self.base = "../" * path.count("/") or "./"
+        self.query = {}
+
     # --- clients -----------------------------------------------------------------------------------------------------
 
     def clients(self) -> list[RegisteredClient]:
@@ -167,15 +173,16 @@ class Visit:
         parts = await self.ask(queries.GetHistory, "node", node_id=node_id)
         return [change for part in parts for change in part.changes]
 
-    async def histories(self, node_ids: list[bytes]) -> list[list[StatusChange]]:
-        """Histories of a page of nodes; an empty one where the engine does not answer."""
-        answers = await asyncio.gather(*map(self.history, node_ids), return_exceptions=True)
-        histories = []
+    async def each(self, kind: type[queries.AnyQuery], noun: str, field: str, values: list[bytes]) -> list[list[Any]]:
+        """The reply to a query of each of these ids; an empty one where it is gone, or no engine answers."""
+        asked = (self.ask(kind, noun, **{field: value}) for value in values)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        replies: list[list[Any]] = []
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, PageError | errors.Refusal):
                 raise answer
-            histories.append([] if isinstance(answer, BaseException) else answer)
-        return histories
+            replies.append([] if isinstance(answer, BaseException) else answer)
+        return replies
 
     # --- audit -------------------------------------------------------------------------------------------------------
 

@@ -76,12 +76,12 @@ class Gateway:
         self._status = status_of(services, self._http)
         self._traces = tracing.is_set_up()
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request; errors are answered in the error shape."""
         if request.raw_path in PATHS and request.method in ("GET", "HEAD"):
             return await self._own_status(request)
         if self._console is not None and self._is_for_console(request):
-            return await self._console.answer(request)
+            return await self._page(self._console, request)
         began_at = time.perf_counter()
         http = self._http
         tid = transaction_id.choose(request.headers.get(transaction_id.HEADER))
@@ -101,8 +101,18 @@ class Gateway:
         response.headers[transaction_id.HEADER] = tid
         return response
 
+    async def _page(self, console: Console, request: web.BaseRequest) -> web.StreamResponse:
+        """A page, counted by its path in the console's table."""
+        began_at = time.perf_counter()
+        response = await console.answer(request)
+        # A stream of events lasts for as long as somebody looks: that is no duration of an answer.
+        if response.content_type != "text/event-stream":
+            endpoint = (f"/ui/{request.get(console.PATH, 'none')}", request.method)
+            self._http.note_at(endpoint, response.status, time.perf_counter() - began_at)
+        return response
+
     def _is_for_console(self, request: web.BaseRequest) -> bool:
-        """True for a page. Counted and traced are calls of the API alone."""
+        """True for a page. Traced are calls of the API alone."""
         path = request.raw_path
         if path.startswith("/ui") and path[3:4] in ("", "/", "?"):
             return True

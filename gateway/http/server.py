@@ -32,7 +32,7 @@ _CLIENT_SECONDS = 0.2
 #: Other expectations are ignored: nothing ever met them.
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Protocol(RequestHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from typing import Any
 
@@ -13,23 +12,25 @@ from aiohttp.web import Response
 from backbeat.errors import Rejected
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.actions import NODE_ACTIONS, WORKFLOW_ACTIONS, Action
-from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.pages.workflow import read_tree
-from backbeat.gateway.console.people.audit import DONE, Entry, new_entry_id
-from backbeat.gateway.console.show.times import now_ms
+from backbeat.gateway.console.deeds import (
+    KEY_CHARACTERS,
+    REASON_CHARACTERS_MAX,
+    carry_out,
+    command_id,
+    new_entry,
+    reason_problem,
+)
+from backbeat.gateway.console.page_error import not_found
+from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages import ids
+from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
-logger = logging.getLogger(__name__)
-
-REASON_CHARACTERS_MAX = 500
 #: Nodes below one that are counted before a change.
 _COUNTED_MAX = 200
-_KEY_CHARACTERS = 32
 _ACTS_BELOW = ("cancel", "reset")
 _SERVER_ERROR_STATUS = 500
 
@@ -103,7 +104,7 @@ async def _form(visit: Visit, action: Action, subject: Subject, problem: str = "
         problem=problem,
         reason=visit.form.get("reason", ""),
         reason_characters_max=REASON_CHARACTERS_MAX,
-        key=visit.form.get("key") or secrets.token_hex(_KEY_CHARACTERS // 2),
+        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
         response_status=status,
     )
 
@@ -111,11 +112,13 @@ async def _form(visit: Visit, action: Action, subject: Subject, problem: str = "
 async def _count_below(visit: Visit, view: NodeView) -> int | None:
     """Nodes below it, at most one more than are counted; None: the engine does not answer."""
     try:
-        nodes = await read_tree(visit, view.workflow_id, limit=_COUNTED_MAX + 1, after=view.id)
+        _, *parts = await visit.ask(
+            queries.GetTree, "workflow", workflow_id=view.workflow_id, limit=_COUNTED_MAX + 1, after=view.id
+        )
     except errors.Refusal:
         return None
     below = 0
-    for other in nodes:
+    for other in (node for part in parts for node in part.nodes):
         if other.depth <= view.depth:
             break
         below += 1
@@ -124,42 +127,12 @@ async def _count_below(visit: Visit, view: NodeView) -> int | None:
 
 async def _change(visit: Visit, action: Action, subject: Subject) -> Page | Response:
     reason = visit.form.get("reason", "").strip()
-    key = visit.form.get("key", "")
-    if action.is_final and not reason:
-        return await _form(visit, action, subject, "Say why: it is kept, and nothing brings back what this ends.", 400)
-    if len(reason) > REASON_CHARACTERS_MAX:
-        problem = f"The reason has {len(reason)} characters; {REASON_CHARACTERS_MAX} is the most."
+    problem = reason_problem(reason, is_required=action.is_final)
+    if problem:
         return await _form(visit, action, subject, problem, 400)
-    if len(key) != _KEY_CHARACTERS:
-        return await _form(visit, action, subject, "This form was not whole: here it is anew.", 400)
-    command_id = ids.command_id(b"console", visit.who.name.encode(errors="replace"), key.encode(errors="replace"))
-    entry = _entry(visit, action, subject, reason, command_id)
-    audit = visit.parts.audit
-    await audit.write(entry)
-    try:
-        outcome = await _send(visit, action, subject, command_id)
-    except errors.Refusal as refusal:
-        if refusal.status < _SERVER_ERROR_STATUS:
-            raise
-        problem = f"{refusal}. It may still have been done: sending this form again is safe, it is done once."
-        return await _form(visit, action, subject, problem, 503)
-    try:
-        await audit.write(msgspec.structs.replace(entry, outcome=outcome))
-    except PageError:
-        # It is done: the audit has it, without what came of it.
-        logger.exception("the outcome of %s of %s %s is not in the audit", action.word, subject.kind, subject.text)
-    await audit.catch_up()
-    return responses.redirect(f"../{subject.text}?done={entry.id}")
-
-
-def _entry(visit: Visit, action: Action, subject: Subject, reason: str, command_id: bytes) -> Entry:
-    return Entry(
-        id=new_entry_id(),
-        at=now_ms(),
-        actor=visit.who.name,
-        role=visit.who.role,
-        way=visit.who.way,
-        address=visit.request.remote or "",
+    identity = command_id(visit)
+    entry = new_entry(
+        visit,
         action=action.word,
         kind=subject.kind,
         subject_id=subject.text,
@@ -167,17 +140,24 @@ def _entry(visit: Visit, action: Action, subject: Subject, reason: str, command_
         workflow_id=id_text(subject.workflow_id),
         client_id=id_text(subject.view.user_id),
         reason=reason,
-        command_id=command_id.hex(),
-        tid=visit.tid,
+        command_id=identity.hex(),
     )
+    try:
+        await carry_out(visit, entry, lambda: _send(visit, action, subject, identity))
+    except errors.Refusal as refusal:
+        if refusal.status < _SERVER_ERROR_STATUS:
+            raise
+        problem = f"{refusal}. It may still have been done: sending this form again is safe, it is done once."
+        return await _form(visit, action, subject, problem, 503)
+    return responses.redirect(f"../{subject.text}?done={entry.id}")
 
 
-async def _send(visit: Visit, action: Action, subject: Subject, command_id: bytes) -> str:
+async def _send(visit: Visit, action: Action, subject: Subject, identity: bytes) -> str:
     """Send the command; its outcome as the audit has it. Refusal 503: nothing was heard."""
     # A form that is sent twice is done once, and answered with what came of it.
     body_hash = hashlib.blake2b(f"{action.word} {subject.text}".encode(), digest_size=16).digest()
     header: dict[str, Any] = {
-        "id": command_id,
+        "id": identity,
         "tid": visit.tid,
         "body_hash": body_hash,
         f"{subject.kind}_id": subject.view.id,

@@ -1,4 +1,4 @@
-"""Whatever was pasted into the search box: an id leads to its page, other text to the list of what has it."""
+"""Whatever was put into the search box: an id leads to its page, words and other text to the list of what has them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.words import address_of
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text
@@ -35,4 +36,7 @@ async def find(visit: Visit) -> Response:
             f"Neither a workflow nor a node that you may see has the id {id_text(identity)}. It may have been removed "
             "by its retention.",
         )
+    in_words = address_of(text)
+    if in_words is not None:
+        return responses.redirect(in_words)
     return responses.redirect(f"workflows?text={quote(text, safe='', errors='replace')}")

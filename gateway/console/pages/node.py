@@ -10,17 +10,18 @@ from aiohttp.web import Response
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.actions import NODE_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.pages.workflow import TreeRow, read_tree, tree_row
 from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.show.error_text import errors_of
+from backbeat.gateway.console.tree import Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.payloads import is_reference
 from backbeat.payload.values import id_text
+from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.views import ChildView, NodeView, Wait
 
 _CHILDREN = 50
 _ERRORS = 5
@@ -41,12 +42,16 @@ async def show(visit: Visit) -> Page:
     """GET /ui/nodes/{id}."""
     node_id = visit.path_id("node")
     node = await visit.node(node_id)
-    history, below = await asyncio.gather(visit.history(node_id), _below(visit, node))
+    history, below, waits, path = await asyncio.gather(
+        visit.history(node_id), _below(visit, node), _waits(visit, node_id), _path(visit, node)
+    )
     errors_shown = errors_of(history)
     return visit.page(
         "node.html",
         node.name,
         node=node,
+        live=f"w={id_text(node.workflow_id)}",
+        live_node=id_text(node_id),
         client=visit.client_name(node.user_id),
         mode=node.mode.name.lower().replace("_", " "),
         data=await _data(visit, node, history) if visit.who.may(Right.PAYLOADS) else None,
@@ -54,26 +59,37 @@ async def show(visit: Visit) -> Page:
         errors_count=len(errors_shown),
         changes=[_change_row(change) for change in reversed(history)][:_CHANGES],
         changes_count=len(history),
-        below=below[:_CHILDREN],
-        is_more_below=len(below) > _CHILDREN,
+        waits=waits,
+        above=path[:-1],
+        below=below,
+        folds={},
+        beginnings={
+            row.node.id: f"../workflows/{id_text(node.workflow_id)}?at={id_text(row.node.id)}" for row in below
+        },
         actions=allowed_actions(NODE_ACTIONS, node) if visit.may_act else [],
         **visit.deeds(subject_id=id_text(node_id)),
     )
 
 
 async def _below(visit: Visit, node: NodeView) -> list[TreeRow]:
-    """The first nodes below it: those behind it in the tree, up to the next one that is not deeper."""
+    """The first nodes right below it."""
+    tree = await Tree.read(visit, node.workflow_id)
     try:
-        nodes = await read_tree(visit, node.workflow_id, limit=_CHILDREN + 1, after=node.id)
+        return await tree.branch(node.id, 0, limit=_CHILDREN)
     except errors.Refusal as error:
         visit.note_engine_trouble(error)
         return []
-    rows = []
-    for other in nodes:
-        if other.depth <= node.depth:
-            break
-        rows.append(tree_row(visit, other, node.depth + 1))
-    return rows
+
+
+async def _waits(visit: Visit, node_id: bytes) -> list[Wait]:
+    (reply,) = await visit.ask(queries.GetWaits, "node", node_id=node_id)
+    return list(reply.waits)
+
+
+async def _path(visit: Visit, node: NodeView) -> list[ChildView]:
+    """The nodes above it, from the top down, and itself."""
+    parts = await visit.ask(queries.GetPath, "node", node_id=node.id)
+    return [above for part in parts for above in part.nodes]
 
 
 async def _data(visit: Visit, node: NodeView, history: list[StatusChange]) -> dict[str, bytes | None]:

@@ -52,8 +52,7 @@ async def show(visit: Visit) -> Page:
         "overview.html",
         "Overview",
         rows=rows[:_ACTIVITIES_MAX],
-        # The one that most are at.
-        failing_status=rows[0].failing_status if rows else "retries_exhausted",
+        live="t=figures",
         more=max(0, len(rows) - _ACTIVITIES_MAX),
         newest=newest,
         is_empty=is_empty,

@@ -8,16 +8,18 @@ import msgspec
 
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages.overview import CLIENTS_MAX
-from backbeat.gateway.console.show.error_text import ErrorText, newest_error
-from backbeat.gateway.console.show.statuses import STATUS_CHOICES, Bucket, bucket_of
+from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.status import CLOSED
+from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 PER_PAGE = 50
+_NOT_OF_JOBS = ("had", "since", "until")
 _CHIPS = {
     "client": "client",
     "name": "name",
@@ -27,7 +29,6 @@ _CHIPS = {
     "since": "changed since",
     "until": "changed until",
 }
-_WITH_ERROR = (Bucket.FAILING, Bucket.RETRYING)
 
 
 class Chip(msgspec.Struct, frozen=True):
@@ -39,11 +40,11 @@ class Chip(msgspec.Struct, frozen=True):
 
 
 class NodeRow(msgspec.Struct, frozen=True):
-    """A node in a list, with its newest error where it has failed."""
+    """A node in a list, and as the engine has it now; None: it is closed, or no engine answers."""
 
     node: NodeView
     client: str
-    error: ErrorText | None
+    now: ChildView | None
 
 
 async def workflows(visit: Visit) -> Page:
@@ -62,14 +63,17 @@ async def nodes(visit: Visit) -> Page:
     query = NodeFilters(metadata_contains=visit.query.get("text") or None, **filters)
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
     rows = None if views is None else await _node_rows(visit, views)
-    return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), **_form(visit, "Metadata"))
+    # A job asks for a status; what it cannot ask as the list does is not offered.
+    may_count = visit.may_act and bool(visit.query.get("status")) and not any(map(visit.query.get, _NOT_OF_JOBS))
+    form = _form(visit, "Metadata")
+    return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), may_count=may_count, **form)
 
 
 async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
-    with_error = [view.id for view in views if bucket_of(view.server) in _WITH_ERROR]
-    histories = await visit.histories(with_error)
-    errors = dict(zip(with_error, map(newest_error, histories), strict=True))
-    return [NodeRow(view, visit.client_name(view.user_id), errors.get(view.id)) for view in views]
+    open_ids = [view.id for view in views if view.server not in CLOSED]
+    answers = await visit.each(queries.GetPath, "node", "node_id", open_ids)
+    now = {parts[-1].nodes[-1].id: parts[-1].nodes[-1] for parts in answers if parts}
+    return [NodeRow(view, visit.client_name(view.user_id), now.get(view.id)) for view in views]
 
 
 def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:

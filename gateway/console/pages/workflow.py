@@ -1,117 +1,162 @@
-"""A workflow: how its nodes stand, and its tree by the page."""
+"""A workflow: how its nodes stand, and its tree, unfolded where it matters."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.show.error_text import ErrorText, newest_error
 from backbeat.gateway.console.show.statuses import FAILING, shares
+from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
-from backbeat.gateway.projection.reading.workflow_nodes import nodes_of_workflow, states_of_workflows
+from backbeat.gateway.projection.reading.causes import failed_of_workflow
+from backbeat.gateway.projection.reading.workflow_nodes import states_of_workflows
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.views import ChildView
 
-ROWS = 200
-_FAILING_MAX = 10
-#: Deeper rows are drawn at this level: the way to them is on their own page.
-_INDENT_MAX = 12
-_KINDS = ("all", "top", "failing")
-
-
-class TreeRow(msgspec.Struct, frozen=True):
-    """A node in a tree."""
-
-    node: NodeView
-    #: 0 at the left edge.
-    level: int
-    #: False: it belongs to a client that the visitor may not see.
-    is_open: bool
-    error: ErrorText | None = None
+_FAILING_MAX = 5
+#: Ways to failing nodes that are drawn instead of the tree.
+_PATHS_MAX = 100
+_OPENED_MAX = 20
+#: Rows that are fetched anew at once.
+_FRESH_MAX = 200
+_KINDS = ("all", "failing")
 
 
 async def show(visit: Visit) -> Page:
     """GET /ui/workflows/{id}."""
     workflow_id = visit.path_id("workflow")
     view = await visit.workflow(workflow_id)
-    counts = await visit.read(
-        lambda connection: states_of_workflows(connection, [workflow_id]).get(workflow_id, {}), None
-    )
     kind = visit.query.get("show", "all")
     if kind not in _KINDS:
         raise PageError(400, "This address is broken", f"show is one of {', '.join(_KINDS)}.")
-    failing_max = ROWS if kind == "failing" else _FAILING_MAX
-    no_nodes: list[NodeView] = []
+    count = _PATHS_MAX if kind == "failing" else _FAILING_MAX
+    no_ids: list[bytes] = []
     failing = await visit.read(
-        lambda connection: nodes_of_workflow(connection, workflow_id, FAILING, failing_max + 1), no_nodes
+        lambda connection: failed_of_workflow(connection, workflow_id, FAILING, count + 1), no_ids
     )
-    failing_rows = await _with_errors(visit, failing[:failing_max])
-    rows, following = ([], None) if kind == "failing" else await _tree(visit, workflow_id, top_level_only=kind == "top")
+    paths = await _paths(visit, failing[:count])
+    tree = await Tree.read(visit, workflow_id)
+    drawn = _drawn(tree, paths) if kind == "failing" else await _unfolded(visit, tree, workflow_id, paths)
     return visit.page(
         "workflow.html",
         f"{view.name} {view.subject.decode(errors='replace')[:80]}",
         workflow=view,
+        live=f"w={id_text(workflow_id)}",
+        live_rows=f"{id_text(workflow_id)}/rows",
         client=visit.client_name(view.user_id),
-        shares=None if counts is None else shares(counts),
-        failing=failing_rows,
-        is_more_failing=len(failing) > len(failing_rows),
+        failing=[tree.row(path[-1]) for path in paths],
+        is_more_failing=len(failing) > count,
+        beginnings_of={path[-1].id: visit.address(at=id_text(path[-1].id), open=None, show=None) for path in paths},
         kind=kind,
-        rows=rows,
-        following=following,
-        is_first="after" not in visit.query,
+        rows=drawn,
+        is_unfolded_by_hand=any(visit.query.get(name) for name in ("open", "at")),
+        addresses={word: visit.address(show=None if word == "all" else word, open=None, at=None) for word in _KINDS},
         actions=allowed_actions(WORKFLOW_ACTIONS, view) if visit.may_act else [],
+        **await _shares(visit, workflow_id),
+        **_folding(visit, drawn),
         **visit.deeds(workflow_id=id_text(workflow_id)),
-        **_addresses(visit),
     )
 
 
-def _addresses(visit: Visit) -> dict[str, Any]:
+async def rows(visit: Visit) -> Page:
+    """GET /ui/workflows/{id}/rows: rows of the tree, for scripts: the children of `parent`, or the nodes `ids`."""
+    workflow_id = visit.path_id("workflow")
+    await visit.workflow(workflow_id)
+    tree = await Tree.read(visit, workflow_id)
+    parent = visit.query.get("parent")
+    if parent is not None:
+        limit = min(_number(visit, "limit", ROWS), ROWS_MAX)
+        drawn = await tree.branch(
+            _id(workflow_id, parent), _number(visit, "level", 0), first=_id_of(visit, workflow_id, "first"), limit=limit
+        )
+    else:
+        ids = [_id(workflow_id, text) for text in visit.query.get("ids", "").split(",") if text]
+        if len(ids) > _FRESH_MAX:
+            raise PageError(400, "Too many rows", f"{_FRESH_MAX} are the most.")
+        drawn = [tree.row(path[-1]) for path in await _paths(visit, ids)]
+    visit.stand_in(f"workflows/{id_text(workflow_id)}")
+    return visit.page("rows.html", "", rows=drawn, **await _shares(visit, workflow_id), **_folding(visit, drawn))
+
+
+def _number(visit: Visit, name: str, default: int) -> int:
+    text = visit.query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 5 and int(text) else default  # noqa: PLR2004 - as many digits
+
+
+def _id(workflow_id: bytes, text: str) -> bytes:
+    """Id of the workflow or of a node of it. 400: whoever sees one workflow must not read another by it."""
+    identity = find_id(text)
+    if identity is None or identity[:PREFIX_BYTES] != workflow_id[:PREFIX_BYTES]:
+        raise PageError(400, "This address is broken", f"{text[:60]!r} is no id of a node of this workflow.")
+    return identity
+
+
+def _id_of(visit: Visit, workflow_id: bytes, name: str) -> bytes | None:
+    text = visit.query.get(name)
+    return _id(workflow_id, text) if text else None
+
+
+async def _shares(visit: Visit, workflow_id: bytes) -> dict[str, Any]:
+    counts = await visit.read(
+        lambda connection: states_of_workflows(connection, [workflow_id]).get(workflow_id, {}), None
+    )
+    return {"shares": None if counts is None else shares(counts)}
+
+
+def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
+    """Addresses of this page with one branch more or less unfolded, by node."""
+    opened = [id_text(row.node.id) for row in drawn if row.is_unfolded]
+    folds: dict[bytes, str] = {}
+    for row in drawn:
+        if row.kind == "node" and row.node.has_children:
+            identity = id_text(row.node.id)
+            others = [other for other in opened if other != identity]
+            # An empty word would be left out of the address, and the page unfold what it thinks best.
+            wanted = others if row.is_unfolded else [*others, identity]
+            folds[row.node.id] = visit.address(open=",".join(wanted[-_OPENED_MAX:]) or ",", at=None, show=None)
     return {
-        "addresses": {kind: visit.address(show=None if kind == "all" else kind, after=None) for kind in _KINDS},
-        "first": visit.address(after=None),
+        "folds": folds,
+        "from_the_first": visit.address(open=",".join(opened[-_OPENED_MAX:]) or ",", at=None, show=None),
+        "beginnings": {row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None) for row in drawn},
     }
 
 
-async def _tree(visit: Visit, workflow_id: bytes, *, top_level_only: bool) -> tuple[list[TreeRow], str | None]:
-    """Rows of a page of the tree, in its order, and the address of the next one."""
-    after_text = visit.query.get("after")
-    after = find_id(after_text) if after_text else None
-    if after_text and after is None:
-        raise PageError(400, "This address is broken", "Its `after` is no node: begin with the first page.")
-    nodes = await read_tree(visit, workflow_id, top_level_only=top_level_only, limit=ROWS + 1, after=after)
-    rows = [tree_row(visit, node, 1) for node in nodes[:ROWS]]
-    following = visit.address(after=id_text(nodes[ROWS - 1].id)) if len(nodes) > ROWS else None
-    return rows, following
+async def _paths(visit: Visit, node_ids: list[bytes]) -> list[list[ChildView]]:
+    """The ways from the top to these nodes, without those of nodes that are gone."""
+    answers = await visit.each(queries.GetPath, "node", "node_id", node_ids)
+    return [[node for part in parts for node in part.nodes] for parts in answers if parts]
 
 
-async def read_tree(
-    visit: Visit, workflow_id: bytes, *, limit: int, after: bytes | None, top_level_only: bool = False
-) -> list[NodeView]:
-    """Nodes of a workflow in the order of the tree, behind the node `after`."""
-    _, *parts = await visit.ask(
-        queries.GetTree,
-        "workflow",
-        workflow_id=workflow_id,
-        top_level_only=top_level_only,
-        limit=limit,
-        after=after,
-    )
-    return [node for part in parts for node in part.nodes]
+def _drawn(tree: Tree, paths: list[list[ChildView]]) -> list[TreeRow]:
+    """A tree of nothing but these ways."""
+    below: dict[bytes | None, dict[bytes, ChildView]] = {}
+    for path in paths:
+        for node in path:
+            below.setdefault(node.parent_id, {})[node.id] = node
+    drawn: list[TreeRow] = []
+    stack = sorted(below.get(None, {}).values(), key=lambda node: -node.seq)
+    while stack:
+        node = stack.pop()
+        drawn.append(tree.row(node, node.depth - 1, is_unfolded=node.id in below))
+        stack += sorted(below.get(node.id, {}).values(), key=lambda child: -child.seq)
+    return drawn
 
 
-def tree_row(visit: Visit, node: NodeView, first_depth: int) -> TreeRow:
-    """A row; `first_depth`: depth at the left edge."""
-    return TreeRow(node, min(max(node.depth - first_depth, 0), _INDENT_MAX), visit.who.sees(node.user_id))
-
-
-async def _with_errors(visit: Visit, nodes: list[NodeView]) -> list[TreeRow]:
-    histories = await visit.histories([node.id for node in nodes])
-    return [
-        TreeRow(node, 0, visit.who.sees(node.user_id), newest_error(history))
-        for node, history in zip(nodes, histories, strict=True)
-    ]
+async def _unfolded(visit: Visit, tree: Tree, workflow_id: bytes, failing: list[list[ChildView]]) -> list[TreeRow]:
+    """The tree, unfolded as the address says; else on the way to the first failing node, or where it is at work."""
+    at = _id_of(visit, workflow_id, "at")
+    opened = visit.query.get("open")
+    if at is not None:
+        for path in await _paths(visit, [at]):
+            tree.unfold(path)
+    elif opened is not None:
+        tree.opened.update(_id(workflow_id, text) for text in opened.split(",")[:_OPENED_MAX] if text)
+    elif failing:
+        tree.unfold(failing[0])
+    else:
+        tree.unfolds_at_work = True
+    return await tree.branch(workflow_id, 0)

@@ -35,11 +35,6 @@ def errors_of(history: Sequence[StatusChange]) -> list[ErrorText]:
     ]
 
 
-def newest_error(history: Sequence[StatusChange]) -> ErrorText | None:
-    """The newest error in a history."""
-    return next(iter(errors_of(history)), None)
-
-
 def _error_text(change: StatusChange) -> ErrorText:
     message, traceback = _read(change.response)
     return ErrorText(change.at, change.server, message[:_CHARACTERS_MAX], traceback[:_CHARACTERS_MAX])

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from backbeat.gateway.console.show.times import clock, distance
 from backbeat.gateway.projection.storage import states
-from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.views import ChildView, NodeView
 
 
 class Bucket(enum.StrEnum):
@@ -82,7 +80,7 @@ def shares(nodes_by_state: Mapping[int, int]) -> list[Share]:
     return [Share(bucket, counts[bucket]) for bucket in Bucket if counts[bucket]]
 
 
-def status_text(node: NodeView) -> str:
+def status_text(node: NodeView | ChildView) -> str:
     """Both statuses in a few words."""
     match node.server, node.client:
         case ServerStatus.RETRIES_EXHAUSTED, _:
@@ -99,32 +97,3 @@ def status_text(node: NodeView) -> str:
             return f"complete, {word(node.client)}"
         case _:
             return word(node.server).replace("_", " ")
-
-
-def reason(node: NodeView) -> str:
-    """Reason for which the node waits, as far as its own fields say; empty: for nothing."""
-    match node.server:
-        case ServerStatus.PENDING:
-            return "its parent's handler has not returned"
-        case ServerStatus.PENDING | ServerStatus.READY if node.waits_for_results:
-            return f"the result of {', '.join(map(id_text, node.waits_for_results))}"
-        case ServerStatus.READY:
-            return "an earlier sibling that blocks it"
-        case ServerStatus.STARTED if node.waits_for_slot:
-            return f"a slot of the limit of “{node.name}”"
-        case ServerStatus.STARTED:
-            return f"its time, {clock(node.fires_at)} UTC, {distance(node.fires_at)}"
-        case ServerStatus.SENT_TO_CLIENT if node.complete_by is not None:
-            return f"its client, until {clock(node.complete_by)} UTC, {distance(node.complete_by)}"
-        case ServerStatus.SENT_TO_CLIENT:
-            return "its client"
-        case ServerStatus.PROCESSING_CHILDREN:
-            return "what is below it, or linked to it"
-        case ServerStatus.PAUSED:
-            return "its workflow is paused"
-        case ServerStatus.RETRYING:
-            return f"its next retry, {clock(node.fires_at)} UTC, {distance(node.fires_at)}"
-        case ServerStatus.RETRIES_EXHAUSTED | ServerStatus.ERRORED:
-            return "a person: retry it, resolve it, or cancel it"
-        case _:
-            return ""

@@ -91,18 +91,6 @@ def _recent(connection: Connection, keys: Sequence[int], since: int) -> dict[int
     return bins
 
 
-def failed_of_cause(connection: Connection, cause_id: str, servers: Sequence[ServerStatus], count: int) -> list[bytes]:
-    """Ids of the first nodes that failed with a cause, the longest ago first."""
-    key = int(cause_id, 16)
-    key -= (1 << 64) if key >> 63 else 0
-    listed = ", ".join(str(int(server)) for server in servers)
-    statement = (
-        "SELECT n.id FROM failed_nodes AS f JOIN nodes AS n ON n.no = f.node_no"  # noqa: S608 - whole numbers
-        f" WHERE f.cause_key = :key AND f.server IN ({listed}) ORDER BY f.at LIMIT :count"
-    )
-    return [bytes(row.id) for row in connection.execute(text(statement), {"key": key, "count": count})]
-
-
 def failed_of_workflow(
     connection: Connection, workflow_id: bytes, servers: Sequence[ServerStatus], count: int
 ) -> list[bytes]:

@@ -1,15 +1,10 @@
-"""Nodes of given workflows by state: counts for many, and the nodes themselves of one."""
+"""Nodes of given workflows by state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, text
-
-from backbeat.gateway.projection.reading.search import nodes_by_number
-from backbeat.gateway.projection.storage import states
-from backbeat.schemas.messages.status import ServerStatus
-from backbeat.schemas.messages.views import NodeView
 
 _STATES = text(
     "SELECT w.id, s.state, s.nodes FROM workflows AS w JOIN workflow_states AS s ON s.workflow_no = w.no"
@@ -26,17 +21,7 @@ def states_of_workflows(connection: Connection, workflow_ids: Sequence[bytes]) -
     return nodes
 
 
-def nodes_of_workflow(
-    connection: Connection, workflow_id: bytes, servers: Sequence[ServerStatus], count: int
-) -> list[NodeView]:
-    """The first nodes of a workflow at these server statuses, in the order of their creation."""
-    of_workflow = states_of_workflows(connection, [workflow_id]).get(workflow_id, {})
-    listed = ", ".join(str(state) for state in of_workflow if states.server_of(state) in servers)
-    if not listed:
-        return []
-    statement = (
-        "SELECT n.no FROM nodes AS n JOIN workflows AS w ON w.no = n.workflow_no"  # noqa: S608 - whole numbers
-        f" WHERE w.id = :id AND n.state IN ({listed}) ORDER BY n.seq LIMIT :count"
-    )
-    numbers = connection.execute(text(statement), {"id": workflow_id, "count": count}).scalars()
-    return nodes_by_number(connection, list(numbers))
+def newest_number(connection: Connection) -> int:
+    """Number of the newest workflow: it grows with each that is made."""
+    number: int | None = connection.execute(text("SELECT MAX(no) FROM workflows")).scalar_one()
+    return number or 0

@@ -17,14 +17,18 @@ from tests.gateway.console.browser import Tab, chromium
 from tests.gateway.console.story import Story
 
 FOLDER = Path(__file__).parent
+ORDER = {"test_first_run.py": 0, "test_people.py": 2}
 START_SECONDS_MAX = 180.0
 _NEEDS_KAFKA = {"stack", "story", "tab", "console"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the stack is `integration`."""
-    for item in items:
-        if item.path.is_relative_to(FOLDER) and _NEEDS_KAFKA & set(getattr(item, "fixturenames", ())):
+    """Whatever asks for the stack is `integration`. First comes what needs an empty system, last what locks out."""
+    places = [place for place, item in enumerate(items) if item.path.is_relative_to(FOLDER)]
+    ours = sorted((items[place] for place in places), key=lambda item: ORDER.get(item.path.name, 1))
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
+        if _NEEDS_KAFKA & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
 
 

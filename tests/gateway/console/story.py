@@ -54,3 +54,10 @@ class Story:
         assert self.user.say(failing, "errored", {"message": "connection refused by bank-7:443"}).status == 200
         self.user.wait_for(failing, "retries_exhausted")
         return {"workflow": workflow["id"], "top": top["id"], "children": children, "failing": failing}
+
+    @cached_property
+    def job(self) -> str:
+        """The id of a count of what a job would retry."""
+        answer = self.user.door.post("/jobs", {"action": "retry", "name": "Charge 430", "dry_run": True})
+        assert answer.status == 201, answer
+        return answer.json["id"]

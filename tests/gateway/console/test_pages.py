@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import html
 import re
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
 from backbeat.gateway.console.table import TABLE
 from tests.gateway.api.door import Door
 from tests.gateway.console.proxy import nginx
-from tests.gateway.console.story import BIDI, IMG
+from tests.gateway.console.story import BIDI, IMG, NAME
 from tests.waiting import until
 
 PAGE_BYTES_MAX = 60_000
+#: What scripts fetch.
+NO_PAGES = {"live", "workflows/{id}/rows"}
 LINK = re.compile(r'(?:href|src|action)="([^"]*)"')
 
 
@@ -32,7 +34,8 @@ def addresses(story) -> dict[str, list[str]]:
         ],
         "workflows/{id}": [
             f"workflows/{tree['workflow']}",
-            f"workflows/{tree['workflow']}?show=top",
+            f"workflows/{tree['workflow']}?at={tree['children'][300]}",
+            f"workflows/{tree['workflow']}?open={tree['top']}",
             f"workflows/{tree['workflow']}?show=failing",
             f"workflows/{hostile['workflow']}",
         ],
@@ -40,28 +43,22 @@ def addresses(story) -> dict[str, list[str]]:
         "nodes/{id}": [f"nodes/{hostile['node']}", f"nodes/{tree['top']}", f"nodes/{tree['children'][0]}"],
         "nodes/{id}/{action}": [f"nodes/{hostile['node']}/cancel", f"nodes/{tree['children'][0]}/retry"],
         "workflows/{id}/{action}": [f"workflows/{hostile['workflow']}/pause"],
+        "stuck": ["stuck", "stuck?client=shop"],
+        "activities": ["activities"],
+        "activity": [
+            f"activity?client=shop&name={quote(NAME)}",
+            "activity?client=shop&name=nothing%20of%20it",
+        ],
+        "jobs": ["jobs"],
+        "jobs/{id}": [f"jobs/{story.job}"],
         "audit": ["audit", "audit?by=nobody"],
         "login": ["login"],
         "system": ["system"],
     }
 
 
-def test_an_empty_system_shows_three_commands_and_then_the_first_workflow(stack, tab, request):
-    page = tab().page
-    page.goto(f"{stack.http_urls[0]}/")
-
-    until(lambda: page.locator("pre.command").count() == 3, "the page shows three commands")
-    assert page.url.endswith("/ui/")
-    assert f"BACKBEAT_GATEWAY={stack.http_urls[0]}" in page.content()
-    story = request.getfixturevalue("story")
-    story.user.workflow(name="First", subject="Order 1")
-    story.user.signal(story.user.workflow(name="First", subject="Order 2"))
-    # Nobody touches the page: it loads itself, without a script.
-    page.get_by_role("link", name='"Order 2"').wait_for(timeout=120_000)
-
-
 def test_every_page_of_the_table_is_tried(story):
-    shown = {row.path for row in TABLE if row.method == "GET" and "{which}" not in row.path}
+    shown = {row.path for row in TABLE if row.method == "GET" and "{which}" not in row.path} - NO_PAGES
 
     assert set(addresses(story)) == shown
 
@@ -74,7 +71,10 @@ def test_every_page_is_whole_small_and_silent(stack, story, tab, javascript):
         assert one.page.locator("h1").count() == 1, address
         assert one.page.locator("main").count() == 1, address
         assert one.page.title().endswith("· Backbeat · test"), address
-        assert one.page.locator("script, [onerror], [style], iframe, main img").count() == 0, address
+        assert one.page.locator("[onerror], [style], iframe, main img, main script").count() == 0, address
+        assert [script.get_attribute("src").rpartition("/")[2] for script in one.page.locator("script").all()] == [
+            "app.js"
+        ], address
     assert one.complaints == []
     assert one.hosts == {urlsplit(stack.http_urls[0]).netloc}
 
@@ -96,7 +96,7 @@ def test_hostile_texts_are_texts(stack, story, tab):
     # Figures are some seconds old at most.
     until(lambda: html.escape(IMG) in Door(stack.http_urls[0]).get("/ui/").text, "the overview has the activity")
     for address in (
-        *("", "workflows", failing, f"workflows/{hostile['workflow']}", f"nodes/{hostile['node']}"),
+        *("", "stuck", "workflows", failing, f"workflows/{hostile['workflow']}", f"nodes/{hostile['node']}"),
         f"nodes/{hostile['node']}/cancel",
     ):
         assert one.open(address) == 200
@@ -179,18 +179,45 @@ def test_one_failing_node_of_many_is_on_the_first_screen(story, tab):
     assert one.page.locator(".summary").inner_text().startswith("1 failing")
 
 
-def test_a_tree_is_read_by_the_page_to_its_end(story, tab):
+def test_a_tree_is_read_branch_by_branch_to_its_end(story, tab):
     one = tab()
     one.open(f"workflows/{story.tree['workflow']}")
+    one.page.get_by_role("link", name="from the first").click()
     names = []
     while True:
-        names += one.page.locator("table.tree").last.locator("tbody tr td:first-child a").all_inner_texts()
-        following = one.page.get_by_role("link", name="Next 200")
+        names += one.page.locator("table.tree a.name").all_inner_texts()
+        following = one.page.locator("a.later")
         if not following.count():
             break
         following.click()
 
-    assert names == ["Make Purchase", *(f"Charge {number}" for number in range(450))]
+    assert [name for name in names if name != "Make Purchase"] == [f"Charge {number}" for number in range(450)]
+    assert one.page.get_by_role("link", name="from the first").count() == 1
+
+
+def test_of_a_tree_only_what_is_failing_is_drawn(story, tab):
+    one = tab()
+    one.open(f"workflows/{story.tree['workflow']}?show=failing")
+
+    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Make Purchase", "Charge 430"]
+    assert "1 failing below" in one.page.locator("main").inner_text()
+
+
+def test_a_node_says_why_it_waits_and_for_which_node(story, tab):
+    user = story.user
+    top = user.sent(subject="why")
+    first, second = user.decide(top["id"], {"name": "First <b>"}, {"name": "Second"})
+    user.say(top["id"], "deciding_complete")
+    user.wait_for(first, "sent_to_client")
+    one = tab()
+    one.open(f"nodes/{second}")
+    assert "It waits for “First <b>” before it, which is blocking" in one.page.get_by_label("Why it waits").inner_text()
+    one.page.get_by_role("link", name="that node").click()
+    one.page.wait_for_url(f"**/nodes/{first}")
+    assert "waits in the queue of its client until a worker takes it" in one.page.locator("main").inner_text()
+    one.page.get_by_role("link", name="in the tree").click()
+    row = one.page.locator(f"[data-node='{second}']")
+    assert "waits for “First <b>” before it" in row.inner_text()
 
 
 def test_the_box_finds_by_id_and_by_subject(story, tab):

@@ -11,6 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backbeat.gateway.console.hosts import Hosts, is_loopback
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.words import address_of
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.show.payload import SHOWN_CHARACTERS_MAX, payload, tokens
 from backbeat.gateway.console.show.times import length
@@ -165,3 +167,39 @@ def test_errors_are_newest_first_and_of_both_machines():
     history.append(errored(b'"second"', server=True))
 
     assert [(error.message, error.server) for error in errors_of(history)] == [("second", True), ("first", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("Camera 703", None),
+        ("http://shop.example", None),
+        ("status:failing", "nodes?status=retries_exhausted"),
+        ('client:bank name:"Charge card" had:errored', "nodes?client=bank&name=Charge+card&had=errored"),
+        ("Camera status:running", "workflows?status=sent_to_client&text=Camera"),
+        ("subject:703 client:shop", "workflows?text=703&client=shop"),
+        ("metadata:INC until:2026-01-01", "nodes?text=INC&until=2026-01-01"),
+        ("name:<b>&x=1", "nodes?name=%3Cb%3E%26x%3D1"),
+    ],
+)
+def test_searches_in_words(text, address):
+    assert address_of(text) == address
+
+
+def test_a_length_of_time_is_a_time():
+    assert re.fullmatch(r"nodes\?since=20\d\d-\d\d-\d\dT\d\d%3A\d\d%3A\d\d\.\d{3}Z", address_of("since:2h") or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("status:failled", "failing"),
+        ("client:bank nme:x", "name"),
+        ("subject:1 metadata:2", "subject is asked of workflows"),
+    ],
+)
+def test_a_word_that_is_none_is_said_with_the_nearest(text, meant):
+    with pytest.raises(PageError) as refused:
+        address_of(text)
+
+    assert meant in refused.value.text

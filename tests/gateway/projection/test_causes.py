@@ -174,12 +174,10 @@ def test_a_cause_says_since_when_of_how_many_workflows_and_how_many_lately(conne
         world.apply(records.record(node))
     with connection.begin():
         answer = causes.causes(connection, None, 10)
-        ids = causes.failed_of_cause(connection, answer.causes[0].id, FAILED, 2)
     (cause,) = answer.causes
     assert (cause.cause, cause.sample, cause.fixed, cause.failing) == ("no. #", "no. 0", "no.", 4)
     assert (cause.workflows, cause.first_at, cause.last_at) == (1, 5, 2 * hour + 5_000)
     assert cause.last_hour == [1, *[0] * 10, 2]
-    assert ids == [records.node(world.workflows[0], number, 5).id for number in (0, 1)]
 
 
 def test_of_many_causes_the_largest_are_shown(connection):

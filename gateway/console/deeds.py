@@ -1,0 +1,69 @@
+"""Deeds: what people do, written down before it is done, and again with what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.people.audit import Entry, new_entry_id
+from backbeat.gateway.console.show.times import now_ms
+from backbeat.gateway.console.visit import Visit
+from backbeat.schemas.messages import ids
+
+logger = logging.getLogger(__name__)
+
+REASON_CHARACTERS_MAX = 500
+_KEY_BYTES = 16
+KEY_CHARACTERS = 2 * _KEY_BYTES
+
+
+def command_id(visit: Visit, suffix: str = "") -> bytes:
+    """Id of a form's command: sent twice it is the same. PageError 400: the form is not whole."""
+    key = visit.form.get("key", "")
+    if len(key) != KEY_CHARACTERS:
+        raise PageError(
+            400, "This form was not whole", "Nothing was changed. Load the page anew, then do it once more."
+        )
+    return ids.command_id(
+        b"console", visit.who.name.encode(errors="replace"), f"{key}{suffix}".encode(errors="replace")
+    )
+
+
+def reason_problem(reason: str, *, is_required: bool) -> str:
+    """Reason to ask for a reason once more; empty: it will do."""
+    if is_required and not reason:
+        return "Say why: it is kept, and nothing brings back what this ends."
+    if len(reason) > REASON_CHARACTERS_MAX:
+        return f"The reason has {len(reason)} characters; {REASON_CHARACTERS_MAX} is the most."
+    return ""
+
+
+def new_entry(visit: Visit, **fields: Any) -> Entry:
+    """Entry of what the visitor is about to do."""
+    return Entry(
+        id=new_entry_id(),
+        at=now_ms(),
+        actor=visit.who.name,
+        role=visit.who.role,
+        way=visit.who.way,
+        address=visit.request.remote or "",
+        tid=visit.tid,
+        **fields,
+    )
+
+
+async def carry_out(visit: Visit, entry: Entry, send: Callable[[], Awaitable[str]]) -> None:
+    """Write the entry, do it, write the outcome that `send` gives. 503: it cannot be written, so it is not done."""
+    audit = visit.parts.audit
+    await audit.write(entry)
+    outcome = await send()
+    try:
+        await audit.write(msgspec.structs.replace(entry, outcome=outcome))
+    except PageError:
+        # It is done: the audit has it, without what came of it.
+        logger.exception("the outcome of %s of %s %s is not in the audit", entry.action, entry.kind, entry.subject_id)
+    await audit.catch_up()

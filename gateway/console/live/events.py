@@ -1,0 +1,107 @@
+"""Stream of server-sent events to one page."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import msgspec
+from aiohttp import web
+
+from backbeat.gateway.console import responses
+from backbeat.gateway.console.live.hub import Stream
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.http.parameters import find_id
+from backbeat.payload.values import id_text
+
+#: Changes within this time are one event.
+_GATHER_SECONDS = 0.25
+_COMMENT_SECONDS = 15.0
+#: A page that does not read for so long is told no more.
+_WRITE_SECONDS_MAX = 10.0
+_STREAM_SECONDS_MAX = 600.0
+_RETRY_MS = 3_000
+_WORKFLOWS_MAX = 8
+
+
+async def live(visit: Visit) -> web.StreamResponse:
+    """GET /ui/live?w={workflow}&t=figures: events `nodes`, `stale`, `figures`, `bye`. 204: there is no room."""
+    hub = visit.parts.hub
+    session_id = "" if visit.parts.entrance.is_open else visit.who.session_id
+    workflows = await _workflows(visit)
+    if not hub.has_room(session_id):
+        # An EventSource does not come back after this; the page asks by itself then.
+        return web.Response(status=204)
+    stream = Stream(workflows, session_id, wants_figures=visit.query.get("t") == "figures")
+    response = web.StreamResponse(headers=responses.event_headers())
+    await response.prepare(visit.request)
+    hub.add(stream)
+    try:
+        await _send(response, f"retry: {_RETRY_MS + random.randrange(_RETRY_MS)}\n\n")  # noqa: S311 - no secret
+        async with asyncio.timeout(_STREAM_SECONDS_MAX):
+            while not stream.is_over:
+                await _tell(stream, response)
+    except TimeoutError:
+        # It has lasted long enough, or nobody reads it.
+        pass
+    except ConnectionError:
+        return response
+    finally:
+        hub.remove(stream)
+    await _end(visit.request, response)
+    return response
+
+
+async def _workflows(visit: Visit) -> frozenset[bytes]:
+    ids = [find_id(text) for text in visit.request.query.getall("w", ())]
+    if len(ids) > _WORKFLOWS_MAX:
+        raise PageError(400, "Too many workflows", f"{_WORKFLOWS_MAX} are the most.")
+    watched = set()
+    for identity in ids:
+        if identity is None:
+            raise PageError(400, "This address is broken", "w is the id of a workflow.")
+        watched.add((await visit.workflow(identity)).id)
+    return frozenset(watched)
+
+
+async def _tell(stream: Stream, response: web.StreamResponse) -> None:
+    """Wait for something to tell, and tell it."""
+    try:
+        async with asyncio.timeout(_COMMENT_SECONDS):
+            await stream.wake.wait()
+    except TimeoutError:
+        await _send(response, ": still here\n\n")
+        return
+    await asyncio.sleep(_GATHER_SECONDS)
+    dirty, stale, has_new_figures = stream.take()
+    events = [_event("stale", {"workflow": id_text(workflow_id)}) for workflow_id in stale]
+    events += [
+        _event("nodes", {"workflow": id_text(workflow_id), "ids": [id_text(one) for one in sorted(node_ids)]})
+        for workflow_id, node_ids in dirty.items()
+    ]
+    if has_new_figures:
+        events.append(_event("figures", {}))
+    if events:
+        await _send(response, "".join(events))
+
+
+def _event(name: str, data: dict[str, object]) -> str:
+    return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+
+
+async def _send(response: web.StreamResponse, text: str) -> None:
+    """Send, once what was sent before has drained. TimeoutError: nobody reads it."""
+    async with asyncio.timeout(_WRITE_SECONDS_MAX):
+        await response.write(text.encode())
+
+
+async def _end(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Say that it ends; a browser connects anew."""
+    try:
+        await _send(response, _event("bye", {}))
+        async with asyncio.timeout(_WRITE_SECONDS_MAX):
+            await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()

@@ -1,0 +1,182 @@
+"""Hub of the pages that look: one reader and one count of figures for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from backbeat.gateway.console.live.history_reader import HistoryReader
+
+if TYPE_CHECKING:
+    from backbeat.gateway.console.figures import Counter, Figures
+    from backbeat.gateway.http.services import Services
+
+#: Pages that look at once, of a gateway and of a session.
+STREAMS_MAX = 200
+STREAMS_OF_SESSION_MAX = 6
+#: More changed nodes of a workflow than these are said as `stale`.
+IDS_MAX = 500
+_ROUND_SECONDS = 1.0
+_FIGURES_SECONDS = 5.0
+
+
+class Stream:
+    """What one page has not been told yet: sets, so that they stay small however slowly it reads."""
+
+    def __init__(self, workflows: frozenset[bytes], session_id: str, *, wants_figures: bool) -> None:
+        self.workflows = workflows
+        self.session_id = session_id
+        self.wants_figures = wants_figures
+        self.dirty: dict[bytes, set[bytes]] = {}
+        #: Workflows of which any node may have changed.
+        self.stale: set[bytes] = set()
+        self.has_new_figures = False
+        #: True once changes of its workflows are seen.
+        self.is_watched = False
+        self.is_over = False
+        self.wake = asyncio.Event()
+
+    def note(self, workflow_id: bytes, node_ids: set[bytes]) -> None:
+        """Add changed nodes."""
+        if workflow_id in self.stale:
+            return
+        dirty = self.dirty.setdefault(workflow_id, set())
+        dirty |= node_ids
+        if len(dirty) > IDS_MAX:
+            self.note_stale(workflow_id)
+        self.wake.set()
+
+    def note_stale(self, workflow_id: bytes) -> None:
+        """Any of its nodes may have changed."""
+        self.dirty.pop(workflow_id, None)
+        self.stale.add(workflow_id)
+        self.wake.set()
+
+    def take(self) -> tuple[dict[bytes, set[bytes]], set[bytes], bool]:
+        """What there is to tell; from now on it counts as told."""
+        told = self.dirty, self.stale, self.has_new_figures
+        self.dirty, self.stale, self.has_new_figures = {}, set(), False
+        self.wake.clear()
+        return told
+
+
+class Hub:
+    """Streams of one gateway. Used from its event loop."""
+
+    def __init__(self, services: Services, counter: Counter) -> None:
+        self._services = services
+        self._counter = counter
+        self._streams: set[Stream] = set()
+        self._reader: HistoryReader | None = None
+        self._rounds: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def streams(self) -> int:
+        """Number of pages that look."""
+        return len(self._streams)
+
+    def has_room(self, session_id: str) -> bool:
+        """True if one more page of this session may look."""
+        of_session = sum(1 for stream in self._streams if session_id and stream.session_id == session_id)
+        return len(self._streams) < STREAMS_MAX and of_session < STREAMS_OF_SESSION_MAX
+
+    def add(self, stream: Stream) -> None:
+        """Begin to tell a page."""
+        self._streams.add(stream)
+        self._loop = asyncio.get_running_loop()
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._run_rounds())
+        self._watch()
+
+    def remove(self, stream: Stream) -> None:
+        """Tell a page no more."""
+        self._streams.discard(stream)
+        self._watch()
+
+    async def stop(self) -> None:
+        """End all streams and the reader."""
+        for stream in self._streams:
+            stream.is_over = True
+            stream.wake.set()
+        if self._rounds is not None:
+            self._rounds.cancel()
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.stop)
+
+    def _watch(self) -> None:
+        watched = frozenset(workflow for stream in self._streams for workflow in stream.workflows)
+        if self._reader is None:
+            if not watched:
+                return
+            bootstrap_servers = self._services.settings.bootstrap_servers
+            self._reader = HistoryReader(
+                bootstrap_servers, self._in_loop(self._told), self._in_loop(self._became_watched)
+            )
+        self._reader.watch(watched)
+
+    def _in_loop(self, call: Callable[..., None]) -> Callable[..., None]:
+        """The call, made in the event loop by the reader's thread."""
+
+        def from_thread(*arguments: object) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(call, *arguments)
+
+        return from_thread
+
+    def _told(self, changed: dict[bytes, set[bytes]]) -> None:
+        for stream in self._streams:
+            for workflow_id in stream.workflows & changed.keys():
+                stream.note(workflow_id, changed[workflow_id])
+
+    def _became_watched(self, workflow_ids: frozenset[bytes]) -> None:
+        """What happened between a page's making and now was not seen."""
+        for stream in self._streams:
+            if not stream.is_watched and stream.workflows <= workflow_ids:
+                stream.is_watched = True
+                for workflow_id in stream.workflows:
+                    stream.note_stale(workflow_id)
+
+    async def _run_rounds(self) -> None:
+        """While somebody looks: end streams when the gateway stops, and count figures for those who want them."""
+        loop = asyncio.get_running_loop()
+        seen: object = None
+        next_count_at = 0.0
+        try:
+            while self._streams:
+                await asyncio.sleep(_ROUND_SECONDS)
+                if self._services.stopping:
+                    for stream in self._streams:
+                        stream.is_over = True
+                        stream.wake.set()
+                    return
+                if loop.time() < next_count_at or not any(stream.wants_figures for stream in self._streams):
+                    continue
+                next_count_at = loop.time() + _FIGURES_SECONDS
+                figures = await self._counter.figures()
+                mark = _mark(figures)
+                if mark != seen:
+                    if seen is not None:
+                        self._tell_figures()
+                    seen = mark
+        finally:
+            self._rounds = None
+
+    def _tell_figures(self) -> None:
+        for stream in self._streams:
+            if stream.wants_figures:
+                stream.has_new_figures = True
+                stream.wake.set()
+
+
+def _mark(figures: Figures | None) -> object:
+    """Value that differs where figures do; their age is no difference."""
+    if figures is None:
+        return None
+    counts = {
+        (activity.user_id, activity.activity, word, nodes)
+        for activity in figures.activities or ()
+        for word, nodes in activity.nodes.items()
+    }
+    return frozenset(counts), tuple(figures.missing_partitions), tuple(figures.troubles), figures.newest_workflow

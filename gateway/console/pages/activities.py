@@ -1,0 +1,212 @@
+"""Activities: what is at work, its limits and who waits for them; pause, resume and limit one."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.client.limits.rates import read_rate
+from backbeat.client.limits.spread import wait_until_known
+from backbeat.client.limits.views import ActivityLimit, read_limits
+from backbeat.errors import InvalidParameters, Rejected, Timeout
+from backbeat.gateway.api.shapes.reports import ActivityFigures
+from backbeat.gateway.console import responses
+from backbeat.gateway.console.deeds import (
+    KEY_CHARACTERS,
+    REASON_CHARACTERS_MAX,
+    carry_out,
+    command_id,
+    new_entry,
+    reason_problem,
+)
+from backbeat.gateway.console.figures import WINDOW_SECONDS
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.people.audit import DONE
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http import errors
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.limits import Limits, LimitValues
+from backbeat.transport.base import every_answer
+
+_ROWS = 200
+_POOLS = 50
+_KNOWN_SECONDS = 5.0
+ACTIONS = {"pause": "pause", "resume": "resume", "limit": "change the limit", "remove": "remove the limit"}
+
+
+class ActivityRow(msgspec.Struct, frozen=True):
+    """An activity of a client: how its nodes stand, and its limit."""
+
+    client: str
+    client_id: bytes
+    name: str
+    #: None: nothing of it is at work.
+    figures: ActivityFigures | None
+    limit: ActivityLimit | None
+
+    @property
+    def subject_id(self) -> str:
+        """Its id in the audit: that of its limit."""
+        return id_text(ids.limit_id(self.client_id, self.name))
+
+
+async def show_all(visit: Visit) -> Page:
+    """GET /ui/activities."""
+    rows = await _rows(visit)
+    return visit.page(
+        "activities.html",
+        "Activities",
+        live="t=figures",
+        rows=rows[:_ROWS],
+        more=max(0, len(rows) - _ROWS),
+        window_seconds=int(WINDOW_SECONDS),
+    )
+
+
+async def _rows(visit: Visit) -> list[ActivityRow]:
+    """Activities at work and those with a limit: first those that need somebody."""
+    figures = await visit.parts.counter.figures()
+    at_work = {
+        (UUID(activity.user_id).bytes, activity.activity): activity
+        for activity in (figures.activities if figures is not None else None) or ()
+    }
+    limits: dict[tuple[bytes, str], ActivityLimit] = {}
+    try:
+        limits = {(UUID(limit.client_id).bytes, limit.activity): limit for limit in await _limits(visit)}
+    except errors.Refusal as error:
+        visit.note_engine_trouble(error)
+    rows = [
+        ActivityRow(visit.client_name(key[0]), key[0], key[1], at_work.get(key), limits.get(key))
+        for key in at_work.keys() | limits.keys()
+        if visit.who.sees(key[0])
+    ]
+    return sorted(rows, key=_importance)
+
+
+def _importance(row: ActivityRow) -> tuple[Any, ...]:
+    figures = row.figures
+    counts = (0, 0) if figures is None else (-figures.failing, -figures.retrying)
+    return (*counts, row.limit is None, row.client, row.name)
+
+
+async def _limits(visit: Visit) -> list[ActivityLimit]:
+    partitions = visit.services.engine.every_partition()
+    parts = await every_answer(visit.ask(queries.GetLimits, "limits", partition=number) for number in partitions)
+    return read_limits(part for answer in parts for part in answer)
+
+
+async def show(visit: Visit) -> Page | Response:
+    """GET /ui/activity?client=…&name=…: names are in the query, since proxies rewrite paths."""
+    if not visit.query:
+        return responses.redirect("activities")
+    return await _page(visit, await _row(visit, visit.query))
+
+
+async def _row(visit: Visit, words: dict[str, str]) -> ActivityRow:
+    client, name = words.get("client", ""), words.get("name", "")
+    client_id = next((one.id_bytes for one in visit.clients() if client in (one.name, one.id)), None)
+    if client_id is None or not name:
+        raise PageError(404, "There is no such activity", "Its client is not known, or is none that you may see.")
+    rows = [row for row in await _rows(visit) if (row.client_id, row.name) == (client_id, name)]
+    return rows[0] if rows else ActivityRow(visit.client_name(client_id), client_id, name, None, None)
+
+
+async def _page(visit: Visit, row: ActivityRow, problem: str = "", status: int = 200) -> Page:
+    limit = row.limit
+    pools = [] if limit is None else sorted(limit.pools, key=lambda pool: -pool.waiting)
+    fields = {} if limit is None else {"concurrency": limit.concurrency, "rate": limit.rate, "by": limit.key}
+    return visit.page(
+        "activity.html",
+        row.name,
+        row=row,
+        pools=pools[:_POOLS],
+        more_pools=max(0, len(pools) - _POOLS),
+        values={name: visit.form.get(name, fields.get(name) or "") for name in ("concurrency", "rate", "by")},
+        reason=visit.form.get("reason", ""),
+        reason_characters_max=REASON_CHARACTERS_MAX,
+        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
+        problem=problem,
+        response_status=status,
+        **visit.deeds(subject_id=row.subject_id),
+    )
+
+
+async def change(visit: Visit) -> Page | Response:
+    """POST /ui/activity: pause, resume, limit."""
+    row = await _row(visit, visit.form)
+    action = visit.form.get("action", "")
+    if action not in ACTIONS:
+        raise PageError(400, "This form was not whole", f"action is one of {', '.join(ACTIONS)}.")
+    reason = visit.form.get("reason", "").strip()
+    problem = reason_problem(reason, is_required=False)
+    if problem:
+        return await _page(visit, row, problem, 400)
+    try:
+        values = _values(visit) if action == "limit" else None
+    except (InvalidParameters, ValueError) as error:
+        return await _page(visit, row, str(error), 400)
+    identity = command_id(visit)
+    entry = new_entry(
+        visit,
+        action=ACTIONS[action],
+        kind="activity",
+        subject_id=row.subject_id,
+        subject_name=row.name,
+        workflow_id="",
+        client_id=id_text(row.client_id),
+        reason=reason,
+        command_id=identity.hex(),
+    )
+    command = commands.ChangeLimit(
+        id=identity,
+        tid=visit.tid,
+        client_id=row.client_id,
+        activity=row.name,
+        values=LimitValues() if action == "remove" else values,
+        paused={"pause": True, "resume": False, "remove": False}.get(action),
+    )
+    await carry_out(visit, entry, lambda: _send(visit, command))
+    return responses.redirect(visit.address(client=row.client, name=row.name, done=entry.id))
+
+
+def _values(visit: Visit) -> LimitValues:
+    """Bounds from the form. ValueError, InvalidParameters: they are none."""
+    concurrency, rate = visit.form.get("concurrency", "").strip(), visit.form.get("rate", "").strip()
+    if not concurrency and not rate:
+        raise ValueError("Say how many at once, or how many in a time, or both.")
+    if concurrency and not (concurrency.isdecimal() and 0 < int(concurrency[:10]) < 1_000_000):  # noqa: PLR2004 - digits
+        raise ValueError(f"{concurrency[:40]!r} is no number of nodes at once.")
+    count, period = read_rate(rate) if rate else (None, 1.0)
+    return LimitValues(
+        concurrency=int(concurrency) if concurrency else None,
+        rate_count=count,
+        rate_period_seconds=period,
+        key=visit.form.get("by", "").strip(),
+    )
+
+
+async def _send(visit: Visit, command: commands.ChangeLimit) -> str:
+    """Send the change, and wait until every partition goes by it; its outcome as the audit has it."""
+    engine = visit.services.engine
+    route = ids.limit_id(command.client_id, command.activity)
+    target = f"limit of {command.activity[:100]!r}"
+
+    async def known(partition: int, _: float) -> Limits:
+        parts = await visit.ask(queries.GetLimits, "limits", partition=partition)
+        return Limits(tuple(view for part in parts for view in part.limits))
+
+    try:
+        changed: Limits = await engine.command(
+            lambda reply_to: msgspec.structs.replace(command, reply_to=reply_to), route, route, target
+        )
+        await wait_until_known(changed.limits[0].limit, known, engine.partitions, _KNOWN_SECONDS)
+    except Rejected as rejected:
+        return f"refused: {rejected.message}"
+    except Timeout as late:
+        return f"done, and not everywhere yet: {late}"
+    return DONE

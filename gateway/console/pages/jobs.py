@@ -1,0 +1,341 @@
+"""Jobs: one change for all nodes that match. First they are counted, then somebody says why, then it is done."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.errors import Rejected
+from backbeat.gateway.console import responses
+from backbeat.gateway.console.deeds import (
+    KEY_CHARACTERS,
+    REASON_CHARACTERS_MAX,
+    carry_out,
+    command_id,
+    new_entry,
+    reason_problem,
+)
+from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.pages.stuck import cause_by_id
+from backbeat.gateway.console.people.audit import DONE, Entry
+from backbeat.gateway.console.show.statuses import STATUS_CHOICES
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http.parameters import find_id
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import ReplyTo
+from backbeat.transport.base import every_answer
+
+_ROWS = 50
+#: Single retries before all of them.
+FIRST = 10
+_REFRESH_SECONDS = 2
+#: What is done, and whether nothing brings back what it ends.
+ACTIONS = {
+    "retry": ("Retry", False),
+    "resolve": ("Resolve", True),
+    "shutdown": ("Shut down", True),
+    "cancel": ("Cancel", True),
+}
+_TEXTS = ("name", "workflow_name", "subject", "metadata", "error")
+_LABELS = {
+    "name": "named",
+    "workflow_name": "in workflows named",
+    "subject": "whose subject contains",
+    "metadata": "whose metadata contains",
+    "error": "whose last error contains",
+}
+
+
+class JobRow(msgspec.Struct, frozen=True):
+    """A job, with who started it and why."""
+
+    job: Job
+    words: list[tuple[str, str]]
+    entry: Entry | None
+
+
+async def show_all(visit: Visit) -> Page:
+    """GET /ui/jobs."""
+    jobs = [job for job in await _jobs(visit, None) if not job.dry_run]
+    jobs.sort(key=lambda job: (job.started_at, job.id), reverse=True)
+    return visit.page(
+        "jobs.html",
+        "Jobs",
+        rows=[_row(visit, job) for job in jobs[:_ROWS]],
+        is_more=len(jobs) > _ROWS,
+        **_choices(visit),
+    )
+
+
+def _choices(visit: Visit) -> dict[str, Any]:
+    return {
+        "actions": {word: label for word, (label, _) in ACTIONS.items()},
+        "statuses": STATUS_CHOICES,
+        "clients": [client.name for client in visit.clients()],
+    }
+
+
+def _row(visit: Visit, job: Job) -> JobRow:
+    entries = visit.parts.audit.newest(100, visitor=visit.who, subject_id=id_text(job.id))
+    started = next((entry for entry in reversed(entries) if entry.action in ACTIONS), None)
+    return JobRow(job, in_words(visit, job.filter), started)
+
+
+def in_words(visit: Visit, job_filter: JobFilter) -> list[tuple[str, str]]:
+    """A filter in words: pairs of what is asked and of what."""
+    words = [] if job_filter.client_id is None else [("of", visit.client_name(job_filter.client_id))]
+    words += [(_LABELS[name], value) for name in _TEXTS if (value := getattr(job_filter, name)) is not None]
+    if job_filter.current_status is not None:
+        words.append(("at", dict(STATUS_CHOICES).get(job_filter.current_status, job_filter.current_status)))
+    return words
+
+
+async def show(visit: Visit) -> Page:
+    """GET /ui/jobs/{id}: of a count the form that does it, of any other how far it is."""
+    job = await _job(visit)
+    return await _page(visit, job)
+
+
+async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) -> Page:
+    label, is_final = ACTIONS.get(job.action, (job.action, False))
+    cause = await cause_by_id(visit, visit.query["cause"]) if visit.query.get("cause") else None
+    return visit.page(
+        "job.html",
+        f"{label}: {job.matched:,} nodes",
+        row=_row(visit, job),
+        job=job,
+        label=label,
+        is_final=is_final,
+        is_running=job.state is JobState.RUNNING,
+        cause=cause,
+        cause_nodes=0 if cause is None else cause.nodes.get(job.filter.current_status or "", 0),
+        first=FIRST,
+        tried=await _tried(visit),
+        now=await _now(visit, job),
+        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
+        reason=visit.form.get("reason", ""),
+        reason_characters_max=REASON_CHARACTERS_MAX,
+        problem=problem,
+        response_status=status,
+        refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
+        **visit.deeds(subject_id=id_text(job.id)),
+    )
+
+
+async def _tried(visit: Visit) -> list[Any]:
+    """Nodes that were tried before all others, as they are now."""
+    ids = [identity for text in visit.query.get("tried", "").split(",")[:FIRST] if (identity := find_id(text))]
+    answers = await visit.each(queries.GetPath, "node", "node_id", ids)
+    nodes = [parts[-1].nodes[-1] for parts in answers if parts]
+    return [node for node in nodes if visit.who.sees(node.user_id)]
+
+
+async def _now(visit: Visit, job: Job) -> dict[str, int] | None:
+    """Nodes of this activity by status now, from the figures that all pages share; None: they are not known."""
+    figures = await visit.parts.counter.figures()
+    if job.filter.name is None or figures is None or figures.activities is None:
+        return None
+    clients = {job.filter.client_id} if job.filter.client_id is not None else None
+    counts = {"failing": 0, "retrying": 0, "running": 0, "waiting": 0}
+    for activity in figures.activities:
+        owner = UUID(activity.user_id).bytes
+        if activity.activity == job.filter.name and visit.who.sees(owner) and (clients is None or owner in clients):
+            for word in counts:
+                counts[word] += getattr(activity, word)
+    return counts
+
+
+# --- asking the engines ----------------------------------------------------------------------------------------------
+
+
+async def _jobs(visit: Visit, job_id: bytes | None) -> list[Job]:
+    """Jobs that the visitor sees, each as a whole."""
+    engine = visit.services.engine
+    asked = (
+        visit.ask(queries.GetJobs, "job", partition=partition, job_id=job_id) for partition in engine.every_partition()
+    )
+    by_id: dict[bytes, list[Job]] = {}
+    for parts in await every_answer(asked):
+        for job in (job for part in parts for job in part.jobs):
+            if visit.who.clients is None or (job.user_id is not None and visit.who.sees(job.user_id)):
+                by_id.setdefault(job.id, []).append(job)
+    return [add_up(parts, engine.partitions) for parts in by_id.values()]
+
+
+async def _job(visit: Visit) -> Job:
+    identity = find_id(visit.values["id"])
+    jobs = [] if identity is None else await _jobs(visit, identity)
+    if not jobs:
+        raise not_found("job")
+    return jobs[0]
+
+
+async def _send(visit: Visit, make: Callable[[ReplyTo, int], commands.AnyCommand], target: str) -> Job:
+    """The job, once every partition has taken the command. PageError 400: it was refused; Refusal 503."""
+    engine = visit.services.engine
+
+    async def command(partition: int) -> tuple[Job, ...]:
+        route = partition.to_bytes(4, "big")
+        try:
+            reply = await engine.command(lambda reply_to: make(reply_to, partition), route, route, target)
+        except Rejected as rejected:
+            if rejected.reason == Reason.NOT_FOUND:
+                return ()  # Never started in this partition.
+            raise PageError(400, "The engine refused this", rejected.message) from rejected
+        jobs: tuple[Job, ...] = reply.jobs
+        return jobs
+
+    replies = await every_answer(command(partition) for partition in engine.every_partition())
+    jobs = [job for jobs in replies for job in jobs]
+    if not jobs:
+        raise not_found("job")
+    return add_up(jobs, engine.partitions)
+
+
+# --- counting, starting, stopping ------------------------------------------------------------------------------------
+
+
+async def count(visit: Visit) -> Response:
+    """POST /ui/jobs: count what matches a filter; the page of that count can do it."""
+    action = visit.form.get("action", "")
+    if action not in ACTIONS:
+        raise PageError(400, "This form was not whole", f"action is one of {', '.join(ACTIONS)}.")
+    job_filter = _filter(visit)
+    job = await _start(visit, os.urandom(16), action, job_filter, dry_run=True)
+    cause = visit.form.get("cause", "")
+    return responses.redirect(f"jobs/{id_text(job.id)}{f'?cause={cause}' if cause.isalnum() else ''}")
+
+
+def _filter(visit: Visit) -> JobFilter:
+    texts: dict[str, Any] = {name: visit.form[name] for name in _TEXTS if visit.form.get(name)}
+    status = visit.form.get("status") or None
+    if not texts and status is None:
+        raise PageError(400, "Nothing says which nodes", "Give one filter at least.")
+    client = visit.form.get("client")
+    client_id = None
+    if client:
+        client_id = next((one.id_bytes for one in visit.clients() if client in (one.name, one.id)), None)
+        if client_id is None:
+            raise PageError(400, "There is no such client", f"Nobody that you may see is called {client[:60]!r}.")
+    elif visit.who.clients is not None:
+        own = visit.clients()
+        if len(own) != 1:
+            raise PageError(400, "Nodes of which client?", "Choose one of yours.")
+        client_id = own[0].id_bytes
+    return JobFilter(client_id=client_id, current_status=status, **texts)
+
+
+async def _start(visit: Visit, job_id: bytes, action: str, job_filter: JobFilter, *, dry_run: bool) -> Job:
+    # As whom: who sees all is the operator of all; anybody else touches what is the client's alone.
+    user_id = None if visit.who.clients is None else job_filter.client_id
+
+    def make(reply_to: ReplyTo, partition: int) -> commands.StartJob:
+        return commands.StartJob(
+            id=job_id,
+            user_id=user_id,
+            tid=visit.tid,
+            reply_to=reply_to,
+            partition=partition,
+            action=action,
+            filter=job_filter,
+            dry_run=dry_run,
+        )
+
+    return await _send(visit, make, f"job {id_text(job_id)}")
+
+
+async def start(visit: Visit) -> Page | Response:
+    """POST /ui/jobs/{id}: do what this count has counted, to all or to the first few."""
+    counted = await _job(visit)
+    if not counted.dry_run:
+        raise PageError(400, "This is done already", "It is a job, and no count of what one would change.")
+    reason = visit.form.get("reason", "").strip()
+    problem = reason_problem(reason, is_required=ACTIONS[counted.action][1])
+    if problem:
+        return await _page(visit, counted, problem, 400)
+    if visit.form.get("how") == "first" and counted.action == "retry":
+        return await _try_first(visit, counted, reason)
+    # Sent twice it is the same job, and done once.
+    job_id = command_id(visit)
+    entry = _entry(visit, counted, job_id, action=counted.action, reason=reason, subject_id=id_text(job_id))
+
+    async def send() -> str:
+        await _start(visit, job_id, counted.action, counted.filter, dry_run=False)
+        return DONE
+
+    await carry_out(visit, entry, send)
+    return responses.redirect(f"{id_text(job_id)}?done={entry.id}")
+
+
+async def _try_first(visit: Visit, counted: Job, reason: str) -> Response:
+    """Retry the first few that were counted, one by one."""
+    engine = visit.services.engine
+    node_ids = [match.id for match in counted.matches[:FIRST]]
+    job_id = id_text(counted.id)
+    entry = _entry(visit, counted, command_id(visit), action=f"try the first {len(node_ids)}", reason=reason)
+
+    async def retry(number: int, node_id: bytes) -> str:
+        identity = command_id(visit, f" {number}")
+        try:
+            await engine.command(
+                lambda reply_to: commands.RestartNode(
+                    id=identity, tid=visit.tid, user_id=counted.user_id, reply_to=reply_to, node_id=node_id
+                ),
+                node_id,
+                node_id,
+                f"node {id_text(node_id)}",
+            )
+        except Rejected as rejected:
+            return rejected.message
+        return ""
+
+    async def send() -> str:
+        problems = await every_answer(retry(number, node_id) for number, node_id in enumerate(node_ids))
+        refused = [problem for problem in problems if problem]
+        return f"refused {len(refused)} of {len(node_ids)}: {refused[0]}" if refused else DONE
+
+    await carry_out(visit, entry, send)
+    tried = ",".join(map(id_text, node_ids))
+    return responses.redirect(f"{job_id}?done={entry.id}&tried={tried}")
+
+
+def _entry(visit: Visit, job: Job, identity: bytes, **fields: str) -> Entry:
+    """Entry of what is done with a job or a count: `fields` are its action, and a reason and subject of its own."""
+    words = " ".join(f"{noun} {value}" for noun, value in in_words(visit, job.filter))
+    return new_entry(
+        visit,
+        kind="job",
+        subject_name=f"nodes {words}"[:500],
+        workflow_id="",
+        client_id="" if job.filter.client_id is None else id_text(job.filter.client_id),
+        command_id=identity.hex(),
+        **{"reason": "", "subject_id": id_text(job.id), **fields},
+    )
+
+
+async def stop(visit: Visit) -> Response:
+    """POST /ui/jobs/{id}/stop: have it go no further; what it has done stays."""
+    job = await _job(visit)
+    identity = command_id(visit)
+    entry = _entry(visit, job, identity, action="stop")
+
+    def make(reply_to: ReplyTo, partition: int) -> commands.StopJob:
+        return commands.StopJob(
+            id=identity, user_id=job.user_id, tid=visit.tid, reply_to=reply_to, partition=partition, job_id=job.id
+        )
+
+    async def send() -> str:
+        await _send(visit, make, f"job {id_text(job.id)}")
+        return DONE
+
+    await carry_out(visit, entry, send)
+    return responses.redirect(f"../{id_text(job.id)}?done={entry.id}")

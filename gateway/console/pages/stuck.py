@@ -1,0 +1,74 @@
+"""What is stuck, by cause: one cause or many, since when, growing or not; and what retries all that failed with one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from backbeat.gateway.api.shapes.reports import Cause, Causes
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.visit import Page, Visit
+
+_CAUSES = 50
+_BARS = "▁▂▃▄▅▆▇█"
+#: Causes of all clients are asked for once, not client by client.
+_COUNT_OF_ALL = 1_000
+
+
+class CauseRow(msgspec.Struct, frozen=True):
+    """A cause, with its client's name and what retries it."""
+
+    cause: Cause
+    client: str
+    #: The last hour as a line of bars.
+    bars: str
+    #: Failures of the last hour.
+    lately: int
+    #: Status that most of its nodes are at.
+    status: str
+
+
+async def show(visit: Visit) -> Page:
+    """GET /ui/stuck."""
+    wanted = visit.query.get("client")
+    clients = [client for client in visit.clients() if not wanted or wanted in (client.name, client.id)]
+    if wanted and not clients:
+        raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
+    report = await causes_of(
+        visit, None if visit.who.clients is None and not wanted else [one.id_bytes for one in clients]
+    )
+    rows = None if report is None else [_row(visit, cause) for cause in report.causes]
+    return visit.page(
+        "stuck.html",
+        "Stuck",
+        live="t=figures",
+        rows=rows,
+        more=0 if report is None else report.more,
+        failing=sum(row.cause.failing for row in rows or ()),
+        retrying=sum(row.cause.nodes.get("retrying", 0) for row in rows or ()),
+        clients=[client.name for client in visit.clients()],
+        wanted=wanted or "",
+    )
+
+
+async def causes_of(visit: Visit, client_ids: list[bytes] | None, count: int = _CAUSES) -> Causes | None:
+    """Causes of these clients' failures (None: of all); None while the search is away."""
+    return await visit.with_projection(lambda: visit.services.projection.causes(client_ids, count), None)
+
+
+def _row(visit: Visit, cause: Cause) -> CauseRow:
+    highest = max(cause.last_hour)
+    bars = "".join(_BARS[number * (len(_BARS) - 1) // highest] if highest else _BARS[0] for number in cause.last_hour)
+    status = max(cause.nodes, key=lambda word: (cause.nodes[word], word == "retries_exhausted"))
+    if cause.failing:
+        status = "retries_exhausted" if cause.nodes.get("retries_exhausted") else "errored"
+    client = visit.client_name(UUID(cause.user_id).bytes)
+    return CauseRow(cause, client, bars, sum(cause.last_hour), status)
+
+
+async def cause_by_id(visit: Visit, cause_id: str) -> Cause | None:
+    """The cause with this id, of those that the visitor sees."""
+    clients = None if visit.who.clients is None else list(visit.who.clients)
+    report = await causes_of(visit, clients, _COUNT_OF_ALL)
+    return next((cause for cause in report.causes if cause.id == cause_id), None) if report is not None else None

@@ -1,0 +1,111 @@
+"""Tree of a workflow: rows of the branches that are unfolded, each read from the engine when it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import msgspec
+
+from backbeat.gateway.console.show.statuses import FAILING
+from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.projection.reading.causes import failed_by_parent
+from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.views import ChildView
+
+#: Children that are shown at once.
+ROWS = 200
+ROWS_MAX = 1_000
+#: Levels that are unfolded by themselves where nothing is failing.
+_AT_WORK_LEVELS = 3
+_BRANCHES_MAX = 20
+
+
+class TreeRow(msgspec.Struct, frozen=True):
+    """A node in a tree, or the way to more of them."""
+
+    node: ChildView
+    #: 0 at the left edge.
+    level: int
+    #: False: it belongs to a client that the visitor may not see.
+    is_open: bool
+    is_unfolded: bool = False
+    #: Children that need a person, and that wait for a retry.
+    failing: int = 0
+    retrying: int = 0
+    #: `node`; `later`: this node and those behind it are not shown; `earlier`: those before it are not.
+    kind: str = "node"
+
+
+class Tree:
+    """What of a tree is unfolded."""
+
+    def __init__(
+        self, visit: Visit, workflow_id: bytes, failed: Mapping[bytes | None, Mapping[ServerStatus, int]]
+    ) -> None:
+        self._visit = visit
+        self._workflow_id = workflow_id
+        self._failed = failed
+        self.opened: set[bytes] = set()
+        #: True: unfold the first branches that are at work.
+        self.unfolds_at_work = False
+        #: Parent -> the child that must be among those shown.
+        self._wanted: dict[bytes, bytes] = {}
+        self._branches = 0
+
+    @classmethod
+    async def read(cls, visit: Visit, workflow_id: bytes) -> Self:
+        """The tree of a workflow, with nothing unfolded."""
+        return cls(visit, workflow_id, await visit.read(lambda one: failed_by_parent(one, workflow_id), {}))
+
+    def unfold(self, path: Sequence[ChildView]) -> None:
+        """Unfold the way to a node: `path` has those above it, and itself."""
+        for node in path:
+            self._wanted[node.parent_id or self._workflow_id] = node.id
+        self.opened |= {node.id for node in path[:-1]}
+
+    def row(self, node: ChildView, level: int = 0, *, is_unfolded: bool = False) -> TreeRow:
+        """The row of a node."""
+        failed = self._failed.get(node.id, {})
+        return TreeRow(
+            node,
+            level,
+            self._visit.who.sees(node.user_id),
+            is_unfolded,
+            failing=sum(failed.get(server, 0) for server in FAILING),
+            retrying=failed.get(ServerStatus.RETRYING, 0),
+        )
+
+    async def branch(
+        self, parent_id: bytes, level: int, *, first: bytes | None = None, limit: int = ROWS
+    ) -> list[TreeRow]:
+        """The rows below a node, or at the top of the workflow, with what is unfolded below them."""
+        self._branches += 1
+        children = await self._children(parent_id, first, limit)
+        rows: list[TreeRow] = []
+        wanted = self._wanted.get(parent_id)
+        if wanted is not None and wanted not in {child.id for child in children[:limit]}:
+            first, children = wanted, await self._children(parent_id, wanted, limit)
+        if first is not None and children:
+            rows.append(TreeRow(children[0], level, True, kind="earlier"))
+        if self.unfolds_at_work and level < _AT_WORK_LEVELS:
+            at_work = (child.id for child in children if child.has_children and child.children_open)
+            self.opened.update(identity for identity, _ in zip(at_work, range(1), strict=False))
+        unfolded = [child for child in children[:limit] if child.id in self.opened and child.has_children]
+        unfolded = unfolded[: max(0, _BRANCHES_MAX - self._branches)]
+        branches = await asyncio.gather(*(self.branch(child.id, level + 1) for child in unfolded))
+        below = {child.id: branch for child, branch in zip(unfolded, branches, strict=True)}
+        for child in children[:limit]:
+            rows.append(self.row(child, level, is_unfolded=child.id in below))
+            rows += below.get(child.id, ())
+        if len(children) > limit:
+            rows.append(TreeRow(children[limit], level, True, kind="later"))
+        return rows
+
+    async def _children(self, parent_id: bytes, first: bytes | None, limit: int) -> list[ChildView]:
+        parts = await self._visit.ask(
+            queries.GetChildren, "node", parent_id=parent_id, first=first, limit=min(limit, ROWS_MAX) + 1
+        )
+        return [node for part in parts for node in part.nodes]

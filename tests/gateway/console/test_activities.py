@@ -1,0 +1,72 @@
+"""Activities: an operator pauses, limits and resumes one, and the page says who waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.console.desk import Desk
+from tests.waiting import until
+
+PAGE = "activity?client=shop&name=Deliver"
+
+
+@pytest.fixture
+def desk(stack) -> Desk:
+    return Desk(stack.http_urls[0])
+
+
+def deliver(user) -> str:
+    (node,) = user.decide(user.sent()["id"], {"name": "Deliver"})
+    (parent,) = user.door.get(f"/activities/{node}/path").json[:1]
+    assert user.say(parent["id"], "deciding_complete").status == 200
+    return node
+
+
+def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
+    user = story.user
+    one = tab(viewport={"width": 320, "height": 640})
+    one.open(PAGE)
+    assert "without a limit" in one.page.locator("main").inner_text()
+    one.page.get_by_label("Why (may be left out)", exact=True).fill("the bank is away")
+    one.page.get_by_role("button", name="Pause").press("Enter")
+    one.page.wait_for_url("**/activity?*done=*")
+    assert "dev: pause “the bank is away” — done" in one.page.get_by_role("status").first.inner_text()
+    held = deliver(user)
+    until(lambda: user.door.get(f"/activities/{held}/waits").json[0]["kind"] == "limit_paused", "it waits")
+    assert "waits until the activity “Deliver” is resumed" in desk.get(f"nodes/{held}").text
+
+    fields = {**desk.hidden(PAGE), "action": "limit", "concurrency": "1", "rate": "100/min", "by": "subject"}
+    for wrong, problem in (
+        ({"concurrency": "many"}, "is no number of nodes at once"),
+        ({"concurrency": "0"}, "is no number of nodes at once"),
+        ({"rate": "often"}, "is no rate"),
+        ({"concurrency": "", "rate": ""}, "Say how many at once"),
+        ({"reason": "x" * 501}, "500 is the most"),
+    ):
+        answer = desk.send("activity", {**fields, **wrong})
+        assert (answer.status, problem in answer.text) == (400, True), wrong
+    assert "refused" in desk.get(desk.send("activity", {**fields, "by": "no path"}).headers["location"]).text
+    fields = {**desk.hidden(PAGE), "action": "limit", "concurrency": "1", "rate": "100/min", "by": "subject"}
+    assert desk.send("activity", fields).status == 303
+    page = desk.get(PAGE).text
+    assert "1 at once, 100/min" in page
+    assert "paused" in page
+
+    one.open(PAGE)
+    one.page.get_by_role("button", name="Resume").click()
+    user.wait_for(held, "sent_to_client")
+    one.open("activities")
+    row = one.page.get_by_role("row", name="Deliver").inner_text()
+    assert "1 at once, 100/min" in row
+    one.open(PAGE)
+    one.page.get_by_role("button", name="Remove the limit").click()
+    one.page.wait_for_url("**/activity?*done=*")
+    assert "without a limit" in one.page.locator("main").inner_text()
+    one.open("audit")
+    assert "remove the limit" in one.page.locator("main").inner_text()
+    assert one.complaints == []
+
+
+def test_an_activity_that_nobody_may_see_is_none(desk):
+    for address in ("activity?client=nobody&name=x", "activity?client=shop"):
+        assert desk.get(address).status == 404

@@ -1,0 +1,192 @@
+"""Live pages: what changes is shown by itself, however many look, and however slowly they read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import pytest
+
+from backbeat.gateway.console.live import events
+from backbeat.gateway.console.live.hub import IDS_MAX, STREAMS_MAX, STREAMS_OF_SESSION_MAX, Hub, Stream
+from backbeat.streams.kafka.registration import add_client
+from tests.gateway.api.door import Door
+from tests.gateway.console.desk import log_in
+from tests.gateway.console.test_people import command
+from tests.streams.observe.scrape import scrape
+from tests.waiting import until
+
+PAGES = 100
+
+
+@pytest.fixture
+def pair(story):
+    """A workflow with two children at work below one node."""
+    user = story.user
+    top = user.sent(subject=f"live {id(object())}")
+    nodes = user.decide(
+        top["id"], {"name": "First", "mode": "non_blocking"}, {"name": "Second", "mode": "non_blocking"}
+    )
+    assert user.say(top["id"], "deciding_complete").status == 200
+    user.wait_for(nodes[0], "sent_to_client")
+    return user, top, nodes
+
+
+def test_a_row_changes_by_itself_and_nothing_else_is_loaded(tab, pair):
+    user, top, nodes = pair
+    one = tab(java_script_enabled=True)
+    one.open(f"workflows/{top['workflowId']}")
+    row = one.page.locator(f"[data-node='{nodes[0]}']")
+    assert "sent to its client" in row.inner_text()
+    one.page.evaluate("window.marked = true")
+    user.say(nodes[0], "completed")
+    row.get_by_text("complete").wait_for(timeout=120_000)
+    one.page.locator("h1 ~ .summary").get_by_text("1 done").wait_for(timeout=120_000)
+
+    assert one.page.evaluate("window.marked")
+    assert one.complaints == []
+
+
+def test_a_node_page_changes_by_itself_until_it_is_paused(tab, pair):
+    user, _, nodes = pair
+    one = tab(java_script_enabled=True)
+    one.open(f"nodes/{nodes[0]}")
+    one.page.evaluate("window.marked = true")
+    user.say(nodes[0], "processing")
+    one.page.get_by_text("is with its worker").first.wait_for(timeout=120_000)
+    one.page.get_by_role("button", name="Live. Pause").click()
+    user.say(nodes[0], "completed")
+    user.wait_for(nodes[0], "complete")
+    assert "is with its worker" in one.page.locator("main").inner_text()
+    one.page.get_by_role("button", name="Paused. Go on").click()
+    one.page.locator("main .summary").get_by_text("complete").wait_for(timeout=120_000)
+
+    assert one.page.evaluate("window.marked")
+    assert one.complaints == []
+
+
+def test_branches_unfold_in_place_with_javascript_and_as_pages_without(tab, story):
+    for javascript in (True, False):
+        one = tab(java_script_enabled=javascript)
+        one.open(f"workflows/{story.tree['workflow']}?open=,")
+        assert one.page.locator("tr[data-node]").count() == 1
+        one.page.get_by_role("link", name="Unfold Make Purchase").press("Enter")
+        one.page.get_by_role("link", name="Charge 0", exact=True).wait_for(timeout=60_000)
+        assert one.page.locator("tr[data-node]").count() == 201
+        assert one.page.get_by_role("link", name="from “Charge 200” on").count() == 1
+        one.page.get_by_role("link", name="Fold Make Purchase").press("Enter")
+        one.page.get_by_role("link", name="Unfold Make Purchase").wait_for(timeout=60_000)
+        assert one.page.locator("tr[data-node]").count() == 1
+        assert one.complaints == []
+
+
+# --- the stream ------------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """A page's stream, read by a socket."""
+
+    def __init__(self, url: str, query: str, cookie: str = "") -> None:
+        address = urlsplit(url)
+        self.socket = socket.create_connection((address.hostname, address.port), 120)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        text = f"GET /ui/live?{query} HTTP/1.1\r\nHost: {address.netloc}\r\nCookie: {cookie}\r\n\r\n"
+        self.socket.sendall(text.encode())
+        self.text = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.socket.close()
+
+    def read_until(self, text: str) -> str:
+        """Read until a text has come."""
+        while text not in self.text:
+            data = self.socket.recv(65_536)
+            assert data, f"{text} did not come: {self.text[-500:]}"
+            self.text += data.decode()
+        return self.text
+
+
+def test_a_hundred_pages_cost_the_engine_nothing(stack, pair):
+    user, top, nodes = pair
+    with ExitStack() as opened:
+        query = f"w={top['workflowId']}"
+        pages = [opened.enter_context(Listener(stack.http_urls[0], query)) for _ in range(PAGES)]
+        for page in pages:
+            # From now on it is told of every change.
+            page.read_until("event: stale")
+        answered = scrape(stack.status_urls[0])["backbeat_engine_queries"]["answered"]
+        user.say(nodes[1], "completed")
+        for page in pages:
+            assert nodes[1] in page.read_until(nodes[1])
+        assert scrape(stack.status_urls[0])["backbeat_engine_queries"]["answered"] == answered
+
+
+def test_a_stream_is_for_those_who_see_the_workflow(stack, story):
+    query = f"w={story.tree['workflow']}"
+    add_client(stack.bootstrap_servers, "elsewhere", partitions=2)
+    added = command(stack, "add", "watcher", "--role", "reader", "--client", "elsewhere", "--json")
+    token = json.loads(added)["token"]
+    desk = log_in(stack.http_urls[1], "watcher", token)
+    assert desk.get(f"live?{query}").status == 404
+    assert Door(stack.http_urls[1]).get(f"/ui/live?{query}").status == 303
+    assert Door(stack.http_urls[0]).get("/ui/live?w=x").status == 400
+    command(stack, "set", "watcher", "--client", "shop")
+    until(lambda: desk.get(f"workflows/{story.tree['workflow']}").status == 200, "the change is known")
+    with ExitStack() as opened:
+        for _ in range(STREAMS_OF_SESSION_MAX):
+            page = opened.enter_context(Listener(stack.http_urls[1], query, desk.cookie))
+            page.read_until("event: stale")
+        assert "text/event-stream" in page.text
+        # Beyond that an EventSource is told to give up.
+        assert desk.get(f"live?{query}").status == 204
+    command(stack, "remove", "watcher", "--yes")
+
+
+def in_a_loop(coroutine) -> None:
+    """Run it in a thread: playwright's loop runs in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
+def test_a_page_that_reads_slowly_is_told_less_and_no_memory_is_kept_for_it():
+    async def run() -> None:
+        stream = Stream(frozenset({b"w"}), "", wants_figures=False)
+        for number in range(10 * IDS_MAX):
+            stream.note(b"w", {number.to_bytes(16, "big")})
+        assert stream.take() == ({}, {b"w"}, False)
+        assert not stream.wake.is_set()
+        stream.note(b"w", {b"a"})
+        stream.note(b"w", {b"a", b"b"})
+        assert stream.take() == ({b"w": {b"a", b"b"}}, set(), False)
+
+    in_a_loop(run())
+
+
+def test_a_page_that_does_not_read_at_all_is_given_up(monkeypatch):
+    class Stalled:
+        async def write(self, _: bytes) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(events, "_WRITE_SECONDS_MAX", 0.01)
+    with pytest.raises(TimeoutError):
+        in_a_loop(events._send(Stalled(), "event"))
+
+
+def test_there_is_room_for_so_many(monkeypatch):
+    async def run() -> None:
+        hub = Hub(None, None)
+        monkeypatch.setattr(hub, "_run_rounds", lambda: asyncio.sleep(0))
+        monkeypatch.setattr(hub, "_watch", lambda: None)
+        for number in range(STREAMS_MAX):
+            assert hub.has_room(f"session {number % 40}")
+            hub.add(Stream(frozenset(), f"session {number % 40}", wants_figures=False))
+        assert not hub.has_room("another")
+
+    in_a_loop(run())

@@ -1,0 +1,192 @@
+"""The journey of 3 a.m.: from what is stuck to a drained job, on a phone, by the keyboard, without JavaScript."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+from backbeat.streams.kafka.registration import add_client
+from tests.gateway.api.door import Door, User
+from tests.gateway.console.desk import Desk, log_in
+from tests.gateway.console.test_people import command
+from tests.waiting import until
+
+NODES = 14
+CLICKS_MAX = 6
+
+
+@pytest.fixture(scope="module")
+def bank(stack, story):
+    """A client whose payments fail with two causes."""
+    client = add_client(stack.bootstrap_servers, "payers", partitions=2)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    top = user.sent(subject="payroll")
+    nodes = user.decide(top["id"], *({"name": "Pay", "mode": "non_blocking", "retry": 0} for _ in range(2 * NODES)))
+    assert user.say(top["id"], "deciding_complete").status == 200
+    for number, node in enumerate(nodes):
+        user.wait_for(node, "sent_to_client")
+        error = f"550 mailbox {number} unknown" if number % 2 else f"connection refused by bank-{number}:443"
+        assert user.say(node, "errored", {"message": error}).status == 200
+    user.wait_for(nodes[-1], "retries_exhausted")
+    return user, nodes
+
+
+def shown(page) -> str:
+    return page.locator("main").inner_text()
+
+
+class Thumb:
+    """An operator with a keyboard, who counts what is pressed."""
+
+    def __init__(self, one) -> None:
+        self.page = one.page
+        self.clicks = 0
+
+    def press(self, role: str, name: str) -> None:
+        """Reach something by the Tab key, and press it."""
+        target = self.page.get_by_role(role, name=name).first
+        # Of several radio buttons the Tab key reaches the checked one, and arrows the others.
+        reached = self.page.get_by_role("radio", checked=True).first if role == "radio" else target
+        self.page.locator("#main").focus()
+        for _ in range(200):
+            self.page.keyboard.press("Tab")
+            if reached.evaluate("element => element === document.activeElement"):
+                break
+        else:
+            raise AssertionError(f"{name} is not reached by the Tab key")
+        self.clicks += 1
+        self.page.keyboard.press("ArrowDown" if role == "radio" else "Enter")
+        assert role != "radio" or target.is_checked()
+
+    def type(self, label: str, text: str) -> None:
+        self.page.get_by_label(label).focus()
+        self.page.keyboard.type(text)
+
+
+def test_from_stuck_to_a_drained_job_in_six_clicks(stack, bank, tab):
+    user, nodes = bank
+    refused = nodes[::2]
+    one = tab(viewport={"width": 320, "height": 640})
+    thumb, desk = Thumb(one), Desk(stack.http_urls[0])
+    until(lambda: f"{NODES} failing" in desk.get("stuck?client=payers").text, "the causes are there")
+    one.open("stuck?client=payers")
+    assert "connection refused by bank-#" in shown(one.page)
+    assert "# mailbox # unknown" in shown(one.page)
+
+    thumb.press("button", "Retry what failed with: connection refused by bank-#")
+    # Without a script the page of a count loads itself anew until it is counted.
+    one.page.get_by_label("Why").wait_for(timeout=120_000)
+    assert f"The filter matches {NODES}, exactly those of the cause" in shown(one.page)
+    thumb.press("radio", "the first 10, to see whether it helps")
+    thumb.type("Why", "does the bank answer?")
+    thumb.press("button", "Retry these")
+    one.page.get_by_role("heading", name="The first 10").wait_for(timeout=60_000)
+    assert sum(user.node(node)["currentServerStatus"] != "retries_exhausted" for node in refused) == 10
+    thumb.type("Why", "bank is back, INC-771")
+    thumb.press("button", "Retry these")
+    one.page.get_by_text("ended", exact=True).wait_for(timeout=120_000)
+
+    assert thumb.clicks <= CLICKS_MAX
+    text = shown(one.page)
+    assert f"{NODES - 10} done" in text
+    assert "dev: retry “bank is back, INC-771” — done" in text
+    for node in refused:
+        user.wait_for(node, "sent_to_client")
+    # The other cause is as it was.
+    assert {user.node(node)["currentServerStatus"] for node in nodes[1::2]} == {"retries_exhausted"}
+    until(lambda: "bank-#" not in desk.get("stuck?client=payers").text, "the cause is gone")
+    one.open("jobs")
+    assert "bank is back, INC-771" in shown(one.page)
+    assert one.complaints == []
+
+
+def count(desk: Desk, **fields: str):
+    """The answer to a count, and the way to its page."""
+    form = re.search(
+        r'action="jobs" aria-label="A new job">\s*<input type="hidden" name="form" value="([^"]*)"',
+        desk.get("jobs").text,
+    )
+    assert form is not None
+    return desk.send("jobs", {"form": form[1], "action": "retry", **fields})
+
+
+@pytest.fixture
+def people(stack, bank):
+    names = {"boss": ["--role", "operator"], "clerk": ["--role", "operator", "--client", "payers"],
+             "alien": ["--role", "operator", "--client", "shop"], "onlooker": ["--role", "reader"]}  # fmt: skip
+    people = {}
+    for name, words in names.items():
+        added = command(stack, "add", name, *words, "--json")
+        people[name] = log_in(stack.http_urls[1], name, json.loads(added)["token"])
+    yield people
+    for name in names:
+        command(stack, "remove", name, "--yes")
+
+
+def test_who_may_count_and_start_a_job(stack, bank, people):
+    user, nodes = bank
+    boss, clerk, alien, onlooker = (people[name] for name in ("boss", "clerk", "alien", "onlooker"))
+    assert "Retry…" in boss.get("stuck").text
+    assert "Retry…" not in onlooker.get("stuck").text
+    assert "What to do" not in onlooker.get("jobs").text
+    assert "mailbox" not in alien.get("stuck").text
+    assert alien.get("stuck?client=payers").status == 400
+    assert onlooker.send("jobs", {}).status == 403
+
+    for nothing in ({"status": ""}, {"status": "", "client": "payers"}):
+        assert count(boss, **nothing).status == 400
+    assert count(boss, status="retries_exhausted", client="nobody").status == 400
+    assert count(alien, status="retries_exhausted", client="payers").status == 400
+    assert count(boss, action="explode", status="retries_exhausted").status == 400
+
+    # A person of one client counts and touches its nodes alone, without saying so.
+    address = count(clerk, name="Pay", status="retries_exhausted").headers["location"]
+    until(lambda: f"matches {NODES}" in clerk.get(address).text, "it is counted")
+    assert html.escape("of payers") not in onlooker.get("stuck?client=shop").text
+    assert alien.get(address).status == 404
+    assert boss.get(address).status == 200
+    fields = {**clerk.hidden(address), "reason": "by the clerk"}
+    assert alien.send(address, fields).status == 403
+    assert clerk.send(address, {**fields, "reason": "x" * 501}).status == 400
+    first, second = clerk.send(address, fields), clerk.send(address, fields)
+    # Sent twice it is one job.
+    job = first.headers["location"].partition("?")[0]
+    assert job == second.headers["location"].partition("?")[0]
+    until(lambda: "ended" in clerk.get(f"jobs/{job}").text, "the job has ended")
+    assert alien.get(f"jobs/{job}").status == 404
+    assert "by the clerk" in boss.get("jobs").text
+    assert clerk.send(f"jobs/{job}", {**clerk.hidden(address), "reason": ""}).status == 403
+    for node in nodes[1::2]:
+        user.wait_for(node, "sent_to_client")
+
+
+def test_all_that_a_list_has_are_counted(stack, bank, tab):
+    one = tab()
+    one.open("nodes?client=payers&name=Pay&status=retries_exhausted&since=2026-01-01")
+    assert one.page.get_by_label("All that match").count() == 0
+    one.open("nodes?client=payers&name=Pay&status=sent_to_client")
+    one.page.get_by_label("All that match").get_by_role("button", name="Cancel…").click()
+    one.page.wait_for_url("**/ui/jobs/*")
+    until(
+        lambda: "The filter matches" in Desk(stack.http_urls[0]).get(one.page.url.partition("/ui/")[2]).text, "counted"
+    )
+    assert "nodes of payers named Pay at with its client" in shown(one.page)
+
+
+def test_what_ends_nodes_asks_why_and_is_stopped(stack, bank):
+    desk = Desk(stack.http_urls[0])
+    address = count(desk, action="resolve", name="Nobody is called so", status="retries_exhausted").headers["location"]
+    until(lambda: "Nothing matches any more" in desk.get(address).text, "it is counted")
+    assert "Resolve these" not in desk.get(address).text
+    address = count(desk, action="cancel", client="payers", status="sent_to_client").headers["location"]
+    until(lambda: "Cancel these" in desk.get(address).text, "it is counted")
+    fields = desk.hidden(address)
+    assert desk.send(address, {**fields, "reason": " "}).status == 400
+    answer = desk.send(address, {**fields, "reason": "over"})
+    job = answer.headers["location"].partition("?")[0]
+    until(lambda: "ended" in desk.get(f"jobs/{job}").text, "the job has ended")
+    assert desk.get("jobs/00000000-0000-0000-0000-000000000000").status == 404
+    assert desk.get("jobs/no-id").status == 404
