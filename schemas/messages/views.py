@@ -70,6 +70,7 @@ class WaitKind(enum.StrEnum):
 
     PARENT = "parent"  #: its parent's handler, which has not returned
     SIBLING = "sibling"  #: an earlier sibling that is blocking and not closed
+    RESULTS = "results"  #: results that it takes, which are not there yet
     TIME = "time"  #: the time at which it is to start
     SLOT = "slot"  #: a slot of its activity's limit
     LIMIT_PAUSED = "limit_paused"  #: the end of a pause of its activity
@@ -94,7 +95,7 @@ class Wait(msgspec.Struct, gc=False, frozen=True, array_like=True):
     #: when it ends by itself, in milliseconds since the epoch; null: by no time
     until: Time | None = None
     subject_id: Id | None = None  #: the node that it waits for; null: it is no node, or there are several
-    count: Long = 0  #: how many nodes it waits for: children, or links; 0: that is not counted
+    count: Long = 0  #: how many it waits for: children, links, or results; 0: that is not counted
 
 
 class Waits(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="waits"):

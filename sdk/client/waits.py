@@ -19,7 +19,7 @@ class Wait(msgspec.Struct, rename="camel", frozen=True):
     kind: Annotated[
         str,
         Meta(
-            description="parent, sibling, time, slot, limit_paused, workflow_paused, client, worker, backoff, "
+            description="parent, sibling, results, time, slot, limit_paused, workflow_paused, client, worker, backoff, "
             "children, links, retries_exhausted, server_error or engine; a newer engine may say another word"
         ),
     ]
@@ -31,7 +31,9 @@ class Wait(msgspec.Struct, rename="camel", frozen=True):
         Meta(description="the node that it waits for; null: it is no node, or there are several"),
         Source("subject_id"),
     ]
-    count: Annotated[Count, Meta(description="how many nodes it waits for; 0: that is not counted")]
+    count: Annotated[
+        Count, Meta(description="how many it waits for: children, links, or results; 0: that is not counted")
+    ]
 
     def __str__(self) -> str:
         """The sentence."""

@@ -17,6 +17,7 @@ from backbeat.schemas.messages.views import Wait, WaitKind
 from backbeat.streams.core.records import Node, Parent, Workflow
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, LIMITS, LINKS, NODES
+from backbeat.streams.core.takes.reading import waits_for
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.status import (
     COMPLETE,
@@ -97,6 +98,22 @@ def _sibling(waiting: Waiting) -> Wait | None:
         return None
     sentence = f"waits for {_named(sibling)} before it, which is blocking"
     return waiting.wait(WaitKind.SIBLING, sentence, subject_id=sibling.id)
+
+
+def _results(waiting: Waiting) -> Wait | None:
+    """The results that it takes and that are not there yet."""
+    store, node = waiting.store, waiting.node
+    count = 0 if node.flow is None else node.flow.missing
+    if not count:
+        return None
+    producers = waits_for(store, node)
+    first = store.get(NODES, producers[0]) if producers else None
+    whose = "" if first is None else f" of {_named(first)}"
+    if count == 1:
+        sentence = f"waits for the result{whose}"
+    else:
+        sentence = f"waits for {count:,} results{f', the first{whose}' if whose else ''}"
+    return waiting.wait(WaitKind.RESULTS, sentence, subject_id=first.id if first else None, count=count)
 
 
 def _time(waiting: Waiting) -> Wait | None:
@@ -207,8 +224,8 @@ def _links_beside(waiting: Waiting) -> Wait | None:
 
 #: By server status: finders in order. Of a node that is open the first always finds something.
 WAITS: dict[ServerStatus, tuple[Finder, ...]] = {
-    PENDING: (_parent, _workflow_paused),
-    READY: (_first_of(_sibling, _engine), _workflow_paused),
+    PENDING: (_parent, _results, _workflow_paused),
+    READY: (_first_of(_sibling, _results, _engine), _workflow_paused),
     STARTED: (_first_of(_time, _slot, _engine), _workflow_paused),
     SENT_TO_CLIENT: (_client,),
     PROCESSING_CHILDREN: (_first_of(_children, _links, _engine), _links_beside),

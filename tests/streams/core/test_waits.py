@@ -17,6 +17,7 @@ from backbeat.schemas.messages.views import WaitKind
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.tables import NODES
 from tests.streams.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, id_of, new, running, workflow
+from tests.streams.core.test_takes import begun, response, taker
 from tests.streams.core.world import OTHER, USER, reply_to
 
 S = ServerStatus
@@ -87,6 +88,17 @@ def test_a_sibling_waits_for_the_blocking_one_before_it():
     rig.complete("a")
     assert said(rig, "b")[0][0] == "client"
     assert said(rig, "c")[0][0] == "client"
+
+
+def test_a_taker_waits_for_the_results_that_it_takes():
+    rig = begun(new("a", NON_BLOCKING), new("b", NON_BLOCKING), taker("one", 0, mode=NON_BLOCKING), taker("two", 0, 1))
+    assert said(rig, "one") == [("results", "waits for the result of “a”")]
+    assert waits(rig, "one")[0].subject_id == rig["a"]
+    assert said(rig, "two") == [("results", "waits for 2 results, the first of “a”")]
+    assert waits(rig, "two")[0].count == 2
+    rig.complete("a", response=response('"paid"'))
+    assert said(rig, "one")[0][0] == "client"
+    assert said(rig, "two") == [("results", "waits for the result of “b”")]
 
 
 def test_a_signal_waits_for_the_one_before_it():
