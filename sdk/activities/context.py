@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Unpack, overload
 
 import msgspec
 
-from backbeat.activities import results
-from backbeat.activities.children import (
-    Group,
-    arguments,
-    make_child,
-    make_group,
-    named,
-    named_by_content,
-)
-from backbeat.activities.definition import ActivityFunction, BoundActivity, ChildOptions
+from backbeat.activities.children import named_by_content
+from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.activities.environment import ActivityEnvironment
+from backbeat.activities.parent import Parent
 from backbeat.activities.pending import Pending
-from backbeat.activities.results import Child
 from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
 from backbeat.observe import tracing
 from backbeat.observe.tracing import Traced
-from backbeat.payload.values import Id, ModeWord, When, from_json, id_text, to_id, to_json
+from backbeat.payload.values import When, from_json, id_text, to_json
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityRecord, error_of
 from backbeat.schemas.messages.commands import Heartbeat, Signal
 from backbeat.schemas.messages.history import StatusChange as Change
-from backbeat.schemas.messages.status import ClientStatus, Mode
-from backbeat.schemas.messages.values import NewNode, NewWorkflow
+from backbeat.schemas.messages.status import ClientStatus
+from backbeat.schemas.messages.values import NewWorkflow
 from backbeat.transport.base import NOBODY, Transport
 
 if TYPE_CHECKING:
@@ -43,14 +35,12 @@ if TYPE_CHECKING:
     from backbeat.client.client import Client
 
 P = ParamSpec("P")
-T = TypeVar("T")
-V = TypeVar("V")
 
 #: Time limit of an answer from the engine inside of a handler.
 _ASK_SECONDS = 10.0
 
 
-class Activity(NodeValue):
+class Activity(Parent):
     """The activity that a handler runs: its node, what is added to it, and what can be asked about it.
 
     What is asked of the engine comes as a `Pending`: `await` it in an async handler, `.result()` in a plain one.
@@ -65,10 +55,10 @@ class Activity(NodeValue):
     attempt 1 for Camera 703
     """
 
-    __slots__ = ("_added", "_environment", "_on_cancel", "_returns", "_signals", "cancelled", "record", "traced")
+    __slots__ = ("_on_cancel", "_signals", "cancelled", "record", "traced")
 
     def __init__(self, record: ActivityRecord, environment: ActivityEnvironment) -> None:
-        super().__init__(record.node)
+        super().__init__(record.node, environment)
         #: The record that came from the engine.
         self.record = record
         #: True: the attempt is over while it runs: canceled, reset, expired, or answered by somebody else. An async
@@ -76,10 +66,7 @@ class Activity(NodeValue):
         self.cancelled = False
         #: Span of the attempt, while it runs, where OpenTelemetry is installed.
         self.traced: Traced | None = None
-        self._environment = environment
-        self._added: list[NewNode | Group] = []
         self._signals: list[Signal] = []
-        self._returns: results.Result | None = None
         self._on_cancel: Callable[[], object] | None = None
 
     @property
@@ -106,150 +93,6 @@ class Activity(NodeValue):
         from backbeat.client.lent import LentPlainClient  # noqa: PLC0415 - clients know the running activity
 
         return LentPlainClient(self._environment.client, self._environment.ask)
-
-    # --- children --------------------------------------------------------------------------------------------------
-
-    @overload
-    def add(
-        self, activity: ActivityFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Child[T]: ...
-    @overload
-    def add(self, activity: ActivityFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]: ...
-    @overload
-    def add(
-        self, activity: BoundActivity[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Child[T]: ...
-    @overload
-    def add(self, activity: BoundActivity[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]: ...
-    @overload
-    def add(self, activity: str, /, *args: Any, **options: Unpack[ChildOptions]) -> Child[Any]: ...
-    def add(self, activity: str | Callable[..., Any] | BoundActivity[...], /, *args: Any, **given: Any) -> Child[Any]:
-        """Add a child, by its activity's function or name. It starts once this handler has returned.
-
-        The `result` of the child that is returned may be an argument of what is added later, which then starts once
-        that child is complete: `price = order.add(get_price, sku)`, `order.add(charge, customer, price.result)`.
-
-        `args` are its handler's arguments. By a function, keyword arguments may follow; what else is to be said of the
-        child is said by `function.with_options(…)`. By a name, keywords are options, and keyword arguments go into
-        `params`. What the options mean: `backbeat.activities.ChildOptions`. What is not given comes from the
-        activity's declaration, else from the engine's defaults. If the handler raises, no child is added.
-        """
-        name, known = named(activity, self._environment)
-        handler_arguments, options = arguments(activity, args, given)
-        environment = self._environment
-        self._added.append(
-            make_child(self._view, name, known, handler_arguments, options, environment=environment, owner=self)
-        )
-        return Child(self, len(self._added) - 1, self._pack)
-
-    @overload
-    def spread(
-        self,
-        activity: ActivityFunction[[V], Coroutine[Any, Any, T]],
-        values: Iterable[V],
-        /,
-        *,
-        group_mode: ModeWord = ...,
-    ) -> results.Group[T]: ...
-    @overload
-    def spread(
-        self, activity: ActivityFunction[[V], T], values: Iterable[V], /, *, group_mode: ModeWord = ...
-    ) -> results.Group[T]: ...
-    @overload
-    def spread(
-        self,
-        activity: ActivityFunction[..., Coroutine[Any, Any, T]],
-        values: Iterable[tuple[Any, ...]],
-        /,
-        *,
-        group_mode: ModeWord = ...,
-    ) -> results.Group[T]: ...
-    @overload
-    def spread(
-        self, activity: ActivityFunction[..., T], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
-    ) -> results.Group[T]: ...
-    @overload
-    def spread(
-        self, activity: BoundActivity[[V]], values: Iterable[V], /, *, group_mode: ModeWord = ...
-    ) -> results.Group[Any]: ...
-    @overload
-    def spread(
-        self, activity: BoundActivity[...], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
-    ) -> results.Group[Any]: ...
-    @overload
-    def spread(
-        self, activity: str, values: Iterable[Any], /, *, group_mode: ModeWord = ..., **options: Unpack[ChildOptions]
-    ) -> results.Group[Any]: ...
-    def spread(
-        self,
-        activity: str | Callable[..., Any] | BoundActivity[...],
-        values: Iterable[Any],
-        /,
-        *,
-        group_mode: ModeWord = "blocking",
-        **options: Any,
-    ) -> results.Group[Any]:
-        """Run an activity once for each of many values, all at the same time, and join them. Gives the group.
-
-        The group is a number, how many there are; its `results`, the list of what they return in the order of the
-        values, may be an argument of what is added later.
-
-        A tuple is several arguments, anything else is the one. They lie below a node of their own (a flag), which is
-        complete when all of them are. `group_mode` is its mode: `blocking` (what is added later waits for it), or
-        `non_blocking` (only this activity does).
-        """
-        name, known = named(activity, self._environment)
-        members = []
-        for value in values:
-            args = value if isinstance(value, tuple) else (value,)
-            handler_arguments, child_options = arguments(activity, args, dict(options))
-            child_options.setdefault("mode", "non_blocking")
-            members.append(
-                make_child(
-                    self._view,
-                    name,
-                    known,
-                    handler_arguments,
-                    child_options,
-                    environment=self._environment,
-                    owner=self,
-                )
-            )
-        place = None
-        if members:
-            self._added.append(make_group(self._view, name, members, group_mode, self._environment))
-            place = len(self._added) - 1
-        are_awaited = all(member.mode is not Mode.FIRE_AND_FORGET for member in members)
-        problem = "" if are_awaited else f"{name!r} is fire_and_forget: nobody waits for its results"
-        return results.Group.of(self, len(members), place, self._pack, problem)
-
-    def result_of(self, node_id: Id) -> Any:
-        """The result of a node of this workflow that is there already, as an argument of a child: `Child.result`.
-
-        The node must come before the children of this one in the tree; else they are refused.
-        """
-        return results.Result(self, None, node_id=to_id(node_id))
-
-    def returns(self, result: object) -> None:
-        """Give this activity the result of a child, in place of what its handler returns.
-
-        `order.returns(total.result)`: whoever asks for its result, or takes it, gets the child's, once both are
-        complete.
-        """
-        if not isinstance(result, results.Result) or result.owner is not self or result.place is None:
-            raise TypeError("returns() takes the result of a child that this activity has added: child.result")
-        if result.of_children:
-            raise TypeError(
-                "returns() takes the result of one child. What to do: add an activity that takes the group's results, "
-                "and return its result"
-            )
-        child = self._added[result.place]
-        if isinstance(child, NewNode) and child.mode is Mode.FIRE_AND_FORGET:
-            raise TypeError(f"{child.name!r} is fire_and_forget: nobody waits for its result")
-        self._returns = result
-
-    def _pack(self, label: str, value: Any) -> bytes:
-        return to_json(label, self._environment.pack(label, value))
 
     # --- signals ---------------------------------------------------------------------------------------------------
 
@@ -475,21 +318,6 @@ class Activity(NodeValue):
         return self._view.tid if self.traced is None else self.traced.tid
 
     # --- its outcome -----------------------------------------------------------------------------------------------
-
-    @property
-    def children(self) -> tuple[NewNode, ...]:
-        """The children added so far; a group is the flag that joins it."""
-        return tuple(child.flag if isinstance(child, Group) else child for child in self._added)
-
-    @property
-    def added(self) -> tuple[NewNode | Group, ...]:
-        """The children and groups added so far, in order."""
-        return tuple(self._added)
-
-    @property
-    def returned_place(self) -> int | None:
-        """Place among what was added of the child whose result is its own; None: its handler returns it."""
-        return None if self._returns is None else self._returns.place
 
     @property
     def signals(self) -> tuple[Signal, ...]:

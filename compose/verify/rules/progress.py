@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from backbeat.compose.verify.rules import takes
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
@@ -29,9 +28,6 @@ from backbeat.compose.verify.rules.tree import (
     SENT,
     START,
     STARTED,
-    TASK_COUNT_RESULTS,
-    TASK_FORGET_LINKS,
-    TASK_GIVE_RESULTS,
     TASK_PREVIOUS,
     TASK_READY,
     TASK_RESUME,
@@ -54,38 +50,6 @@ _GROWTHS_MAX = 1_000
 _HANDED_BACK_MAX = 64
 
 
-def run(work: Work) -> None:
-    """Do the tasks in their order, as far as the budget goes."""
-    while work.tasks:
-        if work.budget <= 0:
-            work.defer()
-            return
-        _do(work, work.tasks.popleft())
-
-
-def _do(work: Work, task: Task) -> None:
-    kind, seq, cursor, mark = task
-    if kind == TASK_SCHEDULE:
-        schedule(work, work.node(seq) if seq else work.own)
-    elif kind == TASK_READY:
-        _children_become_ready(work, work.node(seq), cursor)
-    elif kind in (TASK_SWEEP, TASK_PREVIOUS):
-        _visit(work, task)
-    elif kind == TASK_SHUT:
-        _shut(work, work.node(seq), task)
-    elif kind == TASK_RESUME:
-        _resume(work)
-    elif kind == TASK_COUNT_RESULTS:
-        takes.count(work, task)
-    elif kind == TASK_GIVE_RESULTS:
-        takes.give(work, task)
-    else:
-        done = min(work.budget, mark)
-        work.budget -= done
-        if done < mark:
-            work.tasks.appendleft((TASK_FORGET_LINKS, seq, 0, mark - done))
-
-
 def schedule_later(work: Work, parent: Parent) -> None:
     """Schedule next of a parent, behind the tasks there are."""
     task = (TASK_SCHEDULE, parent.seq if isinstance(parent, Node) else 0, 0, 0)
@@ -106,9 +70,14 @@ def schedule(work: Work, parent: Parent) -> None:
         if parent.held or parent.links_open:
             return
         work.budget -= 1
-        work.set_server(parent, COMPLETE, takes.returned(work, parent))
+        work.set_server(parent, COMPLETE, _returned(work, parent))
         if parent.mode != FIRE_AND_FORGET:
             schedule_later(work, work.own.parent_of(parent))
+
+
+def _returned(work: Work, node: Node) -> bytes:
+    child = work.own.node(node.returns) if node.returns else None
+    return child.result if child is not None and child.has_result else b""
 
 
 def _walk(work: Work, parent: Parent) -> bool:
@@ -221,7 +190,8 @@ def children_ready(work: Work, node: Node) -> None:
         schedule_later(work, node)
 
 
-def _children_become_ready(work: Work, parent: Node, cursor: int) -> None:
+def children_become_ready(work: Work, parent: Node, cursor: int) -> None:
+    """Pending children become ready, from the cursor on; then their parent schedules next."""
     if parent.server not in (PROCESSING_CHILDREN, COMPLETE):
         return
     for seq in parent.children[work.own.node(cursor).place :]:
@@ -328,7 +298,8 @@ def retry(work: Work, node: Node, fires_at: int) -> None:
 # --- resume, deactivation --------------------------------------------------------------------------------------------
 
 
-def _resume(work: Work) -> None:
+def resume(work: Work) -> None:
+    """Paused nodes start, in the order in which they were paused."""
     tree = work.own
     while tree.paused_nodes and not tree.paused:
         if work.budget <= 0:
@@ -364,7 +335,7 @@ def previous(work: Work, node: Node) -> None:
     work.tasks.append((TASK_PREVIOUS, 0, tree.children[0] if tree.children else 0, node.seq))
 
 
-def _visit(work: Work, task: Task) -> None:
+def visit(work: Work, task: Task) -> None:
     """Come to the nodes below one, parents first, that were made before the mark."""
     kind, root, cursor, mark = task
     while cursor:
@@ -398,7 +369,8 @@ def shut_siblings(work: Work, node: Node) -> None:
     work.tasks.append((TASK_SHUT, node.seq, siblings[node.place + 1], len(work.own.nodes) + 1))
 
 
-def _shut(work: Work, node: Node, task: Task) -> None:
+def shut(work: Work, node: Node, task: Task) -> None:
+    """Later siblings are deactivated, up to the mark; then the node's children may begin."""
     tree: Tree = work.own
     _, _, cursor, mark = task
     for seq in tree.parent_of(node).children[tree.node(cursor).place :]:

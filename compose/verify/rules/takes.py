@@ -6,13 +6,9 @@ from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules import progress
 from backbeat.compose.verify.rules.checks import INVALID, LIMIT, Refused, check_json, check_size
 from backbeat.compose.verify.rules.tree import (
-    CLIENT_COMPLETE,
     CLOSED,
-    COMPLETE,
     DEACTIVATED,
     FIRE_AND_FORGET,
-    RESOLVED,
-    SERVER,
     TASK_COUNT_RESULTS,
     TASK_GIVE_RESULTS,
     Node,
@@ -25,7 +21,6 @@ from backbeat.compose.verify.rules.work import Work
 from backbeat.schemas.messages import ids
 
 _LEVELS_MAX = 1_000
-_DONE = (CLIENT_COMPLETE, RESOLVED)
 
 
 def check(work: Work, tree: Tree | None, parent: Node | None, children: list[Command]) -> None:
@@ -101,7 +96,7 @@ def count(work: Work, task: Task) -> None:
             return
         work.budget -= 1
         child = work.own.node(child_seq)
-        failed += child.mode != FIRE_AND_FORGET and not has_result(child)
+        failed += child.mode != FIRE_AND_FORGET and not child.has_result
     producer.failed = failed
     work.tasks.appendleft((TASK_GIVE_RESULTS, seq, 0, 0))
 
@@ -116,7 +111,7 @@ def give(work: Work, task: Task) -> None:
         work.budget -= 1
         taker_seq, slot = producer.takers[0]
         taken = work.own.node(taker_seq).takes[slot]
-        is_there = has_result(producer)
+        is_there = producer.has_result
         if is_there and taken.of_children and producer.failed is None:
             begin = producer.children[0] if producer.children else 0
             work.tasks.appendleft((TASK_COUNT_RESULTS, producer.seq, begin, 0))
@@ -136,26 +131,3 @@ def _settle(work: Work, taker: Node, taken: Taken, *, is_there: bool) -> None:
     taken.state = 1 if is_there else 2
     if not taker.missing:
         progress.start_again(work, taker)
-
-
-def has_result(node: Node) -> bool:
-    """True when a node is complete with a result, or was."""
-    if node.client not in _DONE:
-        return False
-    was_complete = any(status == SERVER and to == COMPLETE for status, _, to, _, _ in node.history)
-    return node.server == COMPLETE or (node.server == DEACTIVATED and was_complete)
-
-
-def returned(work: Work, node: Node) -> bytes:
-    """The digest of the response that a node has of the child that it returns; empty: it has none."""
-    if not node.returns:
-        return b""
-    child = work.own.node(node.returns)
-    if not has_result(child):
-        return b""
-    for status, _, to, _, response in reversed(child.history):
-        if status == SERVER and to == COMPLETE and response:
-            return response
-        if status != SERVER and to in _DONE:
-            return response
-    return b""

@@ -168,6 +168,24 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
         return sum(not taken.state for taken in self.takes)
 
     @property
+    def has_result(self) -> bool:
+        """True when it is complete with a result, or was before it was deactivated."""
+        if self.client not in (CLIENT_COMPLETE, RESOLVED):
+            return False
+        was_complete = any(status == SERVER and to == COMPLETE for status, _, to, _, _ in self.history)
+        return self.server == COMPLETE or (self.server == DEACTIVATED and was_complete)
+
+    @property
+    def result(self) -> bytes:
+        """Digest of the response that is its result: at its end that of the child that it returns, else its own."""
+        for status, _, to, _, response in reversed(self.history):
+            if status == SERVER and to == COMPLETE and response:
+                return response
+            if status != SERVER and to in (CLIENT_COMPLETE, RESOLVED):
+                return response
+        return b""
+
+    @property
     def is_closed(self) -> bool:
         """True when it is complete or deactivated, or counts as that."""
         return self.doomed or self.server in CLOSED

@@ -1,0 +1,190 @@
+"""Children of a running activity: one, many at once, their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
+
+from backbeat.activities.children import Group as JoinedChildren
+from backbeat.activities.children import arguments, make_child, make_group, named
+from backbeat.activities.definition import ActivityFunction, BoundActivity, ChildOptions
+from backbeat.activities.environment import ActivityEnvironment
+from backbeat.activities.results import Child, Group, Result
+from backbeat.client.views import NodeValue
+from backbeat.payload.values import Id, ModeWord, to_id, to_json
+from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import NewNode
+from backbeat.schemas.messages.views import NodeView
+
+P = ParamSpec("P")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class Parent(NodeValue):
+    """Base of a running activity: what adds children to its node."""
+
+    __slots__ = ("_added", "_environment", "_returns")
+
+    def __init__(self, view: NodeView, environment: ActivityEnvironment) -> None:
+        super().__init__(view)
+        self._environment = environment
+        self._added: list[NewNode | JoinedChildren] = []
+        self._returns: Result | None = None
+
+    @overload
+    def add(
+        self, activity: ActivityFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Child[T]: ...
+    @overload
+    def add(self, activity: ActivityFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]: ...
+    @overload
+    def add(
+        self, activity: BoundActivity[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Child[T]: ...
+    @overload
+    def add(self, activity: BoundActivity[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]: ...
+    @overload
+    def add(self, activity: str, /, *args: Any, **options: Unpack[ChildOptions]) -> Child[Any]: ...
+    def add(self, activity: str | Callable[..., Any] | BoundActivity[...], /, *args: Any, **given: Any) -> Child[Any]:
+        """Add a child, by its activity's function or name. It starts once this handler has returned.
+
+        The `result` of the child that is returned may be an argument of what is added later, which then starts once
+        that child is complete: `price = order.add(get_price, sku)`, `order.add(charge, customer, price.result)`.
+
+        `args` are its handler's arguments. By a function, keyword arguments may follow; what else is to be said of the
+        child is said by `function.with_options(…)`. By a name, keywords are options, and keyword arguments go into
+        `params`. What the options mean: `backbeat.activities.ChildOptions`. What is not given comes from the
+        activity's declaration, else from the engine's defaults. If the handler raises, no child is added.
+        """
+        name, known = named(activity, self._environment)
+        handler_arguments, options = arguments(activity, args, given)
+        environment = self._environment
+        self._added.append(
+            make_child(self._view, name, known, handler_arguments, options, environment=environment, owner=self)
+        )
+        return Child(self, len(self._added) - 1, self._pack)
+
+    @overload
+    def spread(
+        self,
+        activity: ActivityFunction[[V], Coroutine[Any, Any, T]],
+        values: Iterable[V],
+        /,
+        *,
+        group_mode: ModeWord = ...,
+    ) -> Group[T]: ...
+    @overload
+    def spread(
+        self, activity: ActivityFunction[[V], T], values: Iterable[V], /, *, group_mode: ModeWord = ...
+    ) -> Group[T]: ...
+    @overload
+    def spread(
+        self,
+        activity: ActivityFunction[..., Coroutine[Any, Any, T]],
+        values: Iterable[tuple[Any, ...]],
+        /,
+        *,
+        group_mode: ModeWord = ...,
+    ) -> Group[T]: ...
+    @overload
+    def spread(
+        self, activity: ActivityFunction[..., T], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
+    ) -> Group[T]: ...
+    @overload
+    def spread(
+        self, activity: BoundActivity[[V]], values: Iterable[V], /, *, group_mode: ModeWord = ...
+    ) -> Group[Any]: ...
+    @overload
+    def spread(
+        self, activity: BoundActivity[...], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
+    ) -> Group[Any]: ...
+    @overload
+    def spread(
+        self, activity: str, values: Iterable[Any], /, *, group_mode: ModeWord = ..., **options: Unpack[ChildOptions]
+    ) -> Group[Any]: ...
+    def spread(
+        self,
+        activity: str | Callable[..., Any] | BoundActivity[...],
+        values: Iterable[Any],
+        /,
+        *,
+        group_mode: ModeWord = "blocking",
+        **options: Any,
+    ) -> Group[Any]:
+        """Run an activity once for each of many values, all at the same time, and join them. Gives the group.
+
+        The group is a number, how many there are; its `results`, the list of what they return in the order of the
+        values, may be an argument of what is added later.
+
+        A tuple is several arguments, anything else is the one. They lie below a node of their own (a flag), which is
+        complete when all of them are. `group_mode` is its mode: `blocking` (what is added later waits for it), or
+        `non_blocking` (only this activity does).
+        """
+        name, known = named(activity, self._environment)
+        members = []
+        for value in values:
+            args = value if isinstance(value, tuple) else (value,)
+            handler_arguments, child_options = arguments(activity, args, dict(options))
+            child_options.setdefault("mode", "non_blocking")
+            members.append(
+                make_child(
+                    self._view,
+                    name,
+                    known,
+                    handler_arguments,
+                    child_options,
+                    environment=self._environment,
+                    owner=self,
+                )
+            )
+        place = None
+        if members:
+            self._added.append(make_group(self._view, name, members, group_mode, self._environment))
+            place = len(self._added) - 1
+        are_awaited = all(member.mode is not Mode.FIRE_AND_FORGET for member in members)
+        problem = "" if are_awaited else f"{name!r} is fire_and_forget: nobody waits for its results"
+        return Group.of(self, len(members), place, self._pack, problem)
+
+    def result_of(self, node_id: Id) -> Any:
+        """The result of a node of this workflow that is there already, as an argument of a child: `Child.result`.
+
+        The node must come before the children of this one in the tree; else they are refused.
+        """
+        return Result(self, None, node_id=to_id(node_id))
+
+    def returns(self, result: object) -> None:
+        """Give this activity the result of a child, in place of what its handler returns.
+
+        `order.returns(total.result)`: whoever asks for its result, or takes it, gets the child's, once both are
+        complete.
+        """
+        if not isinstance(result, Result) or result.owner is not self or result.place is None:
+            raise TypeError("returns() takes the result of a child that this activity has added: child.result")
+        if result.of_children:
+            raise TypeError(
+                "returns() takes the result of one child. What to do: add an activity that takes the group's results, "
+                "and return its result"
+            )
+        child = self._added[result.place]
+        if isinstance(child, NewNode) and child.mode is Mode.FIRE_AND_FORGET:
+            raise TypeError(f"{child.name!r} is fire_and_forget: nobody waits for its result")
+        self._returns = result
+
+    def _pack(self, label: str, value: Any) -> bytes:
+        return to_json(label, self._environment.pack(label, value))
+
+    @property
+    def children(self) -> tuple[NewNode, ...]:
+        """The children added so far; a group is the flag that joins it."""
+        return tuple(child.flag if isinstance(child, JoinedChildren) else child for child in self._added)
+
+    @property
+    def added(self) -> tuple[NewNode | JoinedChildren, ...]:
+        """The children and groups added so far, in order."""
+        return tuple(self._added)
+
+    @property
+    def returned_place(self) -> int | None:
+        """Place among what was added of the child whose result is its own; None: its handler returns it."""
+        return None if self._returns is None else self._returns.place
