@@ -69,8 +69,8 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
 
 
 def has_takes(plan: Any) -> bool:
-    """Whether nodes take results: in a third of the runs, the others stay as they were before they could."""
-    return bool(plan.seed % 3 == 1)
+    """Whether nodes take results: in a quarter of the runs, the others stay as they were before they could."""
+    return bool(plan.seed % 4 == 1)
 
 
 def with_takes(plan: Any, children: tuple[c.NewNode, ...], made: list[bytes], first: int) -> tuple[c.NewNode, ...]:
