@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Timeout,
         Unavailable,
     )
-    from backbeat.worker.middleware import Call, CallNext
+    from backbeat.worker.extensions.middleware import Call, CallNext
     from backbeat.worker.worker import Worker
 
 __all__ = [
@@ -76,7 +76,7 @@ _NAMES = {
         *("BackbeatError", "Cancelled", "Fail", "InvalidParameters", "NodeFailed"),
         *("NotFound", "Rejected", "RetryAfter", "Timeout", "Unavailable"),
     ),
-    "worker.middleware": ("Call", "CallNext"),
+    "worker.extensions.middleware": ("Call", "CallNext"),
     "worker.worker": ("Worker",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from backbeat.activities.context import running
+from backbeat.activities.running import running
 
 _EMPTY = {"workflow": "", "node": "", "attempt": "", "tid": ""}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Unpack, overload
 
@@ -15,11 +14,11 @@ from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.activities.environment import ActivityEnvironment
 from backbeat.activities.parent import Parent
 from backbeat.activities.pending import Pending
+from backbeat.activities.running import running
 from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
-from backbeat.observe import tracing
 from backbeat.observe.tracing import Traced
 from backbeat.payload.values import When, from_json, id_text, to_json
 from backbeat.schemas.messages import ids, queries
@@ -333,9 +332,6 @@ def _content(arguments: Any) -> bytes:
         return b""
 
 
-running: ContextVar[Activity] = ContextVar("backbeat_activity")
-
-
 def current() -> Activity:
     """The activity that is running here. BackbeatError outside of a handler.
 
@@ -343,16 +339,10 @@ def current() -> Activity:
     Traceback (most recent call last):
     backbeat.errors.BackbeatError: no activity is running here: current() is for handlers, ...
     """
-    activity = running.get(None)
+    activity: Activity | None = running.get(None)
     if activity is None:
         raise BackbeatError(
             "no activity is running here: current() is for handlers, and what they call. A thread that a handler "
             "starts has none. What to do: pass it what it needs, or run it by contextvars.copy_context().run"
         )
     return activity
-
-
-def transaction_id() -> str:
-    """The running activity's transaction id, else a new one: logs and traces of what belongs together share it."""
-    activity = running.get(None)
-    return tracing.new(os.urandom(8).hex() if activity is None else activity.tid_sent)

@@ -8,13 +8,12 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client import node_calls, search, workflow_calls
-from backbeat.client.causes import Cause, find_causes
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
 from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.search import NodeSearchOptions, WorkflowSearchOptions
+from backbeat.client.search import Cause, NodeSearchOptions, WorkflowSearchOptions, find_causes
 from backbeat.client.session import Session
 from backbeat.client.settings import Settings
 from backbeat.client.signalled import signalled

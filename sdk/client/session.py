@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from backbeat.activities.context import transaction_id
+from backbeat.activities.running import transaction_id
 from backbeat.client.signals import change_hash
 from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.payload_codec import PayloadCodec, is_stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from backbeat.activities.context import transaction_id
+from backbeat.activities.running import transaction_id
 from backbeat.client.session import Session, as_id
 from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import Workflow

@@ -23,8 +23,8 @@ from backbeat.testing.queued import Queued
 from backbeat.testing.run_sync import run_sync
 from backbeat.transport.base import Transport
 from backbeat.worker.cancellation_watcher import still_runs
+from backbeat.worker.extensions.lifespan import Lifespan, MakeLifespan
 from backbeat.worker.handlers import Handler
-from backbeat.worker.lifespan import Lifespan, MakeLifespan
 from backbeat.worker.runner import Runner
 from backbeat.worker.worker import Worker
 

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from backbeat.activities.context import Activity, running
+from backbeat.activities.context import Activity
 from backbeat.activities.definition import ErrorHook
 from backbeat.activities.environment import EngineEnvironment
+from backbeat.activities.running import running
 from backbeat.client.client import Client
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
@@ -34,8 +35,8 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import GetResults
 from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import NOBODY, Transport
+from backbeat.worker.extensions.middleware import Call, Middleware, chained
 from backbeat.worker.handlers import Handler, Handlers, is_async
-from backbeat.worker.middleware import Call, Middleware, chained
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
 from backbeat.worker.taken_results import with_results

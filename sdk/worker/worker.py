@@ -38,9 +38,9 @@ from backbeat.worker.cancellation_watcher import CancellationWatcher
 from backbeat.worker.concurrency_slots import ConcurrencySlots
 from backbeat.worker.counters import Counters
 from backbeat.worker.environment import Environment, WorkerEnvironment
+from backbeat.worker.extensions.lifespan import Lifespan, MakeLifespan
+from backbeat.worker.extensions.middleware import Middleware
 from backbeat.worker.handlers import Handler, Handlers
-from backbeat.worker.lifespan import Lifespan, MakeLifespan
-from backbeat.worker.middleware import Middleware
 from backbeat.worker.responses import describe
 from backbeat.worker.runner import Runner
 
@@ -65,7 +65,7 @@ class Worker:
     results go through; clients have the same. When stopped, a worker finishes what it has begun, for at most
     `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
     `lifespan` is called at its start and gives an async context manager: what that yields is `current().state`.
-    `middleware` is around each handler's call (`backbeat.worker.middleware`), the first one outermost.
+    `middleware` is around each handler's call (`backbeat.worker.extensions.middleware`), the first one outermost.
     `log_context`: whether log records of a running activity say which it is (`backbeat.logs`). With a `status_port` (0:
     a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/reference/metrics.md).
 

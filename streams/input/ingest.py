@@ -35,10 +35,11 @@ from backbeat.streams.input.signal_errors import (
     PERMANENT,
     IngestError,
     ReplacedError,
+    StoppedError,
     is_of_no_topic,
     is_record,
 )
-from backbeat.streams.input.signal_topics import SignalTopics
+from backbeat.streams.input.signal_topics import SignalTopics, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Ingest:
                     self.joined = self._is_new = self._assigned_before = False
                     self.assigned.clear()
                     self._stopping.wait(_REPLACED_SECONDS)
-        except _StoppedError:
+        except StoppedError:
             logger.warning("the ingest was stopped while Kafka did not answer: its last batch is repeated")
         except Exception as error:  # any error must reach the caller of `start`
             logger.exception("the ingest ends")
@@ -222,25 +223,25 @@ class Ingest:
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
                 self.joined = self.joined or any(map(is_of_no_topic, batch))
                 batch = [message for message in batch if is_record(message)]
-            topic_names = {_place(message)[0] for message in batch} | self._topics.unsure
+            topic_names = {place_of(message)[0] for message in batch} | self._topics.unsure
             if time.monotonic() - checked_at > _CHECK_SECONDS:
                 checked_at = time.monotonic()
                 topic_names |= {topic for topic, _ in self.assigned}
             if topic_names:
                 changed = self._until_answered(partial(self._topics.look, consumer, topic_names, self.assigned))
-                batch = [message for message in batch if _place(message)[0] not in changed]
+                batch = [message for message in batch if place_of(message)[0] not in changed]
             if batch:
                 self._take(consumer, producer, batch)
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T:
-        """Call `ask` until a broker answers. _StoppedError."""
+        """Call `ask` until a broker answers. StoppedError."""
         while True:
             try:
                 return ask()
             except (KafkaException, TimeoutError) as error:
                 OUTAGES.tell(logger, f"signals wait, {error.args[0] if error.args else 'no answer'}")
                 if self._stopping.wait(_RETRY_SECONDS):
-                    raise _StoppedError from None
+                    raise StoppedError from None
 
     def _take(self, consumer: Consumer, producer: Producer, batch: list[Message]) -> None:
         """Process one batch: forward, wait for the reports, commit."""
@@ -249,12 +250,12 @@ class Ingest:
         commands: dict[int, list[dict[str, Any]]] = {}
         self._caught_up = False
         for message in batch:
-            self._topics.note_deleted(consumer, *_place(message))
+            self._topics.note_deleted(consumer, *place_of(message))
             try:
                 self._admit(message, commands)
             except DecodeError as error:
                 self._put_aside(producer, message, str(error))
-            topic, partition_number, offset = _place(message)
+            topic, partition_number, offset = place_of(message)
             positions[topic, partition_number] = offset + 1
         self._push(producer, commands)
         self._deliver(producer)
@@ -263,7 +264,7 @@ class Ingest:
 
     def _admit(self, message: Message, commands: dict[int, list[dict[str, Any]]]) -> None:
         """Add a record's command to those of its partition. DecodeError."""
-        topic, partition_number, offset = _place(message)
+        topic, partition_number, offset = place_of(message)
         name = topic.removeprefix(topics.SIGNALS_PREFIX)
         headers = dead_letters.headers_of(message)
         if headers is None:
@@ -280,14 +281,11 @@ class Ingest:
         commands.setdefault(ids.partition_of(signal.route, self._partitions), []).append(command)
 
     def _push(self, producer: Producer, commands: dict[int, list[dict[str, Any]]]) -> None:
-        """Produce the commands of each partition together; wait while the producer's queue is full. _StoppedError."""
+        """Produce the commands of each partition together; wait while the producer's queue is full. StoppedError."""
         for partition, batch in commands.items():
-            if producer.produce_batch(topics.COMMANDS, batch, partition) == len(batch):
-                continue
-            for command in batch:
-                error: KafkaError | None = command.get("_error")
-                if error is None:
-                    continue
+            producer.produce_batch(topics.COMMANDS, batch, partition)
+            for command in [command for command in batch if "_error" in command]:
+                error: KafkaError = command["_error"]
                 if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001 - librdkafka's own codes have this name
                     command["callback"](error, None)
                     continue
@@ -309,7 +307,7 @@ class Ingest:
 
     def _put_aside(self, producer: Producer, message: Message, reason: str) -> None:
         self.refused += 1
-        topic, partition_number, offset = _place(message)
+        topic, partition_number, offset = place_of(message)
         logger.warning("%s/%d at %d becomes a dead letter: %s", topic, partition_number, offset, reason)
         self._queue(producer, partial(dead_letters.send, producer, message, reason, self._put_aside_reported))
 
@@ -321,7 +319,7 @@ class Ingest:
             except BufferError:
                 producer.poll(_POLL_SECONDS)
                 if self._stopping.is_set():
-                    raise _StoppedError from None
+                    raise StoppedError from None
             else:
                 return
 
@@ -397,16 +395,4 @@ class Ingest:
             if self._stopping.is_set():
                 deadline = deadline or time.monotonic() + _STOP_SECONDS_MAX
                 if time.monotonic() > deadline:
-                    raise _StoppedError
-
-
-class _StoppedError(Exception):
-    """A stop during a wait for Kafka or the registry: uncommitted records are repeated at the next start."""
-
-
-def _place(message: Message) -> tuple[str, int, int]:
-    topic, partition_number, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition_number is not None
-    assert offset is not None
-    return topic, partition_number, offset
+                    raise StoppedError

@@ -71,3 +71,7 @@ def is_record(message: Message) -> bool:
     else:
         logger.warning("%s: %s", message.topic() or "signals", error.str())
     return False
+
+
+class StoppedError(Exception):
+    """A stop during a wait for Kafka or the registry: uncommitted records are repeated at the next start."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from backbeat.schemas.kafka.broker_log import BrokerLog
@@ -105,3 +105,12 @@ class SignalTopics:
                 expected,
                 min(first, offset) - 1,
             )
+
+
+def place_of(message: Message) -> tuple[str, int, int]:
+    """Topic, partition and offset of a record."""
+    topic, partition_number, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition_number is not None
+    assert offset is not None
+    return topic, partition_number, offset

@@ -10,7 +10,7 @@ import pytest
 
 from backbeat import Call, CallNext, Fail, InvalidParameters, Limit, NodeFailed, Worker, activity, current
 from backbeat.testing import Backbeat, PlainBackbeat
-from backbeat.worker.lifespan import Lifespan
+from backbeat.worker.extensions.lifespan import Lifespan
 
 
 @activity("Add", retries=0)

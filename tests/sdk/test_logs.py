@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from backbeat import logs
-from backbeat.activities.context import Activity, running
+from backbeat.activities.context import Activity
+from backbeat.activities.running import running
 
 Make = Callable[..., Activity]
 LOGGER = logging.getLogger("tests.shop")

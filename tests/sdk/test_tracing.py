@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from backbeat import activity, current
-from backbeat.activities.context import transaction_id
+from backbeat.activities.running import transaction_id
 from backbeat.observe import transaction_ids
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.worker.runner import Runner

@@ -11,7 +11,7 @@ from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.show.printing import emit, note, print_table, when
 
 if TYPE_CHECKING:
-    from backbeat.client.causes import Cause
+    from backbeat.client.search import Cause
 
 
 @click.command(

@@ -1,0 +1,1 @@
+"""What an application puts around its handlers: a lifespan, middleware."""
