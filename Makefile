@@ -112,6 +112,16 @@ lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrad
 	  sed -e '/^# WARNING:/,/^    # via/d' -e '/^    #   backbeat$$/d' $(LOCK).new; } > $(LOCK).made
 	@rm $(LOCK).new && mv $(LOCK).made $(LOCK)
 
+wheels: $(STAMP) ## build the pure wheel and one whose engine is compiled for this Python, into dist/ (needs a C compiler)
+	@$(BIN)/python -m compose.setup.wheels $(ARGS)
+
+# The compiled engine: the same rules, the same simulator, the same Kafka.
+COMPILED_TESTS ?= tests/streams tests/schemas tests/conformance tests/fuzz tests/sim tests/integration
+test-compiled: $(STAMP) jars ## run the engine's tests on the compiled engine (needs a C compiler)
+	@$(BIN)/python -m compose.setup.wheels --tree build/compiled
+	PYTHONPATH=build/compiled $(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) -n $(TEST_PROCESSES) \
+	  --dist loadfile --no-loadscope-reorder $(COMPILED_TESTS) $(ARGS)
+
 relock: $(STAMP) ## write compose/local/jars/kafka-jars.lock anew from compose/local/jars/pom.xml (needs Maven)
 	@$(BIN)/python -m backbeat.compose.local.jars.lock
 

@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ from backbeat.compose.cli.exit_codes import CommandError, defect, explain
 from backbeat.compose.cli.installation import missing_folder
 from backbeat.compose.cli.profile import Section, find_file, load_profile
 from backbeat.schemas import environment
+from backbeat.streams.compiled import is_compiled
 
 
 class _Entry(NamedTuple):
@@ -133,6 +136,13 @@ def _check_text(text: str, place: str) -> None:
         raise click.UsageError(f"{text[:80]!r} in {place} is no UTF-8.") from None
 
 
+def _show_version(context: click.Context, _: click.Parameter, shows: bool) -> None:  # noqa: FBT001 - as click calls it
+    if shows and not context.resilient_parsing:
+        code = "engine compiled" if is_compiled() else "pure Python"
+        click.echo(f"backbeat {metadata.version('backbeat')} ({code}, Python {platform.python_version()})")
+        context.exit()
+
+
 def _warn() -> None:
     text = environment.take()
     if text is not None:
@@ -152,7 +162,14 @@ def _warn() -> None:
     metavar="FILE",
     help="Another file of profiles.  [default: the nearest backbeat.toml]",
 )
-@click.version_option(package_name="backbeat", message="backbeat %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and whether the engine is compiled, and exit.",
+)
 @click.pass_context
 def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
     """Backbeat on Kafka: durable workflows whose truth is a log.

@@ -6,6 +6,7 @@ A tree is read by its pointers, part by part: commands may be applied between tw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -155,7 +156,7 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             is_visible = schedule is not None and query.user_id in (None, schedule.plan.user_id)
             yield schedule_view(schedule) if schedule and is_visible else _not_found("schedule", query.schedule_id)
         case GetSchedules():
-            visible = (item for item in every(store, SCHEDULES) if query.user_id in (None, item.plan.user_id))
+            visible = filter(lambda item: query.user_id in (None, item.plan.user_id), every(store, SCHEDULES))
             yield from _parts(map(schedule_view, visible), Schedules)
         case GetJobs():
             yield from _jobs(store, query)
@@ -227,7 +228,8 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
     marks: Marks = {}
     nodes = islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit)
     # Commands may come in between two parts.
-    yield from _parts((current_node(store, node, workflow, marks) for node in nodes), Nodes, between=marks.clear)
+    views = map(partial(current_node, store, workflow=workflow, marks=marks), nodes)
+    yield from _parts(views, Nodes, between=marks.clear)
 
 
 def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from mypy_extensions import mypyc_attr
+
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
@@ -39,6 +41,7 @@ logger = logging.getLogger(__name__)
 Rules = Callable[[AnyCommand, int, PartitionState], list[fx.Effect]]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Engine:
     """The partitions of this process: applies their commands, sends the effects, answers queries."""
 

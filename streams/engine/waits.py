@@ -43,7 +43,7 @@ class NodeWaits:
             remaining = [query for query in waiting if query.deadline > now]
             if remaining:
                 self._by_node[node_id] = remaining
-            yield from (query for query in waiting if query.deadline <= now)
+            yield from [query for query in waiting if query.deadline <= now]
 
     def take(self, number: int, partitions_count: int) -> list[WaitNode]:
         """All waits for nodes of a partition."""

@@ -170,9 +170,9 @@ class Outbox:
                 if message["_error"].code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
                     self._failed(message["_error"], topic, partition, message["key"], message["value"])
         with self._waiting_lock:
-            self._waiting.extend(
+            self._waiting += [
                 (producer, topic, message["value"], message["key"], partition, None) for message in messages
-            )
+            ]
 
     def _produce(  # noqa: PLR0917 - as the library's
         self,

@@ -26,11 +26,10 @@ _WRITE_BUFFER_BLOOM_RATIO = 0.02
 #: One block cache for all partitions of a process.
 _BLOCKS = Cache(24 * 1024 * 1024)
 
-_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 #: Errors of the process or the system, not of the files; and RocksDB's own text for a folder that is open already.
 _NOT_THE_FILES = (
-    *(os.strerror(code) for code in (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)),
-    *(os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.EROFS)),
+    *map(os.strerror, (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EROFS)),
     "lock hold by current process",
 )
 

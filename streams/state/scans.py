@@ -24,7 +24,9 @@ def pairs_with(db: Rdict, prefix: bytes, begin: bytes) -> Iterator[tuple[bytes, 
 
 def keys_with(db: Rdict, first: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys with this first byte, behind `after`, and their values."""
-    return ((key, value) for key, value in pairs_with(db, first, after) if key > after)
+    for key, value in pairs_with(db, first, after):
+        if key > after:
+            yield key, value
 
 
 def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+from mypy_extensions import mypyc_attr
 from rocksdict import WriteBatch
 
 from backbeat.streams.core.records import Meta
@@ -30,6 +31,7 @@ _ORIGIN_KEY = b"o"
 _FLUSH_MS = 10 * 60 * 1000
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PartitionStore(StoredRecords):
     """The records of one partition of the commands topic (methods: see `core.store.Store`)."""
 

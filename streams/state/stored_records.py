@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from mypy_extensions import mypyc_attr
 from rocksdict import Rdict
 
 from backbeat.streams.core.records import Meta
@@ -28,6 +29,7 @@ _K = TypeVar("_K")
 _R = TypeVar("_R")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class StoredRecords(PartitionRecords):
     """The records of a partition, as `apply` reads and changes them."""
 
@@ -88,7 +90,9 @@ class StoredRecords(PartitionRecords):
             begin = form.prefix if behind is None else form.encode(behind)
             pairs = keys_of_kind(self._db, form.kind, begin) if form.kind else keys_with(self._db, form.prefix, begin)
             pairs = with_store_errors(pairs, self.partition, self.path)
-            return ((form.decode(key), value) for key, value in pairs)
+            # Not an expression: mypyc would make a list of it.
+            for key, value in pairs:
+                yield form.decode(key), value
 
         return self._records[table].scan(after, count, stored)
 

@@ -91,8 +91,10 @@ def _key_of(step: Step, node: Node, path: str) -> str:
         return ""
     root, parts = _parsed(path)
     text = step.workflow.subject if root == "subject" else getattr(node, root)
-    if not parts:
-        return str(text, "utf-8", "replace")
+    return _key_in(text, parts) if parts else str(text, "utf-8", "replace")
+
+
+def _key_in(text: bytes, parts: tuple[str | int, ...]) -> str:
     try:
         value = parse(text, bounds.JSON_DEPTH_MAX)
         for part in parts:

@@ -16,6 +16,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.replies import Reason
 from backbeat.streams import core
+from backbeat.streams.compiled import is_compiled
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import DeadLetter
 from backbeat.streams.core.records import Meta, Node
@@ -81,6 +82,9 @@ def every_command():
 COMMANDS = every_command()
 
 
+of_python = pytest.mark.skipif(is_compiled(), reason="lines of compiled code are not traced")
+
+
 @contextmanager
 def failing_at(line, error, store):
     """Raise at this line of the rules that is run, unless the store has been given the changes by then."""
@@ -142,6 +146,7 @@ def refusal():
     return refuse(Reason.NOT_FOUND, "refused in the middle")
 
 
+@of_python
 @pytest.mark.parametrize("error", [Broken, refusal], ids=["fails", "is refused"])
 @settings(max_examples=3)
 @given(first=st.integers(1, 150), stride=st.integers(100, 200))
@@ -149,6 +154,7 @@ def test_a_command_that_fails_or_is_refused_at_any_line_leaves_no_trace(error, f
     assert walk(first, stride, error) > len(COMMANDS)
 
 
+@of_python
 def test_a_change_of_a_job_that_is_refused_at_any_line_leaves_no_trace():
     store = Fragile()
     story = Story(store)
