@@ -116,7 +116,8 @@ wheels: $(STAMP) ## build the pure wheel and one whose engine is compiled for th
 	@$(BIN)/python -m compose.setup.wheels $(ARGS)
 
 # The compiled engine: the same rules, the same simulator, the same Kafka.
-COMPILED_TESTS ?= tests/streams tests/schemas tests/conformance tests/fuzz tests/sim tests/integration
+COMPILED_TESTS ?= tests/streams/core tests/streams/engine tests/streams/state tests/conformance tests/fuzz tests/sim \
+  tests/integration/test_engine.py tests/integration/test_worker.py
 test-compiled: $(STAMP) jars ## run the engine's tests on the compiled engine (needs a C compiler)
 	@$(BIN)/python -m compose.setup.wheels --tree build/compiled
 	PYTHONPATH=build/compiled $(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) -n $(TEST_PROCESSES) \
