@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import Option, add_options, json_option
 
@@ -53,7 +54,7 @@ def _run_options() -> Option:
         _playbook_option,
         click.option(
             "--per-second",
-            type=click.FloatRange(0.1, 1000),
+            type=Number(0.1, 1000),
             default=8.0,
             show_default=True,
             help="Payments that are asked for each second.",
@@ -65,9 +66,7 @@ def _run_options() -> Option:
         click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
         click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="A Kafka that is there, instead of brokers."),
         click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
-        click.option(
-            "--seconds", type=click.FloatRange(1), help="How long each fault lasts, instead of its play's own time."
-        ),
+        click.option("--seconds", type=Number(1), help="How long each fault lasts, instead of its play's own time."),
         json_option,
     )
 

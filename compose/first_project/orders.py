@@ -10,8 +10,8 @@ from backbeat import Worker, activity, current
 def take_order(customer: str, bags: int) -> str:
     """First step: takes the order and adds the others."""
     order = current()
-    order.add(charge, customer, bags)  # these begin once this function has returned,
-    order.add(pack, bags)  # one after the other
+    paid = order.add(charge, customer, bags)  # these begin once this function has returned, one after the other;
+    order.add(pack, bags, paid.result)  # and the second one gets what the first one returns
     return f"{bags} bags for {customer}"
 
 
@@ -25,9 +25,9 @@ def charge(customer: str, bags: int) -> float:
 
 
 @activity("Pack")
-def pack(bags: int) -> None:
-    """Begins when `charge` is done, however long that took."""
-    print(f"Packed: {bags} bags", flush=True)
+def pack(bags: int, paid: float) -> None:
+    """Begins when `charge` is done, however long that took, with what it returned."""
+    print(f"Packed: {bags} bags, {paid} paid", flush=True)
 
 
 worker = Worker(activities=[take_order, charge, pack])

@@ -15,7 +15,7 @@ def test_an_order_is_charged_and_packed(plain_backbeat, capsys):
     assert order(plain_backbeat).result() == "2 bags for Ada"
 
     (charged,) = plain_backbeat.sent("Charge")
-    assert capsys.readouterr().out == f"Charged: Ada, payment {charged.id}\nPacked: 2 bags\n"
+    assert capsys.readouterr().out == f"Charged: Ada, payment {charged.id}\nPacked: 2 bags, 19.0 paid\n"
 
 
 def test_nothing_is_packed_before_the_bank_has_answered(plain_backbeat):

@@ -34,7 +34,10 @@ _decode = msgspec.json.Decoder(_Statistics).decode
 
 
 class ProduceCounts:
-    """Counts since the start of all producers with these `settings`, as `activities`, `commands`, …: few of them."""
+    """Counts since the start of all producers with these `settings`, as `activities`, `commands`, …: few of them.
+
+    Such a producer must be polled, idle or not: its statistics wait for that.
+    """
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()

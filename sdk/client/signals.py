@@ -66,6 +66,14 @@ class SignalOptions(RunOptions, total=False):
 
 #: The options of a signal, and of one that a schedule sends.
 SIGNAL_WORDS = tuple(SignalOptions.__annotations__)
+#: Fields that came after keys, and what they are where nothing is said: a repeat by an older client has the same hash.
+_LATER: dict[str, tuple[Any, ...]] = {
+    "backoff": (None, Backoff()),
+    "takes": ((),),
+    "retry_after_seconds": (None,),
+    "attempted": (True,),
+    "returns": (None,),
+}
 RUN_WORDS = tuple(RunOptions.__annotations__)
 
 
@@ -140,19 +148,22 @@ def _body_hash(signal: Signal, workflow: NewWorkflow, at: When | None, *, hashes
         node = msgspec.structs.replace(node, fires_at=int(at.total_seconds() * 1000))
     if not hashes_arguments:
         node = msgspec.structs.replace(node, client_data=b"")
-    fields = msgspec.structs.asdict(node)
-    if node.backoff == Backoff():
-        # A client of before this rule sent the same signal without it.
-        del fields["backoff"]
+    fields = _as_sent_before(node)
     request: tuple[Any, ...] = (fields, workflow)
     if signal.coalesce_key is not None:
         request = (*request, signal.coalesce_key, signal.coalesce)
     return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
 
 
+def _as_sent_before(struct: msgspec.Struct) -> dict[str, Any]:
+    """Fields of a command or node, without those that clients of before do not know and that say nothing here."""
+    fields = msgspec.structs.asdict(struct)
+    return {name: value for name, value in fields.items() if name not in _LATER or value not in _LATER[name]}
+
+
 def change_hash(command: AnyCommand) -> bytes:
     """Hash of a command with a caller's key, the same for a repeat: of all its fields but who carries it and when."""
-    fields = msgspec.structs.asdict(command)
+    fields = _as_sent_before(command)
     for name in ("id", "tid", "reply_to", "body_hash", "source"):
         del fields[name]
     return hashlib.blake2b(msgspec.msgpack.encode((type(command).__name__, fields)), digest_size=16).digest()

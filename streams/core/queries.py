@@ -244,9 +244,13 @@ def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
     places: list[Node | None] = []
     for place_id in (query.first, query.after):
         place = None if place_id is None else store.get(NODES, place_id)
-        if place_id is not None and (place is None or (place.workflow_id, place.parent_id) != (workflow.id, parent_id)):
+        if place_id is not None and (
+            place is None
+            or (place.workflow_id, place.parent_id) != (workflow.id, parent_id)
+            or belongs_to_removed_workflow(place, workflow)
+        ):
             message = f"No node right below has the id {place_id.hex()}"
-            yield Rejection(Reason.INVALID_PARAMETERS, message, found="nothing", wanted="a child, to begin there")
+            yield Rejection(Reason.NOT_FOUND, message, found="nothing", wanted="a child, to begin there")
             return
         places.append(place)
     if query.limit is not None and query.limit < 1:
@@ -258,7 +262,8 @@ def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
 def _child_views(store: Store, nodes: Iterable[Node], workflow: Workflow) -> Iterator[QueryAnswer]:
     marks: Marks = {}
     # Commands may come in between two parts.
-    yield from _parts((child_view(store, node, workflow, marks) for node in nodes), Children, between=marks.clear)
+    views = map(partial(child_view, store, workflow=workflow, marks=marks), nodes)
+    yield from _parts(views, Children, between=marks.clear)
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

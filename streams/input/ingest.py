@@ -214,6 +214,8 @@ class Ingest:
             self._busy_since = None
             first = consumer.poll(_POLL_SECONDS)
             self._busy_since = time.monotonic()
+            # Its statistics, which pile up otherwise while no signals come.
+            producer.poll(0)
             if self._assigned_before:
                 self._join_again(consumer)
                 continue

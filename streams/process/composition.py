@@ -159,7 +159,7 @@ def compose(
         engine,
         stores,
         flush=deliveries.flush,
-        transaction=_transaction(settings, ports, clock, produced),
+        transaction=_transaction(settings, ports, clock),
         unknown_clients=unknown_clients,
         gate=gate,
         histograms=histograms,
@@ -209,16 +209,14 @@ def _stores(
     return LocalStores(restorer, disk, ports.threads(_RESTORES_AT_ONCE, "restore"), ports.host_clock)
 
 
-def _transaction(
-    settings: EngineSettings, ports: Ports, clock: BrokerClock, produced: ProduceCounts
-) -> KafkaTransaction:
+def _transaction(settings: EngineSettings, ports: Ports, clock: BrokerClock) -> KafkaTransaction:
     transaction = KafkaTransaction(
         settings.bootstrap_servers,
         settings.transactional_id,
         settings.transaction_timeout_seconds,
         clock.sample,
         ports.was_away,
-        make_producer=lambda config: ports.transactional_producer({**config, **produced.settings}),
+        make_producer=ports.transactional_producer,
     )
     transaction.init(settings.commit_timeout_seconds)
     return transaction

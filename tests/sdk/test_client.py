@@ -76,6 +76,14 @@ def test_a_signal_says_what_was_said() -> None:
     assert (signal().node.retries, signal().node.retry_interval_seconds, signal().body_hash) == (6, 1200.0, None)
 
 
+def test_a_repeat_by_an_earlier_release_has_the_same_hash() -> None:
+    """Values of before nodes took results, and of before retries had a rule."""
+    change = ChangeNode(id=b"c" * 16, node_id=b"n" * 16, status="resolved")
+
+    assert signal(idempotency_key="k").body_hash == bytes.fromhex("b57db6170291acd40d92812a7bf9feac")
+    assert change_hash(change) == bytes.fromhex("2ee6eb23f728fbd4ccbcfb032cb298a6")
+
+
 def test_the_same_change_has_the_same_hash_and_another_has_not() -> None:
     def change(command_id: bytes = b"c" * 16, **words: Any) -> bytes:
         return change_hash(ChangeNode(**{"id": command_id, "node_id": b"n" * 16, "status": "resolved", **words}))

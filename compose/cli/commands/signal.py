@@ -116,6 +116,16 @@ async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str
     return workflow.name, workflow.subject, target[1]
 
 
+class RetryFields(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A rule for retries on a line: fields of `backbeat.Retry`, times in seconds."""
+
+    times: int | None = None
+    first: float | None = None
+    factor: float | None = None
+    longest: float | None = None
+    jitter: float | None = None
+
+
 class Line(msgspec.Struct, omit_defaults=True):
     """A signal on a line of standard input: parameters of `Client.signal` (`backbeat.client.signals.SignalOptions`)."""
 
@@ -126,6 +136,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     args: list[Any] | dict[str, Any] | None = None
     client_data: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
+    retry: RetryFields | None = None
     retries: int | None = None
     backoff: float | None = None
     timeout: float | None = None
@@ -195,6 +206,11 @@ def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
     options = {
         option: getattr(signal_line, option) for option in field_names if getattr(signal_line, option) is not None
     }
+    if "retry" in options:
+        from backbeat.activities.retry import Retry
+
+        given = msgspec.structs.asdict(options["retry"])
+        options["retry"] = Retry(**{name: value for name, value in given.items() if value is not None})
     if "at" in options:
         options["at"] = Due().convert(options["at"], None, None)
     workflow, subject, name = signal_line.workflow, signal_line.subject, signal_line.name

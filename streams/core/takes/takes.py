@@ -21,6 +21,7 @@ from backbeat.streams.core.takes.position import check_position
 from backbeat.streams.core.takes.produced import has_result
 from backbeat.streams.core.takes.records import Reference, ReferenceState
 from backbeat.streams.core.tree import progress, status
+from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 
 _NO_FLOW = Flow()
 
@@ -41,7 +42,12 @@ def take(step: Step, taker: Node, takes: tuple[Take, ...]) -> None:
             check_size("default", wanted.default, step.settings.payload_bytes_max)
             check_json(step, "default", wanted.default)
         producer = step.get_node(wanted.node_id)
-        if producer is None or producer.workflow_id != taker.workflow_id:
+        # The old nodes of a workflow that begins anew while it is removed are none of it.
+        if (
+            producer is None
+            or producer.workflow_id != taker.workflow_id
+            or belongs_to_removed_workflow(producer, step.workflow)
+        ):
             message = f"{taker.name!r} takes the result of {wanted.node_id.hex()}, which is no node of its workflow"
             raise refuse(Reason.INVALID_PARAMETERS, message, found="no such node", wanted="a node of the workflow")
         check_position(step, taker, producer)

@@ -48,7 +48,7 @@ def test_its_test_fails_where_the_workflow_is_wrong(tmp_path):
     folder = tmp_path / "shop"
     init(folder)
     orders = folder / "orders.py"
-    orders.write_text(orders.read_text().replace("    order.add(pack, bags)", "    # "))
+    orders.write_text(orders.read_text().replace("    order.add(pack, bags, paid.result)", "    # "))
 
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True, check=False

@@ -171,7 +171,7 @@ def test_a_repeat_with_a_key_is_the_same_node(shop):
     again = [json.loads(shop(*words).stdout)["id"] for _ in range(2)]
 
     assert again[0] == again[1]
-    assert "was used for another" in shop("signal", "Sale", "key", "Another", "--key", "k", code=1).stderr
+    assert "was used before" in shop("signal", "Sale", "key", "Another", "--key", "k", code=1).stderr
 
 
 def test_signals_on_standard_input(shop):
@@ -183,8 +183,8 @@ def test_signals_on_standard_input(shop):
     assert shop.wait_for(ids[4], "started").subject == 4
     assert "line 1: 'name' is missing" in shop("signal", "-", given='{"workflow":"a","subject":1}', code=1).stderr
     assert (
-        "knows no 'retry': did you mean `retries`?"
-        in shop("signal", "-", given='{"workflow":"a","subject":1,"name":"b","retry":1}', code=1).stderr
+        "knows no 'retrys': did you mean `retry`?"
+        in shop("signal", "-", given='{"workflow":"a","subject":1,"name":"b","retrys":1}', code=1).stderr
     )
 
 

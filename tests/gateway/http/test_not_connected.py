@@ -14,7 +14,10 @@ from backbeat.gateway.settings import GatewaySettings
 ASKING_ALL = [
     route
     for route in ROUTES
-    if route.new and route.method == "GET" and not route.path.startswith(("/reports", "/schemas"))
+    if route.new
+    and route.method == "GET"
+    # Those of one node or workflow ask its partition alone.
+    and not route.path.startswith(("/reports", "/schemas", "/activities", "/workflows"))
 ]
 
 
