@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from backbeat import BackbeatError, current
-from backbeat.activities.context import Activity, running, transaction_id
+from backbeat.activities.context import Activity
+from backbeat.activities.running import running, transaction_id
 from backbeat.errors import InvalidParameters, LimitExceeded
 
 Make = Callable[..., Activity]

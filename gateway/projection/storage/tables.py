@@ -7,6 +7,8 @@ row.
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -22,6 +24,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
+
+logger = logging.getLogger(__name__)
 
 #: Raised with every change of the tables or their contents: an older projection is rebuilt.
 SCHEMA_VERSION = 2
@@ -244,16 +248,16 @@ def create(connection: Connection) -> None:
         _create_trigrams(connection)
 
 
-def _create_trigrams(connection: Connection) -> bool:
-    """True if PostgreSQL has trigrams; creating the extension needs the right to do so once."""
+def _create_trigrams(connection: Connection) -> None:
+    """Create the indexes by trigrams where PostgreSQL has these: creating the extension needs a right, once."""
     try:
         with connection.begin_nested():
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
-            for name, place in _POSTGRESQL_TEXTS.items():
-                connection.execute(text(f"CREATE INDEX IF NOT EXISTS {name} ON {place}"))
-    except DBAPIError:
-        return False
-    return True
+    except DBAPIError as error:
+        logger.warning("PostgreSQL has no trigrams (pg_trgm): searches in texts read whole tables. %s", error.orig)
+        return
+    for name, place in _POSTGRESQL_TEXTS.items():
+        connection.execute(text(f"CREATE INDEX IF NOT EXISTS {name} ON {place}"))
 
 
 def drop_search_indexes(connection: Connection) -> None:
