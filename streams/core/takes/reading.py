@@ -37,7 +37,9 @@ def first_results(store: Store, taker: Node) -> tuple[tuple[TakenResult, ...], b
 
 def results(store: Store, taker: Node, slot: int = 0, after: bytes | None = None) -> Iterator[TakenResult]:
     """The results that are there, by slots, from a slot on; of it, those behind the node `after`. RemovedError."""
-    return (result for result in _walk(store, taker, slot, after) if result is not None)
+    for result in _walk(store, taker, slot, after):
+        if result is not None:
+            yield result
 
 
 def is_place(store: Store, taker: Node, slot: int, after: bytes) -> bool:
