@@ -59,9 +59,18 @@ class Reader:
     """Reads partitions from given offsets on, and hands over batches in order."""
 
     def __init__(
-        self, bootstrap_servers: str, group: str, *, ended: Callable[[str], object], stall_seconds: float
+        self,
+        bootstrap_servers: str,
+        group: str,
+        *,
+        ended: Callable[[str], object],
+        stall_seconds: float,
+        is_held_back: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`ended` is called on the reader's thread with a reason: no batch taken for `stall_seconds`, or a cut log."""
+        """`ended` is called on the reader's thread with a reason: no batch taken for `stall_seconds`, or a cut log.
+
+        `is_held_back`: true while batches wait on purpose, for a disk or for brokers; called on that thread.
+        """
         self._consumer = Consumer(
             {
                 **connection(bootstrap_servers),
@@ -86,6 +95,7 @@ class Reader:
         )
         self._ended = ended
         self._stall_seconds = stall_seconds
+        self._is_held_back = is_held_back
         self._orders: deque[Callable[[], None]] = deque()
         self._assigned: set[Where] = set()
         self._ends: dict[int, int] = {}
@@ -223,8 +233,12 @@ class Reader:
             batch[where].records.append(record)
         if not batch:
             return
-        if not self._free.acquire(timeout=self._stall_seconds):
-            self._ended(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
+        while not self._free.acquire(timeout=self._stall_seconds):
+            if not self._is_held_back():
+                self._ended(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
+                break
+            if self._stopping.is_set():
+                return
         self._loop.call_soon_threadsafe(self._batches.put_nowait, (epoch, batch))
 
     def _note(self, error: KafkaError, message: Message) -> None:

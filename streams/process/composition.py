@@ -254,7 +254,13 @@ class EngineService:
         self.partitions_count = describe(reach(servers), [topics.COMMANDS])[topics.COMMANDS].partitions
         self._registry = ClientRegistry(servers, failed=lambda error: end(f"the registry of clients: {error}")).start()
         reachability = Reachability(servers, self.partitions_count)
-        self.reader = Reader(servers, settings.application_id, ended=end, stall_seconds=settings.stall_timeout_seconds)
+        self.reader = Reader(
+            servers,
+            settings.application_id,
+            ended=end,
+            stall_seconds=settings.stall_timeout_seconds,
+            is_held_back=lambda: self.process.gate.is_held,
+        )
         ports = stand_in(kafka_ports(settings, self.reader, self._registry, reachability.was_away))
         self.process = compose(settings, self.partitions_count, ports, loop)
         self.stalls = stalls_of(self.process, ports)

@@ -16,6 +16,11 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
 
+    @property
+    def is_held(self) -> bool:
+        """True while somebody holds it closed; from any thread."""
+        return self._holds > 0
+
     async def wait(self) -> None:
         """Wait until nobody holds the gate closed."""
         await self._open.wait()

@@ -7,9 +7,10 @@ import threading
 
 from confluent_kafka import OFFSET_STORED, KafkaError
 
-from backbeat.schemas.kafka.topics import QUERIES
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
+from backbeat.streams.input import reader as reader_module
 from backbeat.streams.input.reader import Reader
-from tests.waiting import until
+from tests.waiting import until, until_async
 
 
 class _Refusal:
@@ -53,6 +54,53 @@ class _Consumer:
 
     def close(self):
         pass
+
+
+class _Record:
+    """A command as librdkafka gives it."""
+
+    def error(self):
+        return None
+
+    def topic(self):
+        return COMMANDS
+
+    def partition(self):
+        return 0
+
+    def offset(self):
+        return 7
+
+    def timestamp(self):
+        return 1, 1_700_000_000_000
+
+    def key(self):
+        return b"key"
+
+    def value(self):
+        return b"value"
+
+    def headers(self):
+        return None
+
+
+async def test_batches_that_wait_on_purpose_end_nothing():
+    reasons, asked, is_held = [], [], True
+
+    def is_held_back():
+        asked.append(is_held)
+        return is_held
+
+    reader = Reader("127.0.0.1:1", "group", ended=reasons.append, stall_seconds=0.02, is_held_back=is_held_back)
+    reader._loop, reader._batches = asyncio.get_running_loop(), asyncio.Queue()
+    for _ in range(reader_module._BATCHES_MAX):
+        await asyncio.to_thread(reader._hand_over, 0, [_Record()])
+    waiting = asyncio.create_task(asyncio.to_thread(reader._hand_over, 0, [_Record()]))
+    await until_async(lambda: len(asked) > 2)
+    assert reasons == []
+    is_held = False
+    await waiting
+    assert reasons == ["nobody has taken what was read for 0 s"]
 
 
 def test_queries_are_read_anew_where_the_coordinator_refused_their_offsets():
