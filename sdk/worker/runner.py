@@ -163,7 +163,8 @@ class Runner:
 
         async def handle(call: Call) -> Any:
             run = functools.partial(handler.function, *call.args, **call.kwargs)
-            result = run() if handler.is_async or self.in_thread is None else await self.in_thread(run)
+            in_thread = None if handler.is_async else self.in_thread
+            result = run() if in_thread is None else await _to_its_end(activity, in_thread(run))
             return await result if inspect.isawaitable(result) else result
 
         args, kwargs = handler.bind(params)
@@ -386,3 +387,14 @@ def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         return task.cancelling() > 0
     return isinstance(error, GeneratorExit) and not _runs(task)
+
+
+async def _to_its_end(activity: Activity, call: Awaitable[Any]) -> Any:
+    """The value of a function in a thread. A cancel of the activity waits for it: its slot is taken that long."""
+    thread = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        if activity.cancelled:
+            await asyncio.wait([thread])
+        raise

@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from backbeat.errors import Cancelled
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode
+from backbeat.worker.extensions.middleware import Call, CallNext
 from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.runner import Runner
+from tests.waiting import until_async
 
 View = Callable[..., Any]
 
@@ -520,3 +523,27 @@ def notification(runner: Runner, view: View) -> Activity:
             view(name="Pay"), ActivityKind.NOTIFICATION, "Client Error", "Client Error", b'{"message":"declined"}'
         )
     )
+
+
+async def test_a_canceled_plain_handler_below_middleware_keeps_its_slot_until_it_has_returned(view: View) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    @activity
+    def hold() -> None:
+        begun.set()
+        goes_on.wait()
+
+    async def around(call: Call, call_next: CallNext) -> Any:
+        return await call_next(call)
+
+    runner = runner_of(hold)
+    runner.middleware = (around,)
+    runner.in_thread = asyncio.to_thread
+    held = opened(runner, view, "hold")
+    task = asyncio.create_task(runner.run(held))
+    await until_async(begun.is_set)
+    held.tell_cancelled()
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done
+    goes_on.set()
+    assert await task == []
