@@ -17,9 +17,21 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str | int | bytes, ...]]
 
 ANY, PUBLIC = "any", "public"
-#: Metadata services outside of the link-local networks: Amazon's by IPv6, Alibaba's, Oracle's.
-_METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")}
+#: Metadata services outside of the link-local networks: Amazon's and Google's by IPv6, Alibaba's, Oracle's, Azure's.
+_METADATA = {
+    ipaddress.ip_address(text)
+    for text in (
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+    )
+}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Where IPv4 addresses stand in addresses of a network's own translator is its own matter.
+_NAT64_OF_NETWORKS = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class NetworksError(ValueError):
@@ -68,9 +80,9 @@ class EndpointNetworks:
         address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
         if any(address in network for network in self.networks):
             return True
-        if PUBLIC in self.words and address.is_global and not address.is_multicast and address not in _METADATA:
-            return True
-        return ANY in self.words and not _is_forbidden(address)
+        if _is_forbidden(address):
+            return False
+        return ANY in self.words or (PUBLIC in self.words and _is_public(address))
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
         """Socket for a connection to an endpoint. ForbiddenAddressError."""
@@ -92,6 +104,12 @@ def _embedded(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
+def _is_public(address: Address) -> bool:
+    """True for an address of the Internet: none of the old IPv6 networks of sites, which Python calls global."""
+    is_of_site = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not address.is_reserved and not is_of_site
+
+
 def _is_forbidden(address: Address) -> bool:
     return (
         address.is_link_local
@@ -99,5 +117,6 @@ def _is_forbidden(address: Address) -> bool:
         or address.is_unspecified
         or (address.is_reserved and not address.is_private)
         or address in _METADATA
+        or address in _NAT64_OF_NETWORKS
         or str(address) == "255.255.255.255"
     )
