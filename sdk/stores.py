@@ -91,11 +91,11 @@ class FolderStore:
             raise Unavailable(f"The store {self._folder} cannot be read: {error}") from error
 
 
-def write_whole(path: Path, content: IO[bytes]) -> None:
-    """Write a file that is there whole, in place of an older one, or not at all. OSError."""
+def write_whole(path: Path, content: IO[bytes], mode: int = 0o666) -> None:
+    """Write a file that is there whole, in place of an older one, or not at all; `mode`: below the umask. OSError."""
     draft = path.with_name(f".{uuid.uuid4().hex}")
     try:
-        with draft.open("xb") as file:
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())

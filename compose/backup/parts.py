@@ -16,7 +16,8 @@ import msgspec
 from backbeat.compose.backup.errors import BackupError
 from backbeat.compose.backup.manifest import Manifest, PartFile, PartitionCopy, damaged
 from backbeat.errors import InvalidParameters, NotFound
-from backbeat.gateway.archiving.stores import ArchiveStore, FolderStore, open_archive_store
+from backbeat.gateway.archiving.stores import ArchiveStore, BucketStore, FolderStore
+from backbeat.stores import parse_store
 
 #: Bytes of the records of one file, before compression.
 _FILE_BYTES_MAX = 32 * 1024 * 1024
@@ -144,10 +145,10 @@ def _read_file(store: ArchiveStore, source: str, file: PartFile) -> Iterator[Cop
 
 
 def open_backup_store(address: str) -> ArchiveStore:
-    """Store of a folder's path, or of a URL. BackupError: it names none."""
-    if "://" not in address:
-        return FolderStore(Path(address))
+    """Store of a folder's path, or of a URL; only their owner reads its files. BackupError: it names none."""
     try:
-        return open_archive_store(address)
+        location = parse_store(address) if "://" in address else Path(address)
     except InvalidParameters as error:
         raise BackupError(f"{error}. What to do: name a folder, file:///folder or s3://bucket/prefix") from error
+    # It has everybody's payloads, and the endpoints' URLs with their passwords.
+    return FolderStore(location, is_private=True) if isinstance(location, Path) else BucketStore(*location)

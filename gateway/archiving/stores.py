@@ -83,15 +83,20 @@ def split_address(address: str) -> tuple[ArchiveStore, str]:
 class FolderStore:
     """Archives as files of a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_private: bool = False) -> None:
+        """`is_private`: nobody but their owner reads the files and the folders that it makes."""
         self._folder = folder
+        self._is_private = is_private
 
     def put(self, name: str, file: IO[bytes]) -> str:
         """Store a file."""
         path = self._folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, file)
+            # mkdir(parents=True) gives its mode to the last folder only.
+            missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir(0o700 if self._is_private else 0o777, exist_ok=True)
+            write_whole(path, file, 0o600 if self._is_private else 0o666)
         except OSError as error:
             raise Unavailable(f"The folder {self._folder} does not take an archive: {error}") from error
         return path.absolute().as_uri()

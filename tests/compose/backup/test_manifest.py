@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import stat
 
 import msgspec
 import pytest
@@ -47,3 +50,15 @@ def test_the_state_of_a_newer_release_is_refused(kafka, tmp_path):
     restore = Restore(kafka, open_backup_store(str(tmp_path)), manifest, "it", lambda _: None, **words)
     with pytest.raises(BackupError, match=r"the backup it: partition 0: rules of version 99"):
         restore._check_known()
+
+
+def test_only_its_owner_reads_a_backup(tmp_path):
+    folder = tmp_path / "backups" / "monday"
+    for address in (str(folder), folder.as_uri()):
+        store = open_backup_store(address)
+        store.put("backbeat.state/0/000000.gz", io.BytesIO(b"it"))
+        write_manifest(store, MANIFEST)
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.parent.rglob("*") if path.is_file()}
+        folders = [folder.parent, *(path for path in folder.parent.rglob("*") if path.is_dir())]
+        assert (modes, {stat.S_IMODE(path.stat().st_mode) for path in folders}) == ({0o600}, {0o700})
+        shutil.rmtree(folder.parent)
