@@ -24,6 +24,8 @@ from backbeat.schemas.kafka.topics import (
 )
 
 _ALL_TOPICS = "backbeat."
+#: Ends of names: `backbeat.signals.shop.` is a prefix, `backbeat-worker-shop-share` the share group of `shop`.
+_AMBIGUOUS = (".", "-share")
 
 
 class Part(Enum):
@@ -55,14 +57,22 @@ class Right(NamedTuple):
 
 
 def rights_of(part: Part, client: str, application_id: str) -> list[Right]:
-    """Rights of a part. `client`: of a worker or a service; `application_id`: consumer group of the engines."""
+    """Rights of a part. `client`: of a worker or a service; `application_id`: consumer group of the engines.
+
+    ValueError: rights to the topics and groups of this client would not be its alone.
+    """
+    if client.endswith(_AMBIGUOUS):
+        raise ValueError(
+            f"client {client!r} gets no rights of its own: its name ends with {' or '.join(_AMBIGUOUS)}, as the names "
+            "of prefixes and of share groups do. What to do: register it by another name"
+        )
     return list(_RIGHTS[part](client, application_id))
 
 
-def _topics(operation: str, *names: str) -> Iterator[Right]:
-    """A right to all topics of these names; of a prefix, which ends with a dot, to those that begin with it."""
+def _topics(operation: str, *names: str, is_prefix: bool = False) -> Iterator[Right]:
+    """A right to the topics of these names, or to all whose names begin with one of them."""
     for name in names:
-        yield Right("TOPIC", name, name.endswith("."), (operation,))
+        yield Right("TOPIC", name, is_prefix, (operation,))
 
 
 def _group(name: str, *more: str) -> Right:
@@ -70,8 +80,10 @@ def _group(name: str, *more: str) -> Right:
 
 
 def _engine(_: str, application_id: str) -> Iterator[Right]:
-    yield from _topics("READ", COMMANDS, QUERIES, STATE, CLIENTS, SIGNALS_PREFIX)
-    yield from _topics("WRITE", COMMANDS, STATE, HISTORY, REPLIES, DEAD_LETTERS, ACTIVITIES_PREFIX)
+    yield from _topics("READ", COMMANDS, QUERIES, STATE, CLIENTS)
+    yield from _topics("READ", SIGNALS_PREFIX, is_prefix=True)
+    yield from _topics("WRITE", COMMANDS, STATE, HISTORY, REPLIES, DEAD_LETTERS)
+    yield from _topics("WRITE", ACTIVITIES_PREFIX, is_prefix=True)
     yield Right("TOPIC", _ALL_TOPICS, is_prefix=True, operations=("DESCRIBE", "DESCRIBE_CONFIGS"))
     yield _group(application_id)
     yield _group(f"{application_id}-ingest")
@@ -79,7 +91,8 @@ def _engine(_: str, application_id: str) -> Iterator[Right]:
 
 
 def _gateway(_: str, application_id: str) -> Iterator[Right]:
-    yield from _topics("READ", REPLIES, CLIENTS, STATE, PAYLOADS, ACTIVITIES_PREFIX)
+    yield from _topics("READ", REPLIES, CLIENTS, STATE, PAYLOADS)
+    yield from _topics("READ", ACTIVITIES_PREFIX, is_prefix=True)
     yield from _topics("WRITE", COMMANDS, QUERIES, PAYLOADS)
     yield Right("TOPIC", _ALL_TOPICS, is_prefix=True, operations=("DESCRIBE",))
     yield _group("backbeat-webhooks")
