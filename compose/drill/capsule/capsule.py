@@ -38,13 +38,11 @@ class Capsule:
 
     def __init__(self, order: Order, key: bytes, folder: Path) -> None:
         """OrderError: it was carried out before. FaultError: there is no such fault."""
-        if state_path(folder, order.id).exists():
-            raise OrderError("it was carried out before")
         self._order = order
         self._folder = folder
         self._fault = fault_of(order)
         self._end: Abortion | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # A signal's handler may come within `end`.
         self._told = threading.Event()
         #: True once nobody asks any more
         self._is_alone = False
@@ -55,6 +53,10 @@ class Capsule:
             host=order.host,
             pid=os.getpid(),
         )
+        try:
+            self._state.create(folder)
+        except FileExistsError as error:
+            raise OrderError("it was carried out before") from error
         self._door = Door(key, order.address, self._tell, self.end)
         self._state.url = self._door.url
         self._state.write(folder)
@@ -155,6 +157,11 @@ def _take_back(fault: Fault) -> list[str]:
 
 
 def _undo(order: Order, folder: Path) -> int:
+    path = state_path(folder, order.id)
+    if not path.exists():
+        raise OrderError(f"it was not carried out here: there is no {path}")
+    if msgspec.json.decode(path.read_bytes(), type=CapsuleState).left == []:
+        raise OrderError("nothing of it is left")
     fault = fault_of(order)
     left = [*_take_back(fault), *fault.check()]
     CapsuleState(

@@ -20,11 +20,14 @@ from typing import Any
 import msgspec
 
 from backbeat.compose.drill.capsule.order import SKEW_SECONDS_MAX, sign
+from backbeat.compose.drill.topology.direct import open_directly
 
 _SCHEME = "Backbeat-Drill"
 _BODY_BYTES_MAX = 64 * 1024
 _ASK_SECONDS_MAX = 2.0
-_OK, _DENIED, _MISSING = 200, 401, 404
+#: Silence of an asker after which its connection is closed.
+_SILENCE_SECONDS_MAX = 10.0
+_OK, _WRONG, _DENIED, _MISSING = 200, 400, 401, 404
 
 
 class Abortion(msgspec.Struct, frozen=True):
@@ -47,6 +50,8 @@ class Door:
         door = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = _SILENCE_SECONDS_MAX
+
             def do_GET(self) -> None:
                 door.answer(self, "GET")
 
@@ -68,7 +73,11 @@ class Door:
 
     def answer(self, request: BaseHTTPRequestHandler, method: str) -> None:
         """Answer a request."""
-        length = min(int(request.headers.get("Content-Length") or 0), _BODY_BYTES_MAX)
+        length = _length(request.headers.get("Content-Length") or "0")
+        if length is None:
+            request.close_connection = True
+            self._say(request, _WRONG, b'{"error":"the length of its body is wrong"}')
+            return
         body = request.rfile.read(length)
         if not self._is_known(request, method, body):
             self._say(request, _DENIED, b'{"error":"the signature is wrong, or its time is"}')
@@ -80,7 +89,7 @@ class Door:
             try:
                 self._abort(msgspec.json.decode(body, type=Abortion))
             except msgspec.DecodeError as error:
-                self._say(request, 400, msgspec.json.encode({"error": str(error)}))
+                self._say(request, _WRONG, msgspec.json.encode({"error": str(error)}))
                 return
             self._say(request, _OK, self._state())
         else:
@@ -112,8 +121,15 @@ def ask(key: bytes, url: str, path: str, body: Any = None) -> Any:
     moment = f"{time.time():.3f}"
     request = urllib.request.Request(url + path, data=data or None, method=method)  # noqa: S310 - a capsule's address
     request.add_header("Authorization", f"{_SCHEME} {moment}:{_request_signature(key, method, path, moment, data)}")
-    with urllib.request.urlopen(request, timeout=_ASK_SECONDS_MAX) as response:  # noqa: S310 - as above
+    with open_directly(request, timeout=_ASK_SECONDS_MAX) as response:
         return msgspec.json.decode(response.read())
+
+
+def _length(text: str) -> int | None:
+    """Bytes of a body, which is read before its signature can be checked; None: no number, or too many."""
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_BODY_BYTES_MAX)):
+        return None
+    return length if (length := int(text)) <= _BODY_BYTES_MAX else None
 
 
 def _request_signature(key: bytes, method: str, path: str, moment: str, body: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,16 @@ class CapsuleState(msgspec.Struct, kw_only=True):
     #: lines about what is left of the fault; None: not looked for yet
     left: list[str] | None = None
     notes: list[str] = []
+
+    def create(self, folder: Path) -> None:
+        """Keep the first state of an order in a folder, whole. FileExistsError: there is one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{self.id}.{os.getpid()}.part"
+        part.write_bytes(msgspec.json.encode(self))
+        try:
+            os.link(part, state_path(folder, self.id))
+        finally:
+            part.unlink()
 
     def write(self, folder: Path) -> None:
         """Keep it in a folder, whole or not at all; and print it for the tower, where that still listens."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from pathlib import Path
 
 import msgspec
 import psutil
+
+from backbeat.compose.drill.topology.direct import open_directly
 
 _COMMAND_SECONDS_MAX = 60.0
 #: Start times are read in clock ticks and turned into seconds; more difference is another process.
@@ -57,7 +58,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if not self.metrics_url:
             return self.process() is not None
         try:
-            with urllib.request.urlopen(self.metrics_url, timeout=1):  # noqa: S310 - a topology's address
+            with open_directly(self.metrics_url, timeout=1):
                 return True
         except OSError:
             return False

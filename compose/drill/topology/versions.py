@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology
 
@@ -31,7 +31,7 @@ def _version(service: Service) -> str:
     if not service.metrics_url:
         return ""
     try:
-        with urllib.request.urlopen(service.metrics_url, timeout=_READ_SECONDS_MAX) as response:  # noqa: S310 - as named
+        with open_directly(service.metrics_url, timeout=_READ_SECONDS_MAX) as response:
             match = _INFO.search(response.read().decode(errors="replace"))
     except (OSError, ValueError):
         return ""

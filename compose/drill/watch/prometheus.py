@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client.parser import text_string_to_metric_families
 
 from backbeat.compose.drill.load.account import quantile
+from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
 
 _READ_SECONDS_MAX = 0.8
@@ -29,7 +29,7 @@ Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def read_metrics(url: str) -> Values:
     """The wanted values of an address, by name and labels. OSError: it does not answer in time."""
-    with urllib.request.urlopen(url, timeout=_READ_SECONDS_MAX) as response:  # noqa: S310 - a topology's address
+    with open_directly(url, timeout=_READ_SECONDS_MAX) as response:
         text = response.read().decode(errors="replace")
     return parse(text)
 

@@ -11,13 +11,14 @@ import sys
 import time
 import urllib.error
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
 import pytest
 
 from backbeat.compose.drill.abort import abort_run
-from backbeat.compose.drill.capsule.door import Abortion, ask
+from backbeat.compose.drill.capsule.door import Abortion, Door, ask
 from backbeat.compose.drill.capsule.order import Order, OrderError, make_key, read_key, read_order
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule
 from backbeat.compose.drill.capsule.state import CapsuleState
@@ -26,6 +27,7 @@ from backbeat.compose.drill.topology.topology import Host
 from backbeat.compose.drill.tower import ABORT_FILE
 from tests.waiting import until
 
+KEY = b"a key of nobody's"
 HERE = Host(name=socket.gethostname())
 
 
@@ -117,6 +119,28 @@ def test_a_key_that_others_may_read_is_refused(tmp_path):
         read_key(path)
 
 
+@pytest.fixture
+def door():
+    door = Door(KEY, "127.0.0.1", lambda: b"{}", lambda _: None)
+    yield door
+    door.close()
+
+
+@pytest.mark.parametrize("length", ["-1", "65537", "1_0", "9" * 5000])
+def test_a_body_without_bounds_is_not_read_before_its_signature(door, length):
+    address = urlsplit(door.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        # Nothing follows: whoever reads on waits.
+        connection.sendall(f"POST /abort HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.0 400 ")
+
+
+def test_no_proxy_of_the_environment_is_asked(door, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask(KEY, door.url, "/state") == {}
+
+
 def test_it_ends_by_itself_and_leaves_nothing(remote, target):
     capsule = remote(seconds=1.0)
     capsule.launch()
@@ -150,12 +174,15 @@ def test_a_run_is_ended_from_outside(remote, target, tmp_path):
     assert (state.ended_by, state.left) == ("Ada", [])
 
 
-def start_alone(tmp_path, order):
+def start_alone(tmp_path, order, *words):
     """A capsule without a tower that asks for it."""
     folder = tmp_path / "capsules"
     command = [sys.executable, "-m", "backbeat.compose", "drill", "capsule", "--key-file", str(tmp_path / "key")]
     process = subprocess.Popen(
-        [*command, "--folder", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--folder", str(folder), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     process.stdin.write(msgspec.json.encode(order))
     process.stdin.close()
@@ -177,6 +204,16 @@ def test_it_ends_when_the_tower_is_gone(tmp_path, target):
     _, errors = again.communicate(timeout=60)
     assert again.returncode == 2
     assert b"carried out before" in errors
+
+
+def test_what_was_not_carried_out_or_is_taken_back_is_not_undone(tmp_path, target):
+    order = order_for(make_key(tmp_path / "key"), targets=(target,))
+    state = CapsuleState(id=order.id, fault="hang", targets=["target"], host=order.host, left=[])
+    for reason in (b"it was not carried out here", b"nothing of it is left"):
+        undo = start_alone(tmp_path, order, "--undo")
+        _, errors = undo.communicate(timeout=60)
+        assert (undo.returncode, reason in errors) == (2, True), errors
+        state.write(tmp_path / "capsules")
 
 
 def test_it_takes_its_fault_back_when_its_host_ends_it(remote, target):
