@@ -68,6 +68,26 @@ class Capsule:
 
     def run(self) -> CapsuleState:
         """Inject, act until something ends it, take back, look for what is left."""
+        state = self._state
+        try:
+            self._act()
+        except Exception as error:  # noqa: BLE001 - as in `_act`
+            self.end(Abortion("the capsule", f"it stumbled: {type(error).__name__}: {error}"))
+        finally:
+            left = _take_back(self._fault)
+        ending = self._end or Abortion("the capsule", "it ended")
+        state.ended_at, state.ended_by, state.reason = time.time(), ending.by, ending.reason
+        self._keep()
+        state.left = [*left, *_look_for_rest(self._fault)]
+        state.phase = "refused" if state.phase == "refused" else "ended"
+        self._keep()
+        if not self._is_alone:
+            self._told.wait(_LINGER_SECONDS_MAX)
+        self._door.close()
+        return state
+
+    def _act(self) -> None:
+        """Inject the fault and let it go on until something ends it."""
         state, fault = self._state, self._fault
         state.phase = "acting"
         try:
@@ -87,16 +107,6 @@ class Capsule:
                 self.end(Abortion("the capsule", f"it could not go on: {type(error).__name__}: {error}"))
             self._look(injected_at)
             time.sleep(ACT_SECONDS)
-        left = _take_back(fault)
-        state.ended_at, state.ended_by, state.reason = time.time(), self._end.by, self._end.reason
-        self._keep()
-        state.left = [*left, *fault.check()]
-        state.phase = "refused" if state.phase == "refused" else "ended"
-        self._keep()
-        if not self._is_alone:
-            self._told.wait(_LINGER_SECONDS_MAX)
-        self._door.close()
-        return state
 
     def _look(self, injected_at: float) -> None:
         """End it when its time is over, or when nobody watches any more."""
@@ -118,7 +128,11 @@ class Capsule:
 
     def _keep(self) -> None:
         self._state.notes = self._fault.notes
-        self._state.write(self._folder)
+        try:
+            self._state.write(self._folder)
+        except OSError as error:
+            # Its disk may be the one that it has filled. The tower is told all the same.
+            self._fault.note(f"its state could not be kept: {error}")
 
 
 def fault_of(order: Order) -> Fault:
@@ -156,6 +170,14 @@ def _take_back(fault: Fault) -> list[str]:
     return []
 
 
+def _look_for_rest(fault: Fault) -> list[str]:
+    """Lines about what is left of a fault, or that it cannot be said."""
+    try:
+        return fault.check()
+    except Exception as error:  # noqa: BLE001 - as above
+        return [f"it is not known what is left: {type(error).__name__}: {error}"]
+
+
 def _undo(order: Order, folder: Path) -> int:
     path = state_path(folder, order.id)
     if not path.exists():
@@ -163,7 +185,7 @@ def _undo(order: Order, folder: Path) -> int:
     if msgspec.json.decode(path.read_bytes(), type=CapsuleState).left == []:
         raise OrderError("nothing of it is left")
     fault = fault_of(order)
-    left = [*_take_back(fault), *fault.check()]
+    left = [*_take_back(fault), *_look_for_rest(fault)]
     CapsuleState(
         id=order.id,
         fault=order.fault,

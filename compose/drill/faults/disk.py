@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backbeat.compose.drill.faults.fault import Fault, FaultError
 from backbeat.compose.drill.faults.processes import Away, end
+from backbeat.compose.drill.topology.service import Service
 
 _FILLER = ".backbeat-drill-filler"
 _PIECE_BYTES = 256 * 1024
@@ -41,15 +42,18 @@ class DiskFull(Fault):
 
     def abort(self) -> None:
         """Give the room back, and let come what the full disk has ended."""
-        for path in self._fillers():
-            path.unlink(missing_ok=True)
+        self.for_each(lambda target: _filler(target).unlink(missing_ok=True))
 
     def check(self) -> list[str]:
         """Fillers that are there still."""
         return [f"{path} is there" for path in self._fillers() if path.exists()]
 
     def _fillers(self) -> list[Path]:
-        return [Path(target.data_dir) / _FILLER for target in self.targets]
+        return [_filler(target) for target in self.targets]
+
+
+def _filler(target: Service) -> Path:
+    return Path(target.data_dir) / _FILLER
 
 
 class DirectoryLost(Away):
@@ -104,9 +108,11 @@ class StoreDamage(Away):
 
     def abort(self) -> None:
         """Let them come; the copies go."""
-        super().abort()
-        for target in self.targets:
-            shutil.rmtree(self._copies(target.data_dir), ignore_errors=True)
+        try:
+            super().abort()
+        finally:
+            for target in self.targets:
+                shutil.rmtree(self._copies(target.data_dir), ignore_errors=True)
 
     def check(self) -> list[str]:
         """Copies that are there still, and targets that did not come back."""

@@ -42,6 +42,17 @@ class Fault:
         """Whatever is left of it, a line each; empty: nothing is."""
         return []
 
+    def for_each(self, action: Callable[[Service], None]) -> None:
+        """Do something to each target, to the others where it fails for one. FaultError: for which it failed."""
+        failures = []
+        for target in self.targets:
+            try:
+                action(target)
+            except Exception as error:  # noqa: BLE001 - whatever it was: the others are not left as they are
+                failures.append(f"{target.name}: {error}")
+        if failures:
+            raise FaultError("; ".join(failures))
+
     def note(self, text: str) -> None:
         """Note an action for the report."""
         self.notes.append(text)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from backbeat.compose.drill.faults.fault import Fault, FaultError
+from backbeat.compose.drill.topology.service import Service
 
 _V1 = Path("/sys/fs/cgroup/memory")
 _V2 = Path("/sys/fs/cgroup")
@@ -38,19 +39,21 @@ class MemorySqueeze(Fault):
 
     def abort(self) -> None:
         """Put them back into the group above, and remove the groups."""
-        for target in self.targets:
-            group = self._group(target.name)
-            if not group.exists():
-                continue
-            for pid in (group / "cgroup.procs").read_text().split():
-                with contextlib.suppress(OSError):  # it has ended
-                    (group.parent / "cgroup.procs").write_text(pid)
-            group.rmdir()
+        self.for_each(self._give_back)
 
     def check(self) -> list[str]:
         """Groups that are there still."""
         groups = [self._group(target.name) for target in self.targets]
         return [f"{group} is there" for group in groups if group.exists()]
+
+    def _give_back(self, target: Service) -> None:
+        group = self._group(target.name)
+        if not group.exists():
+            return
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # it has ended
+                (group.parent / "cgroup.procs").write_text(pid)
+        group.rmdir()
 
     @property
     def _limit(self) -> str:

@@ -79,8 +79,7 @@ class Hang(Fault):
 
     def abort(self) -> None:
         """Let them go on."""
-        for target in self.targets:
-            send(self, target, signal.SIGCONT)
+        self.for_each(lambda target: send(self, target, signal.SIGCONT))
 
     def check(self) -> list[str]:
         """Targets that are stopped still."""
@@ -119,8 +118,7 @@ class Away(Fault):
 
     def abort(self) -> None:
         """Let them come."""
-        for target in self.targets:
-            target.let_come()
+        self.for_each(Service.let_come)
 
     def check(self) -> list[str]:
         """Targets that did not come back."""
@@ -154,8 +152,7 @@ class Come(Fault):
 
     def abort(self) -> None:
         """Take them away, in order."""
-        for target in self.targets:
-            end(self, target, signal.SIGTERM)
+        self.for_each(lambda target: end(self, target, signal.SIGTERM))
 
     def check(self) -> list[str]:
         """Targets that are still there."""

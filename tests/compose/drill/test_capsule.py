@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from backbeat.compose.drill.abort import abort_run
+from backbeat.compose.drill.capsule.capsule import Capsule
 from backbeat.compose.drill.capsule.door import Abortion, Door, ask
 from backbeat.compose.drill.capsule.order import Order, OrderError, make_key, read_key, read_order
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule
@@ -248,6 +250,28 @@ def test_a_host_that_calls_itself_otherwise_refuses(remote):
     assert capsule.order.host == "kafka-1"
     with pytest.raises(CapsuleError, match="is for the host 'kafka-1'"):
         capsule.launch()
+
+
+def run_here(tmp_path, arguments, targets=(), *, spoil=False):
+    """A capsule within the test, which ends at once since nobody asks."""
+    folder = tmp_path / "capsules"
+    order = order_for(KEY, fault="script", arguments=arguments, targets=targets, tower_silence_seconds=0.0)
+    capsule = Capsule(order, KEY, folder)
+    if spoil:
+        shutil.rmtree(folder)
+        folder.touch()
+    return capsule.run()
+
+
+@pytest.mark.parametrize("spoil", [False, True], ids=["a check that cannot run", "a state that cannot be kept"])
+def test_a_capsule_that_stumbles_takes_its_fault_back(tmp_path, spoil):
+    mark = tmp_path / "mark"
+    arguments = {"inject": ["touch", str(mark)], "abort": ["rm", str(mark)], "check": [str(tmp_path / "missing")]}
+    state = run_here(tmp_path, arguments, spoil=spoil)
+    assert not mark.exists()
+    assert state.phase == "ended"
+    assert "it is not known what is left" in state.left[0]
+    assert any("could not be kept" in note for note in state.notes) == spoil
 
 
 def test_scripts_of_a_user(remote, target, tmp_path):

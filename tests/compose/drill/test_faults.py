@@ -87,6 +87,19 @@ def test_away_until_the_end_and_taken_back_by_another(kept):
     assert not part.hold.exists()
 
 
+@pytest.mark.parametrize("name", ["away", "store-damage", "directory-lost"])
+def test_where_one_target_does_not_come_the_others_do(tmp_path, name):
+    marks = [tmp_path / str(number) for number in range(3)]
+    starts = [("touch", str(marks[0])), ("false",), ("touch", str(marks[2]))]
+    targets = [
+        Service(name=f"engine-{number}", role="engine", start=start, data_dir=str(tmp_path / "data"))
+        for number, start in enumerate(starts)
+    ]
+    with pytest.raises(FaultError, match="engine-1: "):
+        make_fault(name, {}, targets, random.Random(1)).abort()
+    assert [mark.exists() for mark in marks] == [True, False, True]
+
+
 def test_processor_taken_away(kept):
     service, _ = kept
     fault = make("throttle", service)
