@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metrics_url: str = ""
     #: names or roles of what it cannot do without
     depends_on: tuple[str, ...] = ()
-    #: file with its process id: the number alone, or JSON with `pid` and `started`
+    #: file with its process id: the number alone, or JSON with `pid` and `started`. A process that has begun after the
+    #: file was written is another one.
     pid_file: str = ""
     #: command that prints its process id, instead of a file: systemctl show -P MainPID backbeat-engine@1
     pid_command: tuple[str, ...] = ()
@@ -44,14 +46,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def process(self) -> psutil.Process | None:
         """Its process at this moment; None: it is not there."""
         try:
-            pid, started_at = self._read_pid()
+            pid, started_at, written_at = self._read_pid()
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            is_same = started_at is None or abs(process.create_time() - started_at) < _START_TIME_SECONDS_OFF_MAX
+            began_at = process.create_time()
         except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError, psutil.Error):
             return None
-        return process if is_same else None
+        if started_at is not None:
+            return process if abs(began_at - started_at) < _START_TIME_SECONDS_OFF_MAX else None
+        return process if began_at - written_at < _START_TIME_SECONDS_OFF_MAX else None
 
     def answers(self) -> bool:
         """True where it is there and its metrics can be read, if it has any."""
@@ -71,11 +75,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Run the command that lets it come again."""
         _run(self.start)
 
-    def _read_pid(self) -> tuple[int, float | None]:
+    def _read_pid(self) -> tuple[int, float | None, float]:
+        """The process id, when it began if that is known, and when the id was written, in seconds since the epoch."""
         if self.pid_command:
-            return int(_run(self.pid_command)), None
-        value = json.loads(Path(self.pid_file).read_text())
-        return (value, None) if isinstance(value, int) else (int(value["pid"]), float(value["started"]))
+            return int(_run(self.pid_command)), None, time.time()
+        path = Path(self.pid_file)
+        value, written_at = json.loads(path.read_text()), path.stat().st_mtime
+        if isinstance(value, int):
+            return value, None, written_at
+        return int(value["pid"]), float(value["started"]), written_at
 
 
 def _run(command: tuple[str, ...]) -> str:

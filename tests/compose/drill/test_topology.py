@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -76,6 +78,16 @@ def test_what_depends_on_a_service_by_levels(file):
     ]
     with pytest.raises(TopologyError, match="no service or role 'cellar'"):
         topology.dependents("cellar")
+
+
+def test_a_process_that_has_begun_after_its_id_was_written_is_another(tmp_path):
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(str(os.getpid()))
+    service = Service(name="engine-1", role="engine", pid_file=str(pid_file))
+    assert service.process() == psutil.Process()
+    before = psutil.Process().create_time() - 5
+    os.utime(pid_file, (before, before))
+    assert service.process() is None
 
 
 def test_targets_by_role_share_and_host():
