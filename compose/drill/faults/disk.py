@@ -8,8 +8,10 @@ import shutil
 import time
 from pathlib import Path
 
+import psutil
+
 from backbeat.compose.drill.faults.fault import Fault, FaultError
-from backbeat.compose.drill.faults.processes import Away, end
+from backbeat.compose.drill.faults.processes import Away, end, is_gone
 from backbeat.compose.drill.topology.service import Service
 
 _FILLER = ".backbeat-drill-filler"
@@ -56,15 +58,35 @@ def _filler(target: Service) -> Path:
     return Path(target.data_dir) / _FILLER
 
 
+def _seen(target: Service) -> psutil.Process:
+    """Process of a target whose directory may be damaged once it is ended. FaultError: it might run on."""
+    if not target.data_dir:
+        raise FaultError(f"the topology names no data_dir of {target.name}")
+    if not target.stop:
+        raise FaultError(f"the topology names no stop of {target.name}: it might come while its directory is damaged")
+    process = target.process()
+    if process is None:
+        raise FaultError(f"the process of {target.name} cannot be seen: it might use its directory")
+    return process
+
+
+def _end_seen(fault: Fault, target: Service) -> None:
+    """Keep a target away and end its process. FaultError: it is there still."""
+    process = _seen(target)
+    end(fault, target)
+    if target.process() is not None or not is_gone(process):
+        raise FaultError(f"{target.name} (pid {process.pid}) does not end: its directory is left as it is")
+
+
 class DirectoryLost(Away):
     """Kills the targets, removes what is in their data directories, and lets them come."""
 
     def inject(self) -> None:
-        """All of it, at once."""
+        """All of it, at once. FaultError: a target cannot be seen or kept away."""
         for target in self.targets:
-            if not target.data_dir:
-                raise FaultError(f"the topology names no data_dir of {target.name}")
-        super().inject()
+            _seen(target)
+        for target in self.targets:
+            _end_seen(self, target)
         for target in self.targets:
             for path in Path(target.data_dir).iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -83,10 +105,10 @@ class StoreDamage(Away):
     _done = False
 
     def inject(self) -> None:
-        """Keep a copy of the files as they are."""
+        """Keep a copy of the files as they are. FaultError: a target cannot be seen or kept away."""
         for target in self.targets:
-            if not target.data_dir:
-                raise FaultError(f"the topology names no data_dir of {target.name}")
+            _seen(target)
+        for target in self.targets:
             for path in self._files(Path(target.data_dir)):
                 copy = self._copy_of(target.data_dir, path)
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +122,7 @@ class StoreDamage(Away):
             return
         self._done = True
         for target in self.targets:
-            end(self, target)
+            _end_seen(self, target)
             for number, path in enumerate(self._files(Path(target.data_dir))):
                 if number % 3 == 0:
                     self._damage(target.data_dir, path)

@@ -40,6 +40,14 @@ def end(fault: Fault, service: Service, number: signal.Signals = signal.SIGKILL)
         send(fault, service, signal.SIGKILL)
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """True once a process has ended."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def missing(targets: list[Service]) -> list[str]:
     """Lines about targets whose process does not come back in time."""
     deadline = time.monotonic() + _BACK_SECONDS_MAX

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -142,6 +143,32 @@ def test_a_directory_is_lost(kept):
     fault.abort()
     assert fault.check() == []
     assert part.starts == 2
+
+
+@pytest.mark.parametrize("name", ["directory-lost", "store-damage"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stop": ()}, "no stop of engine-1"),
+        ({"pid_file": "missing"}, "cannot be seen"),
+        ({"data_dir": ""}, "no data_dir"),
+        ({"stop": ("rm", "{pid_file}")}, "does not end"),
+    ],
+)
+def test_the_directory_of_a_process_that_may_run_on_is_left_as_it_is(kept, name, change, reason):
+    service, _ = kept
+    path = make_file(service, "partition-0/000001.sst")
+    if "stop" in change:
+        change = {"stop": tuple(word.format(pid_file=service.pid_file) for word in change["stop"])}
+    fault = make(name, msgspec.structs.replace(service, **change), age_seconds=0)
+
+    def inject_and_act():
+        fault.inject()
+        fault.act()
+
+    with pytest.raises(FaultError, match=reason):
+        inject_and_act()
+    assert path.read_bytes() == b"x" * 1000
 
 
 def make_file(service, name, content=b"x" * 1000):
