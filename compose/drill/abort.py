@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from backbeat.compose.drill.capsule.door import Abortion, ask
 from backbeat.compose.drill.capsule.order import OrderError, read_key
-from backbeat.compose.drill.capsule.state import read_states
+from backbeat.compose.drill.capsule.remote import RemoteCapsule, read_launches
 from backbeat.compose.drill.tower import ABORT_FILE
+
+_END_SECONDS_MAX = 180.0
+
+
+class AbortError(Exception):
+    """Something of a run's faults is left; the text says what."""
 
 
 def abort_run(path: Path, by: str) -> Iterator[str]:
-    """End a run: tell its tower, and each capsule that is there, also where the tower is gone; lines about it."""
+    """End a run: tell its tower, and each capsule that is there, also where the tower is gone; lines about it.
+
+    Where a capsule is gone, too, its fault is taken back. AbortError: something is left.
+    """
     (path / ABORT_FILE).write_text(by)
     yield f"Run {path.name}: nothing more is played."
-    try:
-        key = read_key(path / "key")
-    except OrderError as error:
-        yield f"No capsule was begun: {error}."
-        return
-    for state in read_states(path / "capsules"):
-        if state.phase not in ("begun", "acting"):
-            continue
+    rest = []
+    folder = path / "capsules"
+    for launch in read_launches(folder):
+        name = f"{launch.order.fault} on {', '.join(target.name for target in launch.order.targets)}"
         try:
-            ask(key, state.url, "/abort", Abortion(by, "aborted by hand"))
-        except OSError as error:
-            yield f"{state.fault} on {', '.join(state.targets)}: the capsule does not answer ({error})."
+            capsule = RemoteCapsule.launched(launch, read_key(Path(launch.key_file)), folder)
+            if capsule.state.left is not None:
+                continue
+            state = capsule.take_back(by, "aborted by hand", _END_SECONDS_MAX)
+        except (OrderError, OSError) as error:
+            rest.append(f"{name}: {error}")
+            continue
+        if state.left:
+            rest.append(f"{name}: {', '.join(state.left)}")
         else:
-            yield f"{state.fault} on {', '.join(state.targets)}: ended."
+            yield f"{name}: ended."
+    if rest:
+        raise AbortError(f"left: {'; '.join(rest)}. What to do: see to these targets by hand")

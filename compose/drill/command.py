@@ -209,8 +209,11 @@ def report(
 @click.argument("run_name", required=False, metavar="[RUN]")
 @_folder_option
 def abort(run_name: str | None, folder: Path) -> None:
-    """End a run that is under way: its fault is taken back at once, and nothing more is played."""
-    from backbeat.compose.drill.abort import abort_run
+    """End a run that is under way: its fault is taken back at once, and nothing more is played.
+
+    Also where the run or a capsule of it was killed. It fails where something of a fault is left.
+    """
+    from backbeat.compose.drill.abort import AbortError, abort_run
     from backbeat.compose.drill.runs import RunsError, find_run
 
     try:
@@ -218,8 +221,11 @@ def abort(run_name: str | None, folder: Path) -> None:
     except RunsError as error:
         raise CommandError(str(error)) from error
     by = f"{getpass.getuser()} on {socket.gethostname()}"
-    for line in abort_run(path, by):
-        click.echo(line)
+    try:
+        for line in abort_run(path, by):
+            click.echo(line)
+    except AbortError as error:
+        raise CommandError(str(error)) from error
 
 
 @drill.command(

@@ -104,6 +104,8 @@ class Tower:
                 result.skipped = str(error)
             else:
                 result.failed.append(str(error))
+            if left := [line for capsule in self._capsules for line in capsule.state.left or ()]:
+                result.failed.append(f"left of the fault: {', '.join(left)}")
             self._say(f"{play.title}: not played: {error}")
             return
         began, result.began_at = time.monotonic(), time.time()
@@ -150,9 +152,10 @@ class Tower:
     def _take_back(self, reason: str) -> None:
         """End whatever capsules there are."""
         for capsule in self._capsules:
-            if capsule.state.url and capsule.state.left is None:
-                capsule.abort("the tower", reason)
-                capsule.wait(_CHECK_SECONDS_MAX)
+            try:
+                capsule.take_back("the tower", reason, _CHECK_SECONDS_MAX)
+            except Exception as error:  # noqa: BLE001 - whatever it was: the others are taken back
+                capsule.state.left = [*(capsule.state.left or []), f"it could not be taken back: {error}"]
 
     def _alarm(self, anomaly: Anomaly) -> None:
         self._anomaly = anomaly
@@ -165,11 +168,15 @@ class Tower:
             thread.join()
 
     def _wait_end(self) -> float:
-        """Look at the capsules until all have ended their fault; when that was."""
+        """Look at the capsules until all have ended their fault, or should have long ago; when that was."""
         is_told = False
+        deadline = (
+            time.monotonic() + max(each.order.until for each in self._capsules) - time.time() + _CHECK_SECONDS_MAX
+        )
         while True:
             states = [capsule.look() for capsule in self._capsules]
-            if all(state.ended_at or state.left is not None for state in states):
+            is_ended = all(state.ended_at or state.left is not None for state in states)
+            if is_ended or time.monotonic() > deadline:
                 return time.monotonic()
             if (reason := self.aborted) and not is_told:
                 is_told = True

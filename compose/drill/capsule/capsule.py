@@ -22,7 +22,7 @@ import msgspec
 
 from backbeat.compose.drill.capsule.door import Abortion, Door
 from backbeat.compose.drill.capsule.order import Order, OrderError, read_key, read_order
-from backbeat.compose.drill.capsule.state import CapsuleState, state_path
+from backbeat.compose.drill.capsule.state import EXIT_NOTHING, CapsuleState, state_path
 from backbeat.compose.drill.faults.catalogue import make_fault
 from backbeat.compose.drill.faults.fault import Fault, FaultError
 
@@ -142,7 +142,7 @@ def fault_of(order: Order) -> Fault:
 
 
 def run_capsule(key_file: Path, folder: Path, *, undo: bool) -> int:
-    """Carry out the order on standard input; the exit code: 0 nothing is left, 1 something is, 2 refused."""
+    """Carry out the order on standard input; the exit code: 0 nothing is left, 1 something is, 2 refused, 3 no undo."""
     try:
         key = read_key(key_file)
         order = read_order(sys.stdin.buffer.read())
@@ -181,9 +181,11 @@ def _look_for_rest(fault: Fault) -> list[str]:
 def _undo(order: Order, folder: Path) -> int:
     path = state_path(folder, order.id)
     if not path.exists():
-        raise OrderError(f"it was not carried out here: there is no {path}")
+        print(f"Nothing is taken back: it was not carried out here, there is no {path}.", file=sys.stderr)
+        return EXIT_NOTHING
     if msgspec.json.decode(path.read_bytes(), type=CapsuleState).left == []:
-        raise OrderError("nothing of it is left")
+        print("Nothing is taken back: nothing of it is left.", file=sys.stderr)
+        return EXIT_NOTHING
     fault = fault_of(order)
     left = [*_take_back(fault), *_look_for_rest(fault)]
     CapsuleState(

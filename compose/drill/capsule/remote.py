@@ -16,7 +16,7 @@ import msgspec
 
 from backbeat.compose.drill.capsule.door import Abortion, ask
 from backbeat.compose.drill.capsule.order import Order
-from backbeat.compose.drill.capsule.state import CapsuleState
+from backbeat.compose.drill.capsule.state import EXIT_NOTHING, CapsuleState
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Host
 
@@ -25,6 +25,8 @@ TOWER_SILENCE_SECONDS = 10.0
 #: Beyond its time an order is valid for so long: processes take time to start.
 _START_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 0.1
+#: What another process takes to take a fault back and to look for what is left.
+_UNDO_SECONDS_MAX = 180.0
 #: What a capsule takes to end once somebody has read its last state.
 _END_SECONDS_MAX = 20.0
 
@@ -35,6 +37,28 @@ class CapsuleError(Exception):
 
 class UnfitError(CapsuleError):
     """The fault cannot be injected on this host; nothing was changed."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """Launch of a capsule, kept in the run's folder for whoever ends it where its tower is gone."""
+
+    order: Order
+    host: Host
+    #: the key's file on this machine
+    key_file: str
+
+    def write(self, folder: Path) -> None:
+        """Keep it, for its owner only: the order is signed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.order.id}.order"
+        path.touch(mode=0o600)
+        path.write_bytes(msgspec.json.encode(self))
+
+
+def read_launches(folder: Path) -> list[Launch]:
+    """All launches of a folder, oldest first."""
+    paths = sorted(folder.glob("*.order"), key=lambda path: path.stat().st_mtime)
+    return [msgspec.json.decode(path.read_bytes(), type=Launch) for path in paths]
 
 
 class RemoteCapsule:
@@ -55,9 +79,7 @@ class RemoteCapsule:
     ) -> None:
         """`folder`, of this path on both hosts, keeps its state there and its output here."""
         now = time.time()
-        self._key, self._host, self._folder = key, host, folder
-        self._key_file = host.key_file or str(key_file)
-        self.order = Order(
+        order = Order(
             id=uuid.uuid4().hex[:16],
             fault=fault,
             arguments=arguments,
@@ -70,15 +92,28 @@ class RemoteCapsule:
             tower_silence_seconds=TOWER_SILENCE_SECONDS,
             address=host.address,
         ).signed(key)
+        self._set(Launch(order=order, host=host, key_file=str(key_file)), key, folder)
+
+    @classmethod
+    def launched(cls, launch: Launch, key: bytes, folder: Path) -> RemoteCapsule:
+        """The capsule that another process has launched."""
+        capsule = cls.__new__(cls)
+        capsule._set(launch, key, folder)  # noqa: SLF001 - instead of a new order
+        return capsule
+
+    def _set(self, launch: Launch, key: bytes, folder: Path) -> None:
+        self._launch, self._key, self._folder = launch, key, folder
+        self.order, self._host = launch.order, launch.host
         self._process: subprocess.Popen[bytes] | None = None
         self._output = folder / f"{self.order.id}.log"
-        self.state = CapsuleState(
-            id=self.order.id, fault=fault, targets=[each.name for each in targets], host=host.name
-        )
+        names = [each.name for each in self.order.targets]
+        self.state = CapsuleState(id=self.order.id, fault=self.order.fault, targets=names, host=self._host.name)
+        if self._output.exists():
+            self._read()
 
     def launch(self) -> None:
         """Start it and wait until it acts. CapsuleError, UnfitError: it does not."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._launch.write(self._folder)
         self._process = self._start()
         deadline = time.monotonic() + _START_SECONDS_MAX
         while self.state.phase == "begun":
@@ -100,8 +135,8 @@ class RemoteCapsule:
             try:
                 self.state = msgspec.convert(ask(self._key, self.state.url, "/state"), CapsuleState)
             except OSError:
-                assert self._process is not None, "launch() comes first"
-                if self._process.poll() is not None:
+                # One that another process has launched shows by its door alone that it is there.
+                if self._process is None or self._process.poll() is not None:
                     self._undo()
         return self.state
 
@@ -117,17 +152,26 @@ class RemoteCapsule:
         deadline = time.monotonic() + seconds
         while self.look().left is None and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
-        assert self._process is not None, "launch() comes first"
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(_END_SECONDS_MAX, deadline - time.monotonic()))
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(_END_SECONDS_MAX, deadline - time.monotonic()))
         if self.state.left is None:
             self.state.left = [f"the capsule {self.order.id} did not end within {seconds:.0f} s"]
         return self.state
 
+    def take_back(self, by: str, reason: str, seconds: float) -> CapsuleState:
+        """Tell it to end and wait until it has; where it has told no address of its door, take its fault back."""
+        if self.state.left is None and not self.state.url and self._output.exists():
+            self._undo()
+        if self.state.left is None and self.state.url:
+            self.abort(by, reason)
+            self.wait(seconds)
+        return self.state
+
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         program = [sys.executable, "-m", "backbeat.compose"] if not self._host.run else ["backbeat"]
-        command = [*self._host.run, *program, "drill", "capsule", "--key-file", self._key_file]
-        command += ["--folder", str(self._folder), *words]
+        command = [*self._host.run, *program, "drill", "capsule", "--key-file"]
+        command += [self._host.key_file or self._launch.key_file, "--folder", str(self._folder), *words]
         with self._output.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -147,9 +191,21 @@ class RemoteCapsule:
     def _undo(self) -> None:
         """Take back what a capsule that died has injected, unless it had ended before."""
         self._read()
-        if self.state.left is None:
-            self._start("--undo").wait(_START_SECONDS_MAX)
-            self._read()
+        if self.state.left is not None:
+            return
+        process = self._start("--undo")
+        try:
+            exit_code = process.wait(_UNDO_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            self.state.left = [f"it could not be taken back within {_UNDO_SECONDS_MAX:.0f} s"]
+            return
+        self._read()
+        if exit_code == EXIT_NOTHING:
+            self.state.left = []
+        elif self.state.left is None:
+            self.state.left = [f"it could not be taken back: {self._words()}"]
 
     def _read(self) -> None:
         """Read the newest state that it has printed."""

@@ -13,6 +13,10 @@ import msgspec
 Phase = Literal["begun", "acting", "ended", "refused"]
 
 
+#: Exit code of an undo that has nothing to take back.
+EXIT_NOTHING = 3
+
+
 class CapsuleState(msgspec.Struct, kw_only=True):
     """A capsule's state."""
 
@@ -58,9 +62,3 @@ class CapsuleState(msgspec.Struct, kw_only=True):
 def state_path(folder: Path, order_id: str) -> Path:
     """The file of a capsule's state."""
     return folder / f"{order_id}.json"
-
-
-def read_states(folder: Path) -> list[CapsuleState]:
-    """The states of all capsules of a folder, oldest first."""
-    paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return [msgspec.json.decode(path.read_bytes(), type=CapsuleState) for path in paths]

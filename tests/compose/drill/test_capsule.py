@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import msgspec
 import psutil
 import pytest
 
-from backbeat.compose.drill.abort import abort_run
+from backbeat.compose.drill.abort import AbortError, abort_run
 from backbeat.compose.drill.capsule.capsule import Capsule
 from backbeat.compose.drill.capsule.door import Abortion, Door, ask
 from backbeat.compose.drill.capsule.order import Order, OrderError, make_key, read_key, read_order
@@ -176,6 +177,33 @@ def test_a_run_is_ended_from_outside(remote, target, tmp_path):
     assert (state.ended_by, state.left) == ("Ada", [])
 
 
+def test_a_run_is_ended_where_its_capsule_was_killed(remote, target, tmp_path):
+    capsule = remote()
+    capsule.launch()
+    until(lambda: is_hanging(target), "it hangs")
+    os.kill(capsule.state.pid, signal.SIGKILL)
+    assert list(abort_run(tmp_path, "Ada"))[1:] == ["hang on target: ended."]
+    assert not is_hanging(target)
+    assert list(abort_run(tmp_path, "Ada"))[1:] == []
+    orders = list((tmp_path / "capsules").glob("*.order"))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in orders] == [0o600]
+
+
+def test_whoever_ends_a_run_is_told_what_is_left(remote, tmp_path):
+    mark = tmp_path / "mark"
+    arguments = {"inject": ["touch", str(mark)], "check": ["test", "!", "-e", str(mark)]}
+    remote("script", arguments=arguments).launch()
+    with pytest.raises(AbortError, match="script on target: check ended with 1"):
+        list(abort_run(tmp_path, "Ada"))
+
+
+def test_what_did_not_begin_has_nothing_to_take_back(remote):
+    capsule = remote("earthquake")
+    with pytest.raises(CapsuleError):
+        capsule.launch()
+    assert capsule.take_back("the test", "it is over", 60).left == []
+
+
 def start_alone(tmp_path, order, *words):
     """A capsule without a tower that asks for it."""
     folder = tmp_path / "capsules"
@@ -211,10 +239,10 @@ def test_it_ends_when_the_tower_is_gone(tmp_path, target):
 def test_what_was_not_carried_out_or_is_taken_back_is_not_undone(tmp_path, target):
     order = order_for(make_key(tmp_path / "key"), targets=(target,))
     state = CapsuleState(id=order.id, fault="hang", targets=["target"], host=order.host, left=[])
-    for reason in (b"it was not carried out here", b"nothing of it is left"):
+    for reason in (b"it was not carried out here", b"nothing of it is left"):  # the second time there is a state
         undo = start_alone(tmp_path, order, "--undo")
         _, errors = undo.communicate(timeout=60)
-        assert (undo.returncode, reason in errors) == (2, True), errors
+        assert (undo.returncode, reason in errors) == (3, True), errors
         state.write(tmp_path / "capsules")
 
 
