@@ -65,6 +65,11 @@ def _run_options() -> Option:
         click.option("--workers", type=count, default=2, show_default=True, help="Workers of the load."),
         click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
         click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="A Kafka that is there, instead of brokers."),
+        click.option(
+            "--key-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The key of which hosts with `run` and `key_file` have a copy.  [default: a new one for each run]",
+        ),
         click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
         click.option("--seconds", type=Number(1), help="How long each fault lasts, instead of its play's own time."),
         json_option,
@@ -257,6 +262,7 @@ def _run(
     playbooks: tuple[Path, ...],
     seed: int | None,
     seconds: float | None,
+    key_file: Path | None,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -270,6 +276,7 @@ def _run(
     if seconds is not None:
         plays = [msgspec.structs.replace(play, seconds=seconds) for play in plays]
     installation = None if topology_file is None else _read_topology(topology_file)
+    _check_key(key_file, installation)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": settings["bootstrap_servers"] or ""}, Setup)
     path = new_run(folder)
@@ -278,7 +285,13 @@ def _run(
     # As Ctrl-C: what was injected is taken back, and what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = run(
-        plays, setup, path, installation=installation, command=command, say=lambda text: click.echo(text, err=True)
+        plays,
+        setup,
+        path,
+        installation=installation,
+        command=command,
+        key_file=key_file,
+        say=lambda text: click.echo(text, err=True),
     )
     click.echo(_report_text(result, "json" if as_json else "text"))
     (path / "report.html").write_text(_report_text(result, "html"))
@@ -297,6 +310,24 @@ def _plays(playbooks: tuple[Path, ...], words: tuple[str, ...]) -> list[Play]:
         return choose(plays, words) if words else plays
     except PlaybookError as error:
         raise CommandError(str(error), Exit.USAGE) from error
+
+
+def _check_key(key_file: Path | None, installation: Topology | None) -> None:
+    """Refuse a key that cannot be read, and hosts that cannot have the key of a run."""
+    from backbeat.compose.drill.capsule.order import OrderError, make_key
+
+    hosts = [] if installation is None else [host.name for host in installation.hosts.values() if host.run]
+    if key_file is None and hosts:
+        raise CommandError(
+            f"The hosts {', '.join(hosts)} need a copy of the key. What to do: give --key-file; it is made "
+            "where there is none",
+            Exit.USAGE,
+        )
+    if key_file is not None:
+        try:
+            make_key(key_file)
+        except OrderError as error:
+            raise CommandError(f"The key {key_file}: {error}", Exit.USAGE) from error
 
 
 def _read_topology(path: Path) -> Topology:

@@ -52,9 +52,13 @@ def run(
     *,
     installation: Topology | None = None,
     command: str = "",
+    key_file: Path | None = None,
     say: Callable[[str], None],
 ) -> RunResult:
-    """Play all plays, on what is started here or on an installation that is there; the folder keeps the result."""
+    """Play all plays, on what is started here or on an installation that is there; the folder keeps the result.
+
+    `key_file`: the key that hosts which are reached by a command have a copy of; none: one is made for the run.
+    """
     result = RunResult(id=folder.name, began_at=time.time(), setup=msgspec.to_builtins(setup), command=command)
     # There is a folder from now on; it has a result even where the run is cut off.
     write_result(folder, result)
@@ -85,7 +89,9 @@ def run(
         watch = Watch(rig.account, Scrape(whole.services.values()))
         watch.start()
         try:
-            tower = Tower(whole, rig, watch, folder, per_second=setup.per_second, seed=setup.seed, say=say)
+            tower = Tower(
+                whole, rig, watch, folder, per_second=setup.per_second, seed=setup.seed, say=say, key_file=key_file
+            )
             for play in plays:
                 if tower.aborted:
                     break

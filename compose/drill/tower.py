@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from backbeat.compose.drill.capsule.order import make_key
+from backbeat.compose.drill.capsule.order import make_key, read_key
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule, UnfitError
 from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import SAFE, Play
@@ -47,14 +47,15 @@ class Tower:
         per_second: float,
         seed: int,
         say: Callable[[str], None],
+        key_file: Path | None = None,
     ) -> None:
-        """`folder`: the run's, with the key and the states of capsules."""
+        """`folder`: the run's, with the states of capsules; `key_file`: instead of a key of this run. OrderError."""
         self._topology = topology
         self._rig = rig
         self._watch = watch
         self._folder = folder
-        self._key_file = folder / "key"
-        self._key = make_key(self._key_file)
+        self._key_file = key_file or folder / "key"
+        self._key = make_key(self._key_file) if key_file is None else read_key(key_file)
         self._per_second = per_second
         self._chance = random.Random(seed)  # noqa: S311 - a drill is repeated by its seed
         self._say = say

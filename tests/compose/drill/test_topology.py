@@ -133,3 +133,15 @@ def test_it_is_shown_as_table_and_graph(file):
     missing = CliRunner().invoke(backbeat, ["drill", "list", "--topology", str(file.with_name("other.toml"))])
     assert missing.exit_code == 2
     assert "cannot be read" in missing.output
+
+
+def test_hosts_that_are_reached_by_a_command_need_a_key_of_which_they_have_a_copy(file, tmp_path):
+    words = ["drill", "run", "1", "--topology", str(file), "--folder", str(tmp_path / "runs")]
+    refused = CliRunner().invoke(backbeat, words)
+    assert (refused.exit_code, "--key-file" in refused.output) == (2, True), refused.output
+    key = tmp_path / "key"
+    key.write_text("k" * 64)
+    key.chmod(0o644)
+    refused = CliRunner().invoke(backbeat, [*words, "--key-file", str(key)])
+    assert (refused.exit_code, "chmod 600" in refused.output) == (2, True), refused.output
+    assert not (tmp_path / "runs").exists()
