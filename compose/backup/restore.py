@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -89,6 +90,8 @@ class Restore:
         self._development = development
         self._admin: AdminClient = reach(bootstrap_servers)
         self._writer = OffsetWriter(bootstrap_servers, self._admin, say)
+        #: records of the state that were written, by partition
+        self._state_counts: Counter[int] = Counter()
 
     def run(self) -> None:
         """Make the topics and write them. BackupError, TopicError."""
@@ -99,6 +102,8 @@ class Restore:
         # Should somebody change the topics of a restore that broke off so that engines take them.
         for copy in state.partitions:
             self._write_meta(copy.partition, Meta(topic_id=NOT_ENDED))
+        # Engines that have come meanwhile run on; those that come from now on refuse the state.
+        self._check_alone()
         for name in _AT_OFFSETS:
             for copy in self._topic(name).partitions:
                 self._writer.write_at_offsets(name, copy.partition, copy.first, copy.end, self._read(copy))
@@ -110,21 +115,39 @@ class Restore:
         self._take_signals()
         for copy in state.partitions:
             records = (record for record in self._read(copy) if record.key != META_KEY)
-            self._writer.write(STATE, copy.partition, records)
-            self._writer.flush(STATE, copy.partition)
+            self._write_state(copy.partition, records)
+        self._check_alone()
         for copy in state.partitions:
             self._write_meta(copy.partition, self._meta(copy.partition))
         self._set_times("LogAppendTime")
 
     # --- before ------------------------------------------------------------------------------------------------------
 
-    def _check_empty(self) -> None:
+    def _check_alone(self) -> None:
+        """Refuse to go on where engines have come, or somebody else has written to the state."""
+        self._check_no_engines()
+        places = {
+            TopicPartition(STATE, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            for partition in self._state_counts
+        }
+        ends = self._admin.list_offsets(places, request_timeout=_ASK_SECONDS) if places else {}
+        for place, future in ends.items():
+            if future.result().offset > self._state_counts[place.partition]:
+                raise BackupError(
+                    f"somebody else writes to {STATE}, partition {place.partition}. What to do: stop the engines, "
+                    "delete the backbeat topics of this cluster, and begin again"
+                )
+
+    def _check_no_engines(self) -> None:
         groups = self._admin.describe_consumer_groups([self._application_id], request_timeout=_ASK_SECONDS)
         if groups[self._application_id].result().members:
             raise BackupError(
                 f"engines run on this cluster (consumer group {self._application_id}). What to do: stop them, delete "
                 "the backbeat topics, or name another cluster"
             )
+
+    def _check_empty(self) -> None:
+        self._check_no_engines()
         names = [name for name in self._admin.list_topics(timeout=_ASK_SECONDS).topics if name.startswith(_PREFIX)]
         places = {
             TopicPartition(name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -211,7 +234,15 @@ class Restore:
 
     def _write_meta(self, partition: int, meta: Meta | None) -> None:
         value = None if meta is None else msgspec.msgpack.encode(meta)
-        self._writer.write(STATE, partition, [CopiedRecord(0, 0, META_KEY, value, [])])
+        self._write_state(partition, [CopiedRecord(0, 0, META_KEY, value, [])])
+
+    def _write_state(self, partition: int, records: Iterable[CopiedRecord]) -> None:
+        def counted() -> Iterator[CopiedRecord]:
+            for record in records:
+                self._state_counts[partition] += 1
+                yield record
+
+        self._writer.write(STATE, partition, counted())
         self._writer.flush(STATE, partition)
 
     def _meta(self, partition: int) -> Meta | None:
