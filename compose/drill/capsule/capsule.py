@@ -40,7 +40,7 @@ class Capsule:
         """OrderError: it was carried out before. FaultError: there is no such fault."""
         self._order = order
         self._folder = folder
-        self._fault = fault_of(order)
+        self._fault = fault_of(order, folder)
         self._end: Abortion | None = None
         self._lock = threading.RLock()  # A signal's handler may come within `end`.
         self._told = threading.Event()
@@ -135,9 +135,9 @@ class Capsule:
             self._fault.note(f"its state could not be kept: {error}")
 
 
-def fault_of(order: Order) -> Fault:
-    """The fault of an order. FaultError: there is none of its name."""
-    arguments = {**order.arguments, "order": order.id}
+def fault_of(order: Order, folder: Path) -> Fault:
+    """The fault of an order, which may keep files in a folder. FaultError: there is none of its name."""
+    arguments = {**order.arguments, "order": order.id, "folder": str(folder)}
     return make_fault(order.fault, arguments, order.targets, random.Random(order.seed))  # noqa: S311 - no secret
 
 
@@ -186,7 +186,7 @@ def _undo(order: Order, folder: Path) -> int:
     if msgspec.json.decode(path.read_bytes(), type=CapsuleState).left == []:
         print("Nothing is taken back: nothing of it is left.", file=sys.stderr)
         return EXIT_NOTHING
-    fault = fault_of(order)
+    fault = fault_of(order, folder)
     left = [*_take_back(fault), *_look_for_rest(fault)]
     CapsuleState(
         id=order.id,

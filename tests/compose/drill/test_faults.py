@@ -215,9 +215,10 @@ def test_a_disk_of_its_own_is_filled_and_given_back(kept, tmp_path):
         unmount_disk(disk)
 
 
-def test_memory_is_bounded_and_the_group_goes(kept):
+def test_memory_is_bounded_and_the_group_goes(kept, tmp_path):
     service, _ = kept
-    fault = make("memory", service, mebibytes=4)
+    groups = Path(f"/proc/{service.process().pid}/cgroup").read_text()
+    fault = make("memory", service, mebibytes=4, folder=str(tmp_path))
     try:
         fault.inject()
     except FaultError as error:
@@ -225,9 +226,11 @@ def test_memory_is_bounded_and_the_group_goes(kept):
     pid = service.process().pid
     assert f"backbeat-drill-{os.getuid()}-engine-1-o1" in Path(f"/proc/{pid}/cgroup").read_text()
     assert fault.check() != []
-    fault.abort()
-    assert fault.check() == []
+    other = make("memory", service, folder=str(tmp_path))
+    other.abort()
+    assert other.check() == []
     assert service.process().pid == pid
+    assert Path(f"/proc/{pid}/cgroup").read_text() == groups
 
 
 def test_the_clock_jumps_and_waits_do_not(tmp_path):
