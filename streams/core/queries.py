@@ -38,7 +38,7 @@ from backbeat.schemas.messages.replies import History, Nodes, QueryAnswer, Reaso
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
-from backbeat.schemas.messages.views import Children, NodeView, Waits
+from backbeat.schemas.messages.views import Children, ChildView, NodeView, Waits
 from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
@@ -136,7 +136,7 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             if pair is None:
                 yield _not_found("node", query.node_id)
             elif isinstance(query, GetPath):
-                yield from _child_views(store, path_to(store, pair[0]), pair[1])
+                yield from _child_views(store, path_to(store, pair[0]), pair[1], query.user_id)
             else:
                 yield Waits(() if is_deactivated(store, *pair) else tuple(waits_of(store, *pair)))
         case GetChildren():
@@ -256,14 +256,27 @@ def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
     if query.limit is not None and query.limit < 1:
         yield Rejection(Reason.INVALID_PARAMETERS, "A page has at least one node", str(query.limit), "1 or more")
         return
-    yield from _child_views(store, islice(children_from(store, parent, *places), query.limit), workflow)
+    children = islice(children_from(store, parent, *places), query.limit)
+    yield from _child_views(store, children, workflow, query.user_id)
 
 
-def _child_views(store: Store, nodes: Iterable[Node], workflow: Workflow) -> Iterator[QueryAnswer]:
+def _child_views(
+    store: Store, nodes: Iterable[Node], workflow: Workflow, user_id: bytes | None
+) -> Iterator[QueryAnswer]:
     marks: Marks = {}
     # Commands may come in between two parts.
-    views = map(partial(child_view, store, workflow=workflow, marks=marks), nodes)
-    yield from _parts(views, Children, between=marks.clear)
+    yield from _parts(_visible_views(store, nodes, workflow, user_id, marks), Children, between=marks.clear)
+
+
+def _visible_views(
+    store: Store, nodes: Iterable[Node], workflow: Workflow, user_id: bytes | None, marks: Marks
+) -> Iterator[ChildView]:
+    for node in nodes:
+        view = child_view(store, node, workflow, marks)
+        if user_id not in (None, node.user_id, workflow.user_id):
+            # Errors and waits are the client's that runs the node, and the workflow's owner's.
+            view = msgspec.structs.replace(view, error="", wait=None)
+        yield view
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

@@ -256,6 +256,23 @@ def test_a_path_comes_from_the_top():
     assert names(ask(rig, GetPath, node_id=rig["signal"])) == ["signal"]
 
 
+def test_errors_and_waits_of_another_clients_nodes_are_not_shown():
+    rig = running(new("a", user_id=OTHER))
+    rig.complete("a", new("theirs", NON_BLOCKING, retries=0), new("own", NON_BLOCKING, user_id=OTHER), user_id=OTHER)
+    rig.error("theirs")
+    for kind, given, shown in (
+        (GetPath, {"node_id": rig["own"]}, {"signal": (False, False), "a": (False, True), "own": (False, True)}),
+        (GetChildren, {"parent_id": rig["a"]}, {"theirs": (False, False), "own": (False, True)}),
+    ):
+        (part,) = ask(rig, kind, **given, user_id=OTHER)
+        views = {child.name: (bool(child.error), child.wait is not None) for child in part.nodes}
+        assert views == shown
+    for user_id in (USER, None):
+        (path,) = ask(rig, GetPath, node_id=rig["theirs"], user_id=user_id)
+        assert [child.wait is not None for child in path.nodes] == [True, True, True]
+        assert path.nodes[-1].error == "it broke"
+
+
 def test_what_is_not_there_or_anothers_is_not_found():
     rig = running(new("a"))
     for kind, field, own in (
