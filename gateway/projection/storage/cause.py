@@ -43,8 +43,12 @@ def cause_of(error: str) -> Cause:
 
 
 def fixed_piece(sample: str) -> str:
-    """The longest piece of an error that is the same in all of its cause; empty: nothing is."""
-    return max((piece.strip() for piece in _VARIABLE.split(sample[:CHARACTERS_MAX])), key=len, default="")
+    """The longest piece of a line of an error that is the same in all of its cause; empty: nothing is.
+
+    It stays within a line: a form of a browser sends another line break than the error has.
+    """
+    pieces = [line.strip() for piece in _VARIABLE.split(sample[:CHARACTERS_MAX]) for line in piece.splitlines()]
+    return max(pieces, key=len, default="")
 
 
 def cause_key(name_key: int, text: str) -> int:

@@ -35,6 +35,8 @@ FAILED = (S.RETRYING, S.RETRIES_EXHAUSTED, S.ERRORED)
         ("at 0x7f00aa: deadbeef01 of cafebabe", "at #: # of cafebabe", "of cafebabe"),
         ('no “Grüße” in "a b"', "no # in #", "no"),
         ("10.0.0.7 took 1.5 s at 12:30:01", "# took # s at #", "took"),
+        ("no bank 7\nwas found\nby 9", "no bank #\nwas found\nby #", "was found"),
+        ("refused by bank\r\n12", "refused by bank\r\n#", "refused by bank"),
         ("12345", "#", ""),
         ("", "", ""),
         ("日本 7", "日本 #", "日本"),
