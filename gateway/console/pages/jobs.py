@@ -115,6 +115,7 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         job=job,
         label=label,
         is_final=is_final,
+        is_startable=job.action in ACTIONS,
         is_running=job.state is JobState.RUNNING,
         cause=cause,
         cause_nodes=0 if cause is None else cause.nodes.get(job.filter.current_status or "", 0),
@@ -210,7 +211,23 @@ async def count(visit: Visit) -> Response:
     if action not in ACTIONS:
         raise PageError(400, "This form was not whole", f"action is one of {', '.join(ACTIONS)}.")
     job_filter = _filter(visit)
-    job = await _start(visit, os.urandom(16), action, job_filter, dry_run=True)
+    # As whom: who sees all is the operator of all; anybody else touches what is the client's alone.
+    user_id = None if visit.who.clients is None else job_filter.client_id
+    job_id = os.urandom(16)
+
+    def make(reply_to: ReplyTo, partition: int) -> commands.StartJob:
+        return commands.StartJob(
+            id=job_id,
+            user_id=user_id,
+            tid=visit.tid,
+            reply_to=reply_to,
+            partition=partition,
+            action=action,
+            filter=job_filter,
+            dry_run=True,
+        )
+
+    job = await _send(visit, make, f"job {id_text(job_id)}")
     cause = visit.form.get("cause", "")
     return responses.redirect(f"jobs/{id_text(job.id)}{f'?cause={cause}' if cause.isalnum() else ''}")
 
@@ -234,23 +251,22 @@ def _filter(visit: Visit) -> JobFilter:
     return JobFilter(client_id=client_id, current_status=status, **texts)
 
 
-async def _start(visit: Visit, job_id: bytes, action: str, job_filter: JobFilter, *, dry_run: bool) -> Job:
-    # As whom: who sees all is the operator of all; anybody else touches what is the client's alone.
-    user_id = None if visit.who.clients is None else job_filter.client_id
+async def _start(visit: Visit, job_id: bytes, counted: Job) -> None:
+    """Start what was counted, as whoever it was counted for: a count made elsewhere names nobody in its filter."""
 
     def make(reply_to: ReplyTo, partition: int) -> commands.StartJob:
         return commands.StartJob(
             id=job_id,
-            user_id=user_id,
+            user_id=counted.user_id,
             tid=visit.tid,
             reply_to=reply_to,
             partition=partition,
-            action=action,
-            filter=job_filter,
-            dry_run=dry_run,
+            action=counted.action,
+            filter=counted.filter,
+            response=counted.response,
         )
 
-    return await _send(visit, make, f"job {id_text(job_id)}")
+    await _send(visit, make, f"job {id_text(job_id)}")
 
 
 async def start(visit: Visit) -> Page | Response:
@@ -258,6 +274,10 @@ async def start(visit: Visit) -> Page | Response:
     counted = await _job(visit)
     if not counted.dry_run:
         raise PageError(400, "This is done already", "It is a job, and no count of what one would change.")
+    if counted.action not in ACTIONS:
+        raise PageError(400, "This is not started here", f"{counted.action} of workflows: use `backbeat job start`.")
+    if counted.user_id is None and visit.who.clients is not None:
+        raise not_found("job")  # It would touch anybody's nodes.
     reason = visit.form.get("reason", "").strip()
     problem = reason_problem(reason, is_required=ACTIONS[counted.action][1])
     if problem:
@@ -269,7 +289,7 @@ async def start(visit: Visit) -> Page | Response:
     entry = _entry(visit, counted, job_id, action=counted.action, reason=reason, subject_id=id_text(job_id))
 
     async def send() -> str:
-        await _start(visit, job_id, counted.action, counted.filter, dry_run=False)
+        await _start(visit, job_id, counted)
         return DONE
 
     await carry_out(visit, entry, send)
@@ -311,12 +331,13 @@ async def _try_first(visit: Visit, counted: Job, reason: str) -> Response:
 def _entry(visit: Visit, job: Job, identity: bytes, **fields: str) -> Entry:
     """Entry of what is done with a job or a count: `fields` are its action, and a reason and subject of its own."""
     words = " ".join(f"{noun} {value}" for noun, value in in_words(visit, job.filter))
+    client_id = job.filter.client_id or job.user_id
     return new_entry(
         visit,
         kind="job",
         subject_name=f"nodes {words}"[:500],
         workflow_id="",
-        client_id="" if job.filter.client_id is None else id_text(job.filter.client_id),
+        client_id="" if client_id is None else id_text(client_id),
         command_id=identity.hex(),
         **{"reason": "", "subject_id": id_text(job.id), **fields},
     )

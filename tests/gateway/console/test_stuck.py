@@ -163,6 +163,29 @@ def test_who_may_count_and_start_a_job(stack, bank, people):
         user.wait_for(node, "sent_to_client")
 
 
+def test_a_count_made_by_a_client_is_started_as_that_client(stack, bank, people):
+    user, _ = bank
+    client = add_client(stack.bootstrap_servers, "lender", partitions=2)
+    other = User(Door(stack.http_urls[0], client.id), client, "")
+    theirs = other.sent(subject="loan")["id"]
+    user.sent(subject="payroll")
+    body = {"action": "shutdown", "currentStatus": "sent_to_client", "response": {"by": "clerk"}, "dry_run": True}
+    counted = user.door.post("/jobs", body).json["id"]
+    clerk = people["clerk"]
+    until(lambda: "Shut down these" in clerk.get(f"jobs/{counted}").text, "it is counted")
+    answer = clerk.fill(f"jobs/{counted}", reason="ours alone")
+    job = answer.headers["location"].partition("?")[0]
+    until(lambda: "ended" in clerk.get(f"jobs/{job}").text, "the job has ended")
+    assert other.node(theirs)["currentServerStatus"] == "sent_to_client"
+    assert user.door.get(f"/jobs/{job}").json["response"] == {"by": "clerk"}
+    assert other.door.get(f"/jobs/{job}").status == 404
+
+    body = {"action": "pause", "workflowName": "order", "dry_run": True}
+    counted = user.door.post("/jobs", body).json["id"]
+    until(lambda: "The filter matches" in clerk.get(f"jobs/{counted}").text, "it is counted")
+    assert "pause these" not in clerk.get(f"jobs/{counted}").text
+
+
 def test_all_that_a_list_has_are_counted(stack, bank, tab):
     one = tab()
     one.open("nodes?client=payers&name=Pay&status=retries_exhausted&since=2026-01-01")
