@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 REASON_CHARACTERS_MAX = 500
 _KEY_BYTES = 16
+_SERVER_ERROR_STATUS = 500
 KEY_CHARACTERS = 2 * _KEY_BYTES
 
 
@@ -31,6 +33,11 @@ def command_id(visit: Visit, suffix: str = "") -> bytes:
     return ids.command_id(
         b"console", visit.who.name.encode(errors="replace"), f"{key}{suffix}".encode(errors="replace")
     )
+
+
+def body_hash(text: str) -> bytes:
+    """Hash of what a form's command says: with it the engine does what is sent twice once, and answers as before."""
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).digest()
 
 
 def reason_problem(reason: str, *, is_required: bool) -> str:
@@ -58,9 +65,19 @@ def new_entry(visit: Visit, **fields: Any) -> Entry:
 
 async def carry_out(visit: Visit, entry: Entry, send: Callable[[], Awaitable[str]]) -> None:
     """Write the entry, do it, write the outcome that `send` gives. 503: it cannot be written, so it is not done."""
+    await visit.parts.audit.write(entry)
+    try:
+        outcome = await send()
+    except PageError as error:
+        # An engine that is away may have done it: only of a refusal it is known that it has not.
+        if error.status < _SERVER_ERROR_STATUS:
+            await _write_outcome(visit, entry, f"refused: {error}")
+        raise
+    await _write_outcome(visit, entry, outcome)
+
+
+async def _write_outcome(visit: Visit, entry: Entry, outcome: str) -> None:
     audit = visit.parts.audit
-    await audit.write(entry)
-    outcome = await send()
     try:
         await audit.write(msgspec.structs.replace(entry, outcome=outcome))
     except PageError:

@@ -18,6 +18,7 @@ from backbeat.gateway.console import responses
 from backbeat.gateway.console.deeds import (
     KEY_CHARACTERS,
     REASON_CHARACTERS_MAX,
+    body_hash,
     carry_out,
     command_id,
     new_entry,
@@ -150,7 +151,9 @@ async def change(visit: Visit) -> Page | Response:
         values = _values(visit) if action == "limit" else None
     except (InvalidParameters, ValueError) as error:
         return await _page(visit, row, str(error), 400)
-    identity = command_id(visit)
+    # The page's forms share a key: what is another change is another command.
+    content = f" {row.subject_id} {action} {msgspec.json.encode(values).decode()}"
+    identity = command_id(visit, content)
     entry = new_entry(
         visit,
         action=ACTIONS[action],
@@ -165,6 +168,7 @@ async def change(visit: Visit) -> Page | Response:
     command = commands.ChangeLimit(
         id=identity,
         tid=visit.tid,
+        body_hash=body_hash(content),
         client_id=row.client_id,
         activity=row.name,
         values=LimitValues() if action == "remove" else values,

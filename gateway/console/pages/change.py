@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Any
 
@@ -15,6 +14,7 @@ from backbeat.gateway.console.actions import NODE_ACTIONS, WORKFLOW_ACTIONS, Act
 from backbeat.gateway.console.deeds import (
     KEY_CHARACTERS,
     REASON_CHARACTERS_MAX,
+    body_hash,
     carry_out,
     command_id,
     new_entry,
@@ -155,11 +155,10 @@ async def _change(visit: Visit, action: Action, subject: Subject) -> Page | Resp
 async def _send(visit: Visit, action: Action, subject: Subject, identity: bytes) -> str:
     """Send the command; its outcome as the audit has it. Refusal 503: nothing was heard."""
     # A form that is sent twice is done once, and answered with what came of it.
-    body_hash = hashlib.blake2b(f"{action.word} {subject.text}".encode(), digest_size=16).digest()
     header: dict[str, Any] = {
         "id": identity,
         "tid": visit.tid,
-        "body_hash": body_hash,
+        "body_hash": body_hash(f"{action.word} {subject.text}"),
         f"{subject.kind}_id": subject.view.id,
     }
     try:

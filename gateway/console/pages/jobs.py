@@ -16,6 +16,7 @@ from backbeat.gateway.console import responses
 from backbeat.gateway.console.deeds import (
     KEY_CHARACTERS,
     REASON_CHARACTERS_MAX,
+    body_hash,
     carry_out,
     command_id,
     new_entry,
@@ -303,12 +304,17 @@ async def _try_first(visit: Visit, counted: Job, reason: str) -> Response:
     job_id = id_text(counted.id)
     entry = _entry(visit, counted, command_id(visit), action=f"try the first {len(node_ids)}", reason=reason)
 
-    async def retry(number: int, node_id: bytes) -> str:
-        identity = command_id(visit, f" {number}")
+    async def retry(node_id: bytes) -> str:
+        identity = command_id(visit, f" {id_text(node_id)}")
         try:
             await engine.command(
                 lambda reply_to: commands.RestartNode(
-                    id=identity, tid=visit.tid, user_id=counted.user_id, reply_to=reply_to, node_id=node_id
+                    id=identity,
+                    tid=visit.tid,
+                    body_hash=body_hash(f"restart {id_text(node_id)}"),
+                    user_id=counted.user_id,
+                    reply_to=reply_to,
+                    node_id=node_id,
                 ),
                 node_id,
                 node_id,
@@ -319,7 +325,7 @@ async def _try_first(visit: Visit, counted: Job, reason: str) -> Response:
         return ""
 
     async def send() -> str:
-        problems = await every_answer(retry(number, node_id) for number, node_id in enumerate(node_ids))
+        problems = await every_answer(map(retry, node_ids))
         refused = [problem for problem in problems if problem]
         return f"refused {len(refused)} of {len(node_ids)}: {refused[0]}" if refused else DONE
 

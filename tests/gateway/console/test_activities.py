@@ -70,3 +70,15 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
 def test_an_activity_that_nobody_may_see_is_none(desk):
     for address in ("activity?client=nobody&name=x", "activity?client=shop"):
         assert desk.get(address).status == 404
+
+
+def test_a_form_that_is_sent_twice_is_done_once(desk, story):
+    address = "activity?client=shop&name=Twice"
+    first = desk.hidden(address)
+    assert first["action"] == "pause"
+    assert desk.send("activity", first).status == 303
+    # Another form of the same page is another change.
+    assert desk.send("activity", {**first, "action": "resume"}).status == 303
+    assert "without a limit" in desk.get(address).text
+    desk.send("activity", first)
+    assert "without a limit" in desk.get(address).text
