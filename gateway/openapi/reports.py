@@ -83,7 +83,7 @@ REPORTS: dict[str, OperationDoc] = {
         text="Those that wait for a retry or for a person, by their last error without its ids, numbers and quoted "
         "words; those first that need a person. `fixed` is what a job's filter `error` can ask for.",
         answer=ref("Causes"),
-        example={"at": _AT, "causes": [_CAUSE], "more": 0},
+        example={"at": _AT, "causes": [_CAUSE], "more": 0, "nodes": _CAUSE["nodes"]},
         query=(
             query(
                 "limit",

@@ -92,6 +92,13 @@ class Causes(_Figures, frozen=True, kw_only=True):
     causes: list[Cause]
     #: Number of further causes.
     more: int
+    #: Nodes of all causes, the further ones too, by server status.
+    nodes: dict[str, int]
+
+    @property
+    def failing(self) -> int:
+        """Nodes that wait for a person."""
+        return self.nodes.get("retries_exhausted", 0) + self.nodes.get("errored", 0)
 
 
 class Activities(_Figures, frozen=True, kw_only=True):

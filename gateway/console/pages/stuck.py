@@ -45,8 +45,8 @@ async def show(visit: Visit) -> Page:
         live="t=figures",
         rows=rows,
         more=0 if report is None else report.more,
-        failing=sum(row.cause.failing for row in rows or ()),
-        retrying=sum(row.cause.nodes.get("retrying", 0) for row in rows or ()),
+        failing=0 if report is None else report.failing,
+        retrying=0 if report is None else report.nodes["retrying"],
         clients=[client.name for client in visit.clients()],
         wanted=wanted or "",
     )

@@ -65,6 +65,7 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int)
             if row.name_key in names
         ],
         more=len(ordered) - len(shown),
+        nodes={word: sum(int(getattr(row, word)) for row in ordered) for word in _STATUSES},
     )
 
 

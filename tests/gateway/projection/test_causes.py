@@ -195,6 +195,8 @@ def test_of_many_causes_the_largest_are_shown(connection):
         answer = causes.causes(connection, None, 2)
     assert [(cause.cause, cause.failing) for cause in answer.causes] == [("a", 3), ("b", 0)]
     assert answer.more == 1
+    # The figures above the list are of all.
+    assert (answer.failing, answer.nodes) == (3, {"retries_exhausted": 0, "errored": 3, "retrying": 3})
 
 
 def test_a_deactivation_ahead_of_the_records_ends_a_failure(connection):
