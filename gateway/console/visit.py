@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from backbeat.errors import Rejected, Unavailable
-from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
 from backbeat.gateway.console.people.visitor import Right, Visitor
 from backbeat.gateway.http import errors
@@ -94,6 +94,16 @@ class Visit:
     def may_act(self) -> bool:
         """True if the visitor may change something here."""
         return self.who.may(Right.ACT) and not self.parts.settings.read_only
+
+    @property
+    def may_read_payloads(self) -> bool:
+        """True if the visitor may read arguments, results and metadata."""
+        return self.who.may(Right.PAYLOADS)
+
+    def refuse_metadata(self) -> None:
+        """403 without the right to read it: whoever may ask what it contains reads it letter by letter."""
+        if not self.may_read_payloads:
+            raise forbidden("the right to read payloads, metadata among them")
 
     def page(self, template: str, title: str, **values: Any) -> Page:
         """A page of this visit."""

@@ -235,6 +235,8 @@ async def count(visit: Visit) -> Response:
 
 def _filter(visit: Visit) -> JobFilter:
     texts: dict[str, Any] = {name: visit.form[name] for name in _TEXTS if visit.form.get(name)}
+    if "metadata" in texts:
+        visit.refuse_metadata()
     status = visit.form.get("status") or None
     if not texts and status is None:
         raise PageError(400, "Nothing says which nodes", "Give one filter at least.")

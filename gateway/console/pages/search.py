@@ -60,6 +60,8 @@ async def workflows(visit: Visit) -> Page:
 async def nodes(visit: Visit) -> Page:
     """GET /ui/nodes."""
     client_ids, filters = _filters(visit)
+    if visit.query.get("text"):
+        visit.refuse_metadata()
     query = NodeFilters(metadata_contains=visit.query.get("text") or None, **filters)
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
     rows = None if views is None else await _node_rows(visit, views)

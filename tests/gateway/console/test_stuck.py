@@ -141,6 +141,12 @@ def test_who_may_count_and_start_a_job(stack, bank, people):
     assert count(boss, status="retries_exhausted", client="nobody").status == 400
     assert count(alien, status="retries_exhausted", client="payers").status == 400
     assert count(boss, action="explode", status="retries_exhausted").status == 400
+    # Whoever may ask what metadata contains reads it letter by letter.
+    assert count(clerk, metadata="secret", status="retries_exhausted").status == 403
+    assert onlooker.get("nodes?text=secret").status == 403
+    assert "Metadata contains" not in onlooker.get("nodes").text
+    assert onlooker.get("workflows?text=payroll").status == 200
+    assert Desk(stack.http_urls[0]).get("nodes?text=secret").status == 200
 
     # A person of one client counts and touches its nodes alone, without saying so.
     address = count(clerk, name="Pay", status="retries_exhausted").headers["location"]
