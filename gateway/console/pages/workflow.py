@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
-from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.show.statuses import FAILING, shares
 from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
@@ -70,14 +70,18 @@ async def rows(visit: Visit) -> Page:
     parent = visit.query.get("parent")
     if parent is not None:
         limit = min(_number(visit, "limit", ROWS), ROWS_MAX)
+        parent_ids = await _own(visit, workflow_id, [_id(workflow_id, parent)])
+        if not parent_ids:
+            raise not_found("node of this workflow")
         drawn = await tree.branch(
-            _id(workflow_id, parent), _number(visit, "level", 0), first=_id_of(visit, workflow_id, "first"), limit=limit
+            parent_ids[0], _number(visit, "level", 0), first=_id_of(visit, workflow_id, "first"), limit=limit
         )
     else:
         ids = [_id(workflow_id, text) for text in visit.query.get("ids", "").split(",") if text]
         if len(ids) > _FRESH_MAX:
             raise PageError(400, "Too many rows", f"{_FRESH_MAX} are the most.")
-        drawn = [tree.row(path[-1]) for path in await _paths(visit, ids)]
+        paths = await _paths(visit, await _own(visit, workflow_id, ids))
+        drawn = [tree.row(path[-1]) for path in paths]
     visit.stand_in(f"workflows/{id_text(workflow_id)}")
     return visit.page("rows.html", "", rows=drawn, **await _shares(visit, workflow_id), **_folding(visit, drawn))
 
@@ -88,11 +92,21 @@ def _number(visit: Visit, name: str, default: int) -> int:
 
 
 def _id(workflow_id: bytes, text: str) -> bytes:
-    """Id of the workflow or of a node of it. 400: whoever sees one workflow must not read another by it."""
+    """Id that begins as those of the workflow's nodes do. 400: no node of it has it."""
     identity = find_id(text)
     if identity is None or identity[:PREFIX_BYTES] != workflow_id[:PREFIX_BYTES]:
         raise PageError(400, "This address is broken", f"{text[:60]!r} is no id of a node of this workflow.")
     return identity
+
+
+async def _own(visit: Visit, workflow_id: bytes, ids: list[bytes]) -> list[bytes]:
+    """The ids of the workflow and of nodes of it: whoever sees one workflow must not read another by it.
+
+    Workflows can be made whose ids begin alike, so a node is asked which one it is of.
+    """
+    answers = await visit.each(queries.GetNode, "node", "node_id", [one for one in ids if one != workflow_id])
+    own = {node.id for (node,) in filter(None, answers) if node.workflow_id == workflow_id}
+    return [one for one in ids if one == workflow_id or one in own]
 
 
 def _id_of(visit: Visit, workflow_id: bytes, name: str) -> bytes | None:
@@ -151,7 +165,7 @@ async def _unfolded(visit: Visit, tree: Tree, workflow_id: bytes, failing: list[
     at = _id_of(visit, workflow_id, "at")
     opened = visit.query.get("open")
     if at is not None:
-        for path in await _paths(visit, [at]):
+        for path in await _paths(visit, await _own(visit, workflow_id, [at])):
             tree.unfold(path)
     elif opened is not None:
         tree.opened.update(_id(workflow_id, text) for text in opened.split(",")[:_OPENED_MAX] if text)
