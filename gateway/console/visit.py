@@ -164,6 +164,21 @@ class Visit:
                 raise not_found(noun) from rejected
             raise PageError(409, "The engine refused this", rejected.message) from rejected
 
+    async def ask_all(self, kind: type[queries.AnyQuery], noun: str, **fields: Any) -> tuple[list[Any], bool]:
+        """The parts of every partition's reply, and whether none is missing: a line on the page says which are."""
+        partitions = self.services.engine.every_partition()
+        asked = [self.ask(kind, noun, partition=partition, **fields) for partition in partitions]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        parts: list[Any] = []
+        for answer in answers:
+            if isinstance(answer, errors.Refusal):
+                self.note_engine_trouble(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                parts += answer
+        return parts, not any(isinstance(answer, BaseException) for answer in answers)
+
     async def workflow(self, workflow_id: bytes) -> WorkflowView:
         """A workflow that the visitor sees. 404."""
         (view,) = await self.ask(queries.GetWorkflow, "workflow", workflow_id=workflow_id)

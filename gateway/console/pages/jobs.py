@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from backbeat.gateway.console.pages.stuck import cause_by_id
 from backbeat.gateway.console.people.audit import DONE, Entry
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
@@ -66,7 +68,8 @@ class JobRow(msgspec.Struct, frozen=True):
 
 async def show_all(visit: Visit) -> Page:
     """GET /ui/jobs."""
-    jobs = [job for job in await _jobs(visit, None) if not job.dry_run]
+    stored, _ = await _jobs(visit, None)
+    jobs = [job for job in stored if not job.dry_run]
     jobs.sort(key=lambda job: (job.started_at, job.id), reverse=True)
     return visit.page(
         "jobs.html",
@@ -159,30 +162,31 @@ async def _now(visit: Visit, job: Job) -> dict[str, int] | None:
 # --- asking the engines ----------------------------------------------------------------------------------------------
 
 
-async def _jobs(visit: Visit, job_id: bytes | None) -> list[Job]:
-    """Jobs that the visitor sees, each as a whole."""
-    engine = visit.services.engine
-    asked = (
-        visit.ask(queries.GetJobs, "job", partition=partition, job_id=job_id) for partition in engine.every_partition()
-    )
+async def _jobs(visit: Visit, job_id: bytes | None) -> tuple[list[Job], bool]:
+    """Jobs that the visitor sees, each the sum of the partitions that answer, and whether all did."""
+    parts, is_whole = await visit.ask_all(queries.GetJobs, "job", job_id=job_id)
     by_id: dict[bytes, list[Job]] = {}
-    for parts in await every_answer(asked):
-        for job in (job for part in parts for job in part.jobs):
-            if visit.who.clients is None or (job.user_id is not None and visit.who.sees(job.user_id)):
-                by_id.setdefault(job.id, []).append(job)
-    return [add_up(parts, engine.partitions) for parts in by_id.values()]
+    for job in (job for part in parts for job in part.jobs):
+        if visit.who.clients is None or (job.user_id is not None and visit.who.sees(job.user_id)):
+            by_id.setdefault(job.id, []).append(job)
+    return [add_up(records, visit.services.engine.partitions) for records in by_id.values()], is_whole
 
 
 async def _job(visit: Visit) -> Job:
     identity = find_id(visit.values["id"])
-    jobs = [] if identity is None else await _jobs(visit, identity)
+    jobs, is_whole = ([], True) if identity is None else await _jobs(visit, identity)
+    if not jobs and not is_whole:
+        raise PageError(503, "Not every partition answers", " ".join(visit.troubles))
     if not jobs:
         raise not_found("job")
     return jobs[0]
 
 
-async def _send(visit: Visit, make: Callable[[ReplyTo, int], commands.AnyCommand], target: str) -> Job:
-    """The job, once every partition has taken the command. PageError 400: it was refused; Refusal 503."""
+async def _send(visit: Visit, make: Callable[[ReplyTo, int], commands.AnyCommand], target: str) -> tuple[Job, str]:
+    """The job, as the partitions have it that took the command, and the outcome as the audit has it.
+
+    PageError 400: it was refused. Refusal 503: no partition has answered.
+    """
     engine = visit.services.engine
 
     async def command(partition: int) -> tuple[Job, ...]:
@@ -196,11 +200,22 @@ async def _send(visit: Visit, make: Callable[[ReplyTo, int], commands.AnyCommand
         jobs: tuple[Job, ...] = reply.jobs
         return jobs
 
-    replies = await every_answer(command(partition) for partition in engine.every_partition())
-    jobs = [job for jobs in replies for job in jobs]
+    sent = [command(partition) for partition in engine.every_partition()]
+    jobs: list[Job] = []
+    silent: list[Refusal] = []
+    for answer in await asyncio.gather(*sent, return_exceptions=True):
+        if isinstance(answer, Refusal):
+            silent.append(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            jobs += answer
     if not jobs:
-        raise not_found("job")
-    return add_up(jobs, engine.partitions)
+        raise silent[0] if silent else not_found("job")
+    outcome = (
+        f"done, but {len(silent)} of {engine.partitions} partitions did not answer: {silent[0]}" if silent else DONE
+    )
+    return add_up(jobs, engine.partitions), outcome
 
 
 # --- counting, starting, stopping ------------------------------------------------------------------------------------
@@ -228,7 +243,7 @@ async def count(visit: Visit) -> Response:
             dry_run=True,
         )
 
-    job = await _send(visit, make, f"job {id_text(job_id)}")
+    job, _ = await _send(visit, make, f"job {id_text(job_id)}")
     cause = visit.form.get("cause", "")
     return responses.redirect(f"jobs/{id_text(job.id)}{f'?cause={cause}' if cause.isalnum() else ''}")
 
@@ -254,7 +269,7 @@ def _filter(visit: Visit) -> JobFilter:
     return JobFilter(client_id=client_id, current_status=status, **texts)
 
 
-async def _start(visit: Visit, job_id: bytes, counted: Job) -> None:
+async def _start(visit: Visit, job_id: bytes, counted: Job) -> str:
     """Start what was counted, as whoever it was counted for: a count made elsewhere names nobody in its filter."""
 
     def make(reply_to: ReplyTo, partition: int) -> commands.StartJob:
@@ -269,7 +284,8 @@ async def _start(visit: Visit, job_id: bytes, counted: Job) -> None:
             response=counted.response,
         )
 
-    await _send(visit, make, f"job {id_text(job_id)}")
+    _, outcome = await _send(visit, make, f"job {id_text(job_id)}")
+    return outcome
 
 
 async def start(visit: Visit) -> Page | Response:
@@ -292,8 +308,7 @@ async def start(visit: Visit) -> Page | Response:
     entry = _entry(visit, counted, job_id, action=counted.action, reason=reason, subject_id=id_text(job_id))
 
     async def send() -> str:
-        await _start(visit, job_id, counted)
-        return DONE
+        return await _start(visit, job_id, counted)
 
     await carry_out(visit, entry, send)
     return responses.redirect(f"{id_text(job_id)}?done={entry.id}")
@@ -363,8 +378,8 @@ async def stop(visit: Visit) -> Response:
         )
 
     async def send() -> str:
-        await _send(visit, make, f"job {id_text(job.id)}")
-        return DONE
+        _, outcome = await _send(visit, make, f"job {id_text(job.id)}")
+        return outcome
 
     await carry_out(visit, entry, send)
     return responses.redirect(f"../{id_text(job.id)}?done={entry.id}")

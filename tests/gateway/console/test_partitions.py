@@ -1,0 +1,77 @@
+"""Pages while one partition has no engine: what the others say is shown, and what is missing is said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages import jobs
+from backbeat.gateway.console.people.visitor import DEVELOPER
+from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.http import errors
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.jobs import Job, JobFilter, Jobs, JobState
+from tests.streams.core.world import reply_to
+
+JOB = Job(
+    id=b"j" * 16, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=1, state=JobState.RUNNING
+)
+
+
+class Engine:
+    """An engine that has some of its two partitions."""
+
+    partitions = 2
+
+    def __init__(self, here, answer):
+        self.here = here
+        self.answer = answer
+
+    def every_partition(self):
+        return range(self.partitions)
+
+    def client(self, _):
+        return None
+
+    def _answer(self, message):
+        if getattr(message, "partition", 0) not in self.here:
+            raise errors.unavailable("partition has no engine", "Backbeat::Unavailable")
+        return msgspec.structs.replace(self.answer)
+
+    async def query(self, make, _noun, _seconds):
+        return [self._answer(make(reply_to(), 0))]
+
+    async def command(self, make, *_):
+        return self._answer(make(reply_to()))
+
+
+def visit_of(engine, **values):
+    async def figures():
+        return None
+
+    parts = SimpleNamespace(services=SimpleNamespace(engine=engine), counter=SimpleNamespace(figures=figures))
+    visit = Visit(parts, SimpleNamespace(query={}), "jobs", "tid")
+    visit.visitor, visit.values = DEVELOPER, values
+    return visit
+
+
+def stop(reply_to, partition):
+    return commands.StopJob(id=b"c" * 16, tid="", reply_to=reply_to, partition=partition, job_id=JOB.id)
+
+
+async def test_a_job_is_shown_and_stopped_in_the_partitions_that_answer():
+    visit = visit_of(Engine({0}, Jobs((JOB,))), id=id_text(JOB.id))
+    job = await jobs._job(visit)
+    assert (job.state, job.ended_at) == (JobState.PARTIAL, None)
+    assert visit.troubles == ["partition has no engine"]
+    _, outcome = await jobs._send(visit, stop, "job")
+    assert outcome == "done, but 1 of 2 partitions did not answer: partition has no engine"
+    away = visit_of(Engine(set(), None), id=id_text(JOB.id))
+    with pytest.raises(PageError, match="partition has no engine"):
+        await jobs._job(away)
+    with pytest.raises(errors.Refusal):
+        await jobs._send(away, stop, "job")
