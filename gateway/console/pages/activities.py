@@ -32,7 +32,6 @@ from backbeat.gateway.http import errors
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.limits import Limits, LimitValues
-from backbeat.transport.base import every_answer
 
 _ROWS = 200
 _POOLS = 50
@@ -49,6 +48,8 @@ class ActivityRow(msgspec.Struct, frozen=True):
     #: None: nothing of it is at work.
     figures: ActivityFigures | None
     limit: ActivityLimit | None
+    #: False: not every partition has said its limits, so it may have another one, or one at all.
+    is_limit_known: bool = True
 
     @property
     def subject_id(self) -> str:
@@ -58,7 +59,7 @@ class ActivityRow(msgspec.Struct, frozen=True):
 
 async def show_all(visit: Visit) -> Page:
     """GET /ui/activities."""
-    rows = await _rows(visit)
+    rows, _ = await _rows(visit)
     return visit.page(
         "activities.html",
         "Activities",
@@ -69,36 +70,27 @@ async def show_all(visit: Visit) -> Page:
     )
 
 
-async def _rows(visit: Visit) -> list[ActivityRow]:
-    """Activities at work and those with a limit: first those that need somebody."""
+async def _rows(visit: Visit) -> tuple[list[ActivityRow], bool]:
+    """Activities at work and those with a limit, first those that need somebody; and whether limits are known."""
     figures = await visit.parts.counter.figures()
     at_work = {
         (UUID(activity.user_id).bytes, activity.activity): activity
         for activity in (figures.activities if figures is not None else None) or ()
     }
-    limits: dict[tuple[bytes, str], ActivityLimit] = {}
-    try:
-        limits = {(UUID(limit.client_id).bytes, limit.activity): limit for limit in await _limits(visit)}
-    except errors.Refusal as error:
-        visit.note_engine_trouble(error)
+    parts, is_whole = await visit.ask_all(queries.GetLimits, "limits")
+    limits = {(UUID(limit.client_id).bytes, limit.activity): limit for limit in read_limits(parts)}
     rows = [
-        ActivityRow(visit.client_name(key[0]), key[0], key[1], at_work.get(key), limits.get(key))
+        ActivityRow(visit.client_name(key[0]), key[0], key[1], at_work.get(key), limits.get(key), is_whole)
         for key in at_work.keys() | limits.keys()
         if visit.who.sees(key[0])
     ]
-    return sorted(rows, key=_importance)
+    return sorted(rows, key=_importance), is_whole
 
 
 def _importance(row: ActivityRow) -> tuple[Any, ...]:
     figures = row.figures
     counts = (0, 0) if figures is None else (-figures.failing, -figures.retrying)
     return (*counts, row.limit is None, row.client, row.name)
-
-
-async def _limits(visit: Visit) -> list[ActivityLimit]:
-    partitions = visit.services.engine.every_partition()
-    parts = await every_answer(visit.ask(queries.GetLimits, "limits", partition=number) for number in partitions)
-    return read_limits(part for answer in parts for part in answer)
 
 
 async def show(visit: Visit) -> Page | Response:
@@ -113,8 +105,9 @@ async def _row(visit: Visit, words: dict[str, str]) -> ActivityRow:
     client_id = next((one.id_bytes for one in visit.clients() if client in (one.name, one.id)), None)
     if client_id is None or not name:
         raise PageError(404, "There is no such activity", "Its client is not known, or is none that you may see.")
-    rows = [row for row in await _rows(visit) if (row.client_id, row.name) == (client_id, name)]
-    return rows[0] if rows else ActivityRow(visit.client_name(client_id), client_id, name, None, None)
+    rows, is_known = await _rows(visit)
+    rows = [row for row in rows if (row.client_id, row.name) == (client_id, name)]
+    return rows[0] if rows else ActivityRow(visit.client_name(client_id), client_id, name, None, None, is_known)
 
 
 async def _page(visit: Visit, row: ActivityRow, problem: str = "", status: int = 200) -> Page:
@@ -208,9 +201,10 @@ async def _send(visit: Visit, command: commands.ChangeLimit) -> str:
         changed: Limits = await engine.command(
             lambda reply_to: msgspec.structs.replace(command, reply_to=reply_to), route, route, target
         )
-        await wait_until_known(changed.limits[0].limit, known, engine.partitions, _KNOWN_SECONDS)
     except Rejected as rejected:
         return f"refused: {rejected.message}"
-    except Timeout as late:
+    try:
+        await wait_until_known(changed.limits[0].limit, known, engine.partitions, _KNOWN_SECONDS)
+    except (Timeout, errors.Refusal) as late:
         return f"done, and not everywhere yet: {late}"
     return DONE

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.pages import jobs
+from backbeat.gateway.console.pages import activities, jobs
 from backbeat.gateway.console.people.visitor import DEVELOPER
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http import errors
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands
 from backbeat.schemas.messages.jobs import Job, JobFilter, Jobs, JobState
-from tests.streams.core.world import reply_to
+from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView
+from tests.streams.core.world import USER, reply_to
 
 JOB = Job(
     id=b"j" * 16, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=1, state=JobState.RUNNING
@@ -75,3 +76,22 @@ async def test_a_job_is_shown_and_stopped_in_the_partitions_that_answer():
         await jobs._job(away)
     with pytest.raises(errors.Refusal):
         await jobs._send(away, stop, "job")
+
+
+async def test_a_limit_that_no_engine_tells_is_not_taken_for_none():
+    limit = Limit(client_id=USER, activity="Deliver", values=LimitValues(concurrency=1), paused=True)
+    engine = Engine({0, 1}, Limits((LimitView(limit),)))
+    (row,), is_known = await activities._rows(visit_of(engine))
+    assert (row.limit.paused, row.is_limit_known, is_known) == (True, True, True)
+    engine.here = {0}
+    visit = visit_of(engine)
+    (row,), is_known = await activities._rows(visit)
+    assert (row.limit.paused, row.is_limit_known, is_known) == (True, False, False)
+    assert visit.troubles == ["partition has no engine"]
+    engine.here = set()
+    assert await activities._rows(visit_of(engine)) == ([], False)
+    # A change that was answered is done, also where nobody says that all know it.
+    engine.here = {0}
+    command = commands.ChangeLimit(id=b"c" * 16, tid="", client_id=USER, activity="Deliver", paused=True)
+    outcome = await activities._send(visit_of(engine), command)
+    assert outcome == "done, and not everywhere yet: partition has no engine"
