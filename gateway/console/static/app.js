@@ -61,35 +61,42 @@ let source = null;
 let isPaused = false;
 let polling = 0;
 
-function later() {
-  if (!timer && !isPaused && !document.hidden) timer = setTimeout(refresh, REFRESH_MS);
+// While a refresh is on its way, its timer is set: they never overlap.
+function later(milliseconds = REFRESH_MS) {
+  if (!timer && !isPaused && !document.hidden) timer = setTimeout(refresh, milliseconds);
 }
 
 async function refresh() {
-  timer = 0;
   const whole = everything;
   const ids = [...changed];
   everything = false;
   changed.clear();
+  let isPostponed = false;
   try {
-    if (main.dataset.rows) await refreshRows(whole, ids);
-    else if (whole || !main.dataset.node || ids.includes(main.dataset.node)) await refreshPage();
+    if (main.dataset.rows) isPostponed = await refreshRows(whole, ids);
+    else if (whole || !main.dataset.node || ids.includes(main.dataset.node)) isPostponed = await refreshPage();
     document.body.classList.remove("away");
   } catch {
     document.body.classList.add("away");
-    everything = true;
-    setTimeout(later, 5 * REFRESH_MS);
+    isPostponed = true;
+  } finally {
+    timer = 0;
+    if (isPostponed) everything = true;
+    if (everything || changed.size) later(isPostponed ? 5 * REFRESH_MS : REFRESH_MS);
   }
 }
 
 async function refreshRows(whole, ids) {
   const shown = new Map([...main.querySelectorAll("tr[data-node]")].map((row) => [row.dataset.node, row]));
-  const wanted = (whole ? [...shown.keys()] : ids.filter((id) => shown.has(id))).slice(0, ROWS_MAX);
+  const wanted = whole ? [...shown.keys()] : ids.filter((id) => shown.has(id));
+  // The next refresh has those that are too many for one.
+  wanted.splice(ROWS_MAX).forEach((id) => changed.add(id));
   const isFirst = shown.size === 0;
   if (isFirst) return refreshPage();
   const fresh = await rowsOf({ ids: wanted.join(",") });
   for (const row of fresh.querySelectorAll("tr[data-node]")) replaceRow(shown.get(row.dataset.node), row);
   main.querySelectorAll(".shares").forEach((shares) => shares.replaceChildren(...fresh.querySelector(".shares").cloneNode(true).childNodes));
+  return false;
 }
 
 function replaceRow(old, row) {
@@ -103,19 +110,17 @@ function replaceRow(old, row) {
   old.replaceWith(row);
 }
 
+// Fetch the page anew; true: somebody is at work on it, so later.
 async function refreshPage() {
   const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
-  if (isTouched || !getSelection().isCollapsed) {
-    everything = true;
-    setTimeout(later, 5 * REFRESH_MS);
-    return;
-  }
+  if (isTouched || !getSelection().isCollapsed) return true;
   const answer = await fetch(location.href);
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   const fresh = parse(await answer.text()).querySelector("main");
   const opened = [...main.querySelectorAll("details")].map((details) => details.open);
   main.replaceChildren(...fresh.childNodes);
   main.querySelectorAll("details").forEach((details, index) => { if (index in opened) details.open = opened[index]; });
+  return false;
 }
 
 function listen() {

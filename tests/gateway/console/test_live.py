@@ -51,6 +51,31 @@ def test_a_row_changes_by_itself_and_nothing_else_is_loaded(tab, pair):
     assert one.complaints == []
 
 
+def test_a_slow_answer_is_waited_for_before_the_next_is_asked(tab, pair):
+    user, top, nodes = pair
+    one = tab(java_script_enabled=True)
+    one.open(f"workflows/{top['workflowId']}")
+    one.page.evaluate(
+        """() => {
+          const real = window.fetch;
+          let asked = 0;
+          window.most = 0;
+          window.fetch = async (...words) => {
+            asked += 1;
+            window.most = Math.max(window.most, asked);
+            await new Promise((go) => setTimeout(go, 4000));
+            try { return await real(...words); } finally { asked -= 1; }
+          };
+        }"""
+    )
+    user.say(nodes[0], "completed")
+    until(lambda: one.page.evaluate("window.most"), "the first is asked")
+    user.say(nodes[1], "completed")
+    for node in nodes:
+        one.page.locator(f"[data-node='{node}']").get_by_text("complete").wait_for(timeout=120_000)
+    assert one.page.evaluate("window.most") == 1
+
+
 def test_a_node_page_changes_by_itself_until_it_is_paused(tab, pair):
     user, _, nodes = pair
     one = tab(java_script_enabled=True)
