@@ -163,9 +163,9 @@ class Projection:
         """Activities of all clients with nodes at work, and their results in the last `seconds`."""
         return await self._read(lambda connection: reports.activities(connection, seconds, closed=closed))
 
-    async def causes(self, user_ids: Iterable[bytes] | None, count: int) -> Causes:
-        """Failed nodes of these clients (None: of all) by cause."""
-        return await self._read(lambda connection: causes.causes(connection, user_ids, count))
+    async def causes(self, user_ids: Iterable[bytes] | None, count: int, cause_id: str | None = None) -> Causes:
+        """Failed nodes of these clients (None: of all) by cause; `cause_id`: those of one cause."""
+        return await self._read(lambda connection: causes.causes(connection, user_ids, count, cause_id))
 
     async def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
         """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""

@@ -6,14 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from backbeat.gateway.api.shapes.reports import Cause, Causes
+from backbeat.gateway.api.shapes.reports import Cause
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.visit import Page, Visit
 
 _CAUSES = 50
 _BARS = "▁▂▃▄▅▆▇█"
-#: Causes of all clients are asked for once, not client by client.
-_COUNT_OF_ALL = 1_000
 
 
 class CauseRow(msgspec.Struct, frozen=True):
@@ -35,9 +33,9 @@ async def show(visit: Visit) -> Page:
     clients = [client for client in visit.clients() if not wanted or wanted in (client.name, client.id)]
     if wanted and not clients:
         raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
-    report = await causes_of(
-        visit, None if visit.who.clients is None and not wanted else [one.id_bytes for one in clients]
-    )
+    # Causes of all clients are asked for once, not client by client.
+    client_ids = None if visit.who.clients is None and not wanted else [one.id_bytes for one in clients]
+    report = await visit.with_projection(lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
     rows = None if report is None else [_row(visit, cause) for cause in report.causes]
     return visit.page(
         "stuck.html",
@@ -50,11 +48,6 @@ async def show(visit: Visit) -> Page:
         clients=[client.name for client in visit.clients()],
         wanted=wanted or "",
     )
-
-
-async def causes_of(visit: Visit, client_ids: list[bytes] | None, count: int = _CAUSES) -> Causes | None:
-    """Causes of these clients' failures (None: of all); None while the search is away."""
-    return await visit.with_projection(lambda: visit.services.projection.causes(client_ids, count), None)
 
 
 def _row(visit: Visit, cause: Cause) -> CauseRow:
@@ -70,5 +63,5 @@ def _row(visit: Visit, cause: Cause) -> CauseRow:
 async def cause_by_id(visit: Visit, cause_id: str) -> Cause | None:
     """The cause with this id, of those that the visitor sees."""
     clients = None if visit.who.clients is None else list(visit.who.clients)
-    report = await causes_of(visit, clients, _COUNT_OF_ALL)
-    return next((cause for cause in report.causes if cause.id == cause_id), None) if report is not None else None
+    report = await visit.with_projection(lambda: visit.services.projection.causes(clients, 1, cause_id), None)
+    return next(iter(report.causes), None) if report is not None else None

@@ -5,6 +5,7 @@ It costs as much as there are failed nodes: 100,000 of them are one walk over an
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -20,29 +21,35 @@ _HOUR_MS = 3_600_000
 _BIN_MS = _HOUR_MS // CAUSE_BINS
 
 
-def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int) -> Causes:
-    """The causes of the failed nodes of these clients (None: of all), those first that need a person."""
+def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int, cause_id: str | None = None) -> Causes:
+    """The causes of the failed nodes of these clients (None: of all), those first that need a person.
+
+    `cause_id`: that one alone.
+    """
     plan_freely(connection)
     now = facts.now_ms()
-    condition = ""
+    conditions = []
     if user_ids is not None:
         listed = ", ".join(str(states.user_key(user_id)) for user_id in user_ids)
-        condition = f" WHERE c.user_key IN ({listed or 'NULL'})"
+        conditions.append(f"user_key IN ({listed or 'NULL'})")
+    if cause_id is not None:
+        conditions.append(f"key = {_key_of(cause_id)}")
+    condition = f" WHERE cause_key IN (SELECT key FROM causes WHERE {' AND '.join(conditions)})" if conditions else ""  # noqa: S608 - whole numbers
     by_status = ", ".join(
-        f"SUM(CASE WHEN f.server = {int(server)} THEN 1 ELSE 0 END) AS {word}" for word, server in _STATUSES.items()
+        f"SUM(CASE WHEN server = {int(server)} THEN 1 ELSE 0 END) AS {word}" for word, server in _STATUSES.items()
     )
-    found = connection.execute(
+    totals = ", ".join(f"SUM(f.{word}) OVER () AS all_{word}" for word in _STATUSES)
+    # Only what is shown leaves the database: there may be as many causes as failed nodes.
+    shown = connection.execute(
         text(
-            f"SELECT c.key, c.name_key, c.text, c.sample, {by_status}, COUNT(DISTINCT f.workflow_no) AS workflows,"  # noqa: S608 - our own words and whole numbers
-            " MIN(f.at) AS first_at, MAX(f.at) AS last_at"
-            f" FROM failed_nodes AS f JOIN causes AS c ON c.key = f.cause_key{condition}"
-            " GROUP BY c.key, c.name_key, c.text, c.sample"
-        )
+            f"SELECT c.key, c.name_key, c.text, c.sample, f.*, {totals}, COUNT(*) OVER () AS all_causes"  # noqa: S608 - our own words and whole numbers
+            f" FROM (SELECT cause_key, {by_status}, COUNT(DISTINCT workflow_no) AS workflows,"
+            f" MIN(at) AS first_at, MAX(at) AS last_at FROM failed_nodes{condition} GROUP BY cause_key) AS f"
+            " JOIN causes AS c ON c.key = f.cause_key"
+            " ORDER BY f.retries_exhausted + f.errored DESC, f.retrying DESC, f.first_at, c.text LIMIT :count"
+        ),
+        {"count": count},
     ).all()
-    ordered = sorted(
-        found, key=lambda row: (-(row.retries_exhausted + row.errored), -row.retrying, row.first_at, row.text)
-    )
-    shown = ordered[:count]
     names = node_names(connection, sorted({row.name_key for row in shown}))
     recent = _recent(connection, [row.key for row in shown], now - _HOUR_MS)
     return Causes(
@@ -64,17 +71,25 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int)
             for row in shown
             if row.name_key in names
         ],
-        more=len(ordered) - len(shown),
-        nodes={word: sum(int(getattr(row, word)) for row in ordered) for word in _STATUSES},
+        more=shown[0].all_causes - len(shown) if shown else 0,
+        nodes={word: int(getattr(shown[0], f"all_{word}")) if shown else 0 for word in _STATUSES},
     )
 
 
 _MASK = (1 << 64) - 1
+_ID = re.compile("[0-9a-f]{16}")
 _STATUSES = {
     "retries_exhausted": ServerStatus.RETRIES_EXHAUSTED,
     "errored": ServerStatus.ERRORED,
     "retrying": ServerStatus.RETRYING,
 }
+
+
+def _key_of(cause_id: str) -> str:
+    """Key of a cause in the tables; NULL: no cause has this id."""
+    if not _ID.fullmatch(cause_id):
+        return "NULL"
+    return str(int.from_bytes(bytes.fromhex(cause_id), "big", signed=True))
 
 
 def _recent(connection: Connection, keys: Sequence[int], since: int) -> dict[int, list[int]]:

@@ -196,6 +196,14 @@ def test_of_many_causes_the_largest_are_shown(connection):
     assert [(cause.cause, cause.failing) for cause in answer.causes] == [("a", 3), ("b", 0)]
     assert answer.more == 1
     # The figures above the list are of all.
+    with connection.begin():
+        for cause in answer.causes:
+            alone = causes.causes(connection, None, 1, cause.id)
+            assert [cause] == alone.causes
+        assert causes.causes(connection, [OTHER], 1, answer.causes[0].id).causes == []
+        for no_id in ("", "0" * 16, "1) OR (1 = 1", "f" * 17):
+            none = causes.causes(connection, None, 1, no_id)
+            assert (none.causes, none.more, none.failing) == ([], 0, 0)
     assert (answer.failing, answer.nodes) == (3, {"retries_exhausted": 0, "errored": 3, "retrying": 3})
 
 
