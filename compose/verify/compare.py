@@ -218,6 +218,7 @@ class Comparison:
         pairs = {
             "results missing": (theirs["missing"] or 0, node.missing),
             "returned child": (theirs["returns"], tree.node(node.returns).id if node.returns else None),
+            "without a returned result": (bool(theirs["lacks_result"]), node.lacks_result),
             "takers of children": (bool(theirs["of_children"]), node.children_are_taken),
             "children without a result": (theirs["failed"], node.failed),
             "takers": (chain, [(tree.node(seq).id, number) for seq, number in node.takers]),

@@ -199,6 +199,7 @@ FLOW_FIELDS = [
     "of_children",
     "failed",
     "returns",
+    "lacks_result",
 ]
 _DEFAULTS: Row = {
     "retries": 0,

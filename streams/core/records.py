@@ -36,6 +36,7 @@ class Flow(msgspec.Struct, gc=False, frozen=True, array_like=True):
     of_children: bool = False  #: results of its children are taken
     failed: int | None = None  #: children without a result; null: not counted
     returns: bytes | None = None  #: the child whose result is this node's own
+    lacks_result: bool = False  #: true: it is complete, and the child that it returns has no result
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):

@@ -292,7 +292,7 @@ class Hooks(NamedTuple):
     on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status
     take: Callable[[Step, Node, tuple[Take, ...]], None]  #: a node was added that takes results
     results: Callable[[Store, Node], tuple[tuple[TakenResult, ...], bool]]  #: what a node that starts takes; true: more
-    returned: Callable[[Store, Node], bytes | None]  #: the result of a node that returns that of a child
+    returned: Callable[[Step, Node], bytes | None]  #: the result of a node that is complete and returns that of a child
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
     on_refused: tuple[Callable[[Step, Rejection], None], ...]  #: the command was refused and rolled back

@@ -76,8 +76,11 @@ def schedule(work: Work, parent: Parent) -> None:
 
 
 def _returned(work: Work, node: Node) -> bytes:
-    child = work.own.node(node.returns) if node.returns else None
-    return child.result if child is not None and child.has_result else b""
+    if not node.returns:
+        return b""
+    child = work.own.node(node.returns)
+    node.lacks_result = not child.has_result
+    return child.result if child.has_result else b""
 
 
 def _walk(work: Work, parent: Parent) -> bool:

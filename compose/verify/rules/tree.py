@@ -156,6 +156,7 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     children_are_taken: bool = False  #: somebody takes the results of its children
     failed: int | None = None  #: children without a result, once they were counted
     returns: int = 0  #: the child whose result is its own; 0: none
+    lacks_result: bool = False  #: it is complete, and that child has no result
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0
@@ -170,7 +171,7 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     @property
     def has_result(self) -> bool:
         """True when it is complete with a result, or was before it was deactivated."""
-        if self.client not in (CLIENT_COMPLETE, RESOLVED):
+        if self.lacks_result or self.client not in (CLIENT_COMPLETE, RESOLVED):
             return False
         was_complete = any(status == SERVER and to == COMPLETE for status, _, to, _, _ in self.history)
         return self.server == COMPLETE or (self.server == DEACTIVATED and was_complete)

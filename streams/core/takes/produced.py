@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.records import Node
+from backbeat.streams.core.step import Step
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, NODES
 from backbeat.streams.core.tree import history, status
@@ -17,7 +20,7 @@ _DONE = (ClientStatus.COMPLETE, ClientStatus.RESOLVED)
 
 def has_result(store: Store, node: Node) -> bool:
     """True when a node is complete with a result, or was before it was deactivated."""
-    if node.client not in _DONE:
+    if node.client not in _DONE or (node.flow is not None and node.flow.lacks_result):
         return False
     if node.server is not status.DEACTIVATED:
         return node.server is status.COMPLETE
@@ -35,11 +38,16 @@ def result_of(store: Store, node: Node) -> bytes | None:
     return None
 
 
-def returned(store: Store, node: Node) -> bytes | None:
-    """The response of the child that a node returns, where it has a result."""
-    child_id = None if node.flow is None else node.flow.returns
-    child = None if child_id is None else store.get(NODES, child_id)
-    return result_of(store, child) if child is not None and has_result(store, child) else None
+def returned(step: Step, node: Node) -> bytes | None:
+    """The response of the child that a complete node returns. Where the child has no result, the node has none."""
+    flow = node.flow
+    assert flow is not None, "a node that returns no child"
+    assert flow.returns is not None, "a node that returns no child"
+    child = step.transaction.get(NODES, flow.returns)
+    if child is not None and has_result(step.transaction, child):
+        return result_of(step.transaction, child)
+    node.flow = replace(flow, lacks_result=True)
+    return None
 
 
 def _newest_first(store: Store, node: Node) -> Iterator[StatusChange]:

@@ -58,7 +58,7 @@ def _schedule(step: Step, task: Task) -> None:
     if node.server is status.PROCESSING_CHILDREN and node.children_open == 0 and node.links_open == 0:
         step.budget -= 1
         returns = node.flow is not None and node.flow.returns is not None
-        step.set_server(node, status.COMPLETE, step.hooks.returned(step.transaction, node) if returns else None)
+        step.set_server(node, status.COMPLETE, step.hooks.returned(step, node) if returns else None)
         if node.mode is not status.FIRE_AND_FORGET:
             schedule_later(step, step.parent(node))
 

@@ -206,6 +206,11 @@ def takes(scene: Scene) -> None:
     late = add(second, node("late", Take(takers[3], default=b"9")), node("without", Take(takers[3])))
     scene.answer(second, "completed", "last", response=b'{"result":3}', node={"takes": (Take(late[0]),)})
     scene.answer(late[0])
+    third = scene.signal("takes", "third")
+    (lost,) = add(third, node("lost, and returned"))
+    scene.say(c.ChangeNode, node_id=third, status="completed", returns=lost)
+    scene.signal("takes", "fourth", node={"takes": (Take(third, default=b"0"),)})
+    scene.answer(lost, "canceled")
 
 
 def links(scene: Scene) -> None:

@@ -788,7 +788,8 @@ def _way(node: Child) -> list[Child]:
 
 def _has_result(node: Child) -> bool:
     was_complete = any(which == "server" and to == "complete" for which, _, to, _, _ in node.history)
-    return was_complete and node.client in ("complete", "resolved")
+    has_returned = node.returns is None or _has_result(node.returns)
+    return was_complete and node.client in ("complete", "resolved") and has_returned
 
 
 def _result(node: Child) -> bytes | None:

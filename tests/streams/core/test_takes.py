@@ -157,6 +157,19 @@ def test_a_node_returns_the_result_of_a_child():
     assert rig.history(rig["signal"])[-1][-1] == response("1406")
 
 
+@pytest.mark.parametrize("end", ["canceled", "shutdown"])
+def test_a_node_has_no_result_where_the_child_that_it_returns_has_none(end):
+    rig = Rig()
+    rig.signal("signal")
+    rig.complete("signal", new("total", retries=0), returns=made(rig), response=response("null"))
+    rig.signal("gone", takes=(Take(rig["signal"]),))
+    rig.signal("default", takes=(Take(rig["signal"], default=b"0"),))
+    rig.error("total")
+    happened = rig.say(end, "total")
+    assert rig.server("signal", "gone") == ["complete", "deactivated"]
+    assert results(happened, "default") == [TakenResult(0, rig["signal"], b"0", is_default=True)]
+
+
 def test_only_a_child_that_is_waited_for_is_returned():
     rig = Rig()
     rig.signal("signal")
