@@ -219,6 +219,10 @@ class Comparison:
             "results missing": (theirs["missing"] or 0, node.missing),
             "returned child": (theirs["returns"], tree.node(node.returns).id if node.returns else None),
             "without a returned result": (bool(theirs["lacks_result"]), node.lacks_result),
+            "children counted from": (
+                theirs["counted_from"],
+                tree.node(node.counted_from).id if node.counted_from else None,
+            ),
             "takers of children": (bool(theirs["of_children"]), node.children_are_taken),
             "children without a result": (theirs["failed"], node.failed),
             "takers": (chain, [(tree.node(seq).id, number) for seq, number in node.takers]),

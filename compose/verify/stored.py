@@ -199,6 +199,7 @@ FLOW_FIELDS = [
     "of_children",
     "failed",
     "returns",
+    "counted_from",
     "lacks_result",
 ]
 _DEFAULTS: Row = {

@@ -36,6 +36,9 @@ class Flow(msgspec.Struct, gc=False, frozen=True, array_like=True):
     of_children: bool = False  #: results of its children are taken
     failed: int | None = None  #: children without a result; null: not counted
     returns: bytes | None = None  #: the child whose result is this node's own
+    #: the first child whose result its own takers get, once they were counted or dropped: older ones are of attempts
+    #: that failed
+    counted_from: bytes | None = None
     lacks_result: bool = False  #: true: it is complete, and the child that it returns has no result
 
 

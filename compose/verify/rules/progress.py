@@ -22,6 +22,7 @@ from backbeat.compose.verify.rules.tree import (
     PROCESSING_CHILDREN,
     READY,
     RECEIVED,
+    RESOLVED,
     RETRIES_EXHAUSTED,
     RETRY,
     RETRYING,
@@ -322,6 +323,8 @@ def reset(work: Work, node: Node) -> None:
     if not node.active:
         return
     begin, node.active = node.active, 0
+    if node.server in CLOSED and node.client in (CLIENT_COMPLETE, RESOLVED):
+        node.counted_from = node.counted_from or begin
     for other in work.own.below(node):
         if other.server != DEACTIVATED:
             work.doom(other)

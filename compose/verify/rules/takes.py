@@ -9,7 +9,6 @@ from backbeat.compose.verify.rules.tree import (
     CLOSED,
     DEACTIVATED,
     FIRE_AND_FORGET,
-    TASK_COUNT_RESULTS,
     TASK_GIVE_RESULTS,
     Node,
     Taken,
@@ -113,8 +112,7 @@ def give(work: Work, task: Task) -> None:
         taken = work.own.node(taker_seq).takes[slot]
         is_there = producer.has_result
         if is_there and taken.of_children and producer.failed is None:
-            begin = producer.children[0] if producer.children else 0
-            work.tasks.appendleft((TASK_COUNT_RESULTS, producer.seq, begin, 0))
+            work.count_later(producer)
             return
         producer.takers.pop(0)
         taker = work.node(taker_seq)

@@ -155,6 +155,7 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     takers: list[tuple[int, int]] = []  #: seq and slot of those that wait for its result, oldest first
     children_are_taken: bool = False  #: somebody takes the results of its children
     failed: int | None = None  #: children without a result, once they were counted
+    counted_from: int = 0  #: the first child whose result its takers get, once counted or dropped; 0: not known
     returns: int = 0  #: the child whose result is its own; 0: none
     lacks_result: bool = False  #: it is complete, and that child has no result
     history: list[Entry] = []

@@ -179,10 +179,14 @@ class Work:
     def give_later(self, producer: Node) -> None:
         """Tell those that wait for a closed node's result, before anything else is done."""
         if producer.children_are_taken and producer.failed is None and producer.server == COMPLETE:
-            begin = producer.children[0] if producer.children else 0
-            self.tasks.appendleft((TASK_COUNT_RESULTS, producer.seq, begin, 0))
+            self.count_later(producer)
         else:
             self.tasks.appendleft((TASK_GIVE_RESULTS, producer.seq, 0, 0))
+
+    def count_later(self, producer: Node) -> None:
+        """Count the children that have no result, without those of attempts that failed."""
+        producer.counted_from = producer.counted_from or producer.active
+        self.tasks.appendleft((TASK_COUNT_RESULTS, producer.seq, producer.counted_from, 0))
 
     def doom(self, node: Node) -> None:
         """A node counts as deactivated from now on."""

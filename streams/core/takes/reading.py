@@ -71,7 +71,8 @@ def _of(store: Store, reference: Reference, slot: int, after: bytes | None) -> I
         if after is None:
             yield TakenResult(slot, producer.id, result_of(store, producer))
         return
-    child_id = producer.first_child if after is None else _node(store, after).next_sibling
+    begin = None if producer.flow is None else producer.flow.counted_from
+    child_id = begin if after is None else _node(store, after).next_sibling
     while child_id is not None:
         child = _node(store, child_id)
         is_taken = child.mode is not status.FIRE_AND_FORGET and has_result(store, child)

@@ -88,9 +88,17 @@ def _give_later(step: Step, producer: Node) -> None:
     """Tell the takers of a closed producer, ahead of the other tasks: what is deactivated must not become ready."""
     flow = producer.flow
     if flow is not None and flow.of_children and flow.failed is None and producer.server is status.COMPLETE:
-        step.tasks.appendleft(Task(TaskKind.COUNT_RESULTS, producer.id, producer.first_child))
+        _count_later(step, producer)
     else:
         step.tasks.appendleft(Task(TaskKind.GIVE_RESULTS, producer.id))
+
+
+def _count_later(step: Step, producer: Node) -> None:
+    """Count from the first child on that is of no earlier attempt."""
+    flow = producer.flow or _NO_FLOW
+    begin = flow.counted_from or producer.first_active_child
+    producer.flow = replace(flow, counted_from=begin)
+    step.tasks.appendleft(Task(TaskKind.COUNT_RESULTS, producer.id, begin))
 
 
 def count(step: Step, task: Task) -> None:
@@ -122,7 +130,7 @@ def give(step: Step, task: Task) -> None:
         assert reference is not None, "a chain of references with a hole"
         if reference.of_children and own_result and flow.failed is None:
             # It was added behind a count that is over: the count comes first, and goes on here.
-            step.tasks.appendleft(Task(TaskKind.COUNT_RESULTS, producer.id, producer.first_child))
+            _count_later(step, producer)
             return
         producer.flow = replace(
             flow,

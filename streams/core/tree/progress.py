@@ -10,11 +10,13 @@ a Continue command in the same partition, and other commands may come in between
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from backbeat.schemas.messages.commands import Continue
 from backbeat.schemas.messages.status import CLOSED, ClientStatus
 from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Dispatch, Send, node_view
-from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
+from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Flow, Node, Parent, Workflow
 from backbeat.streams.core.step import Step, TaskHandler
 from backbeat.streams.core.tree import status
 
@@ -255,6 +257,10 @@ def reset(step: Step, node: Node) -> None:
     node.first_active_child = None
     if node.server in CLOSED:
         workflow.detached_open -= node.children_open
+        flow = node.flow or Flow()
+        if node.client in (status.CLIENT_COMPLETE, status.CLIENT_RESOLVED) and flow.counted_from is None:
+            # It may have a result, which stays what it was.
+            node.flow = replace(flow, counted_from=begin)
     node.children_open = 0
     node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
     workflow.sweeps += 1

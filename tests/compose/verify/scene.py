@@ -211,6 +211,14 @@ def takes(scene: Scene) -> None:
     scene.say(c.ChangeNode, node_id=third, status="completed", returns=lost)
     scene.signal("takes", "fourth", node={"takes": (Take(third, default=b"0"),)})
     scene.answer(lost, "canceled")
+    fifth = scene.signal("takes", "fifth")
+    add(fifth, node("of an attempt that fails"))
+    scene.answer(fifth, "errored")
+    scene.pass_time(3_000_000)
+    (page,) = scene.answer(fifth, "completed", "page")
+    scene.signal("takes", "sixth", node={"takes": (Take(fifth, of_children=True),)})
+    scene.answer(page)
+    scene.say(c.ResetNode, node_id=fifth)
 
 
 def links(scene: Scene) -> None:

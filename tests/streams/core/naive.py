@@ -125,6 +125,7 @@ class Child(Parent):
     coalesce_key: str | None = None
     takes: list[Taken] = field(default_factory=list)
     returns: Child | None = None
+    counted_from: int = 0  #: children of attempts that failed
     history: list[Entry] = field(default_factory=list)
 
     @property
@@ -378,7 +379,7 @@ class Naive:
         node = self._node(command)
         if node.server == "deactivated":
             return ("done", False)
-        self._deactivate(self._below(node))
+        self._drop_children(node)
         return ("done", True)
 
     def on_ScheduleNode(self, command: c.ScheduleNode) -> tuple[Any, ...]:  # noqa: N802
@@ -601,8 +602,13 @@ class Naive:
         self._set_client(node, "ready")
         self._set_server(node, "ready")
         node.timer = None
-        self._deactivate(self._below(node))
+        self._drop_children(node)
         self._schedule_next(node.parent)
+
+    def _drop_children(self, node: Child) -> None:
+        if node.server != "complete":
+            node.counted_from = len(node.children)
+        self._deactivate(self._below(node))
 
     def _deactivate(self, nodes: list[Child], *, again: bool = False) -> None:
         """All of them first, then whatever waited for one over a link. `again`: a deactivated one gets an entry too."""
@@ -624,7 +630,7 @@ class Naive:
                 producer = taken.producer
                 if taken.state != "waits" or not producer.closed or taker.closed:
                     continue
-                children = [child for child in producer.children if child.mode != "fire_and_forget"]
+                children = _counted(producer)
                 is_there = _has_result(producer) and (not taken.of_children or all(map(_has_result, children)))
                 if is_there or taken.default is not None:
                     taken.state = "there" if is_there else "default"
@@ -801,11 +807,14 @@ def _result(node: Child) -> bytes | None:
     return None
 
 
+def _counted(producer: Child) -> list[Child]:
+    return [child for child in producer.children[producer.counted_from :] if child.mode != "fire_and_forget"]
+
+
 def _rows(slot: int, taken: Taken) -> list[tuple[int, bytes, bytes | None, bool]]:
     producer = taken.producer
     if taken.state == "default":
         return [(slot, producer.id, taken.default, True)]
     if not taken.of_children:
         return [(slot, producer.id, _result(producer), False)]
-    children = [child for child in producer.children if child.mode != "fire_and_forget"]
-    return [(slot, child.id, _result(child), False) for child in children if _has_result(child)]
+    return [(slot, child.id, _result(child), False) for child in _counted(producer) if _has_result(child)]

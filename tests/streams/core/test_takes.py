@@ -236,6 +236,22 @@ def test_a_group_of_which_a_member_failed_has_no_results():
     assert happened.dispatched == ["join"]
 
 
+def test_children_of_an_attempt_that_failed_count_for_nothing():
+    rig = begun(new("order", NON_BLOCKING), lambda rig: new("publish", takes=(Take(made(rig), of_children=True),)))
+    rig.add("order", new("old", NON_BLOCKING))
+    rig.error("order")
+    rig.due("order")
+    rig.complete("order", new("page 0", NON_BLOCKING), new("page 1", NON_BLOCKING))
+    rig.complete("page 1", response=response("1"))
+    happened = rig.complete("page 0", response=response("0"))
+    pages = [TakenResult(0, rig[f"page {n}"], response(str(n))) for n in range(2)]
+    assert rig.server("old", "publish") == ["deactivated", "sent_to_client"]
+    assert results(happened, "publish") == pages
+    rig.reset("order")  # the results stay, for those that come later, too
+    rig.signal("late", takes=(Take(rig["order"], of_children=True),))
+    assert [row for part in asked(rig, "late") for row in part.results] == pages
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
