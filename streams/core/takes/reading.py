@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from backbeat.schemas.messages.activities import TakenResult
 from backbeat.streams.core.records import Node
@@ -17,9 +16,8 @@ from backbeat.streams.core.tree import status
 #: Bounds of the results that go along with an activity. Its worker asks for the others.
 FIRST_RESULTS_MAX = 100
 FIRST_BYTES_MAX = 262_144
-#: Nodes that a taker shows as those that it waits for, and references that are looked at for them.
+#: Nodes that a taker shows as those that it waits for.
 _SHOWN_MAX = 5
-_LOOKED_AT_MAX = 200
 
 
 def first_results(store: Store, taker: Node) -> tuple[tuple[TakenResult, ...], bool]:
@@ -84,9 +82,14 @@ def waits_for(store: Store, taker: Node) -> tuple[bytes, ...]:
     """The first nodes whose results a node waits for."""
     if taker.flow is None or not taker.flow.missing:
         return ()
-    references = (_reference(store, taker, slot) for slot in range(min(taker.flow.taken, _LOOKED_AT_MAX)))
-    waiting = (item.producer for item in references if item.state is ReferenceState.WAITS)
-    return tuple(islice(waiting, _SHOWN_MAX))
+    waiting: list[bytes] = []
+    for slot in range(taker.flow.taken):
+        reference = _reference(store, taker, slot)
+        if reference.state is ReferenceState.WAITS:
+            waiting.append(reference.producer)
+            if len(waiting) == _SHOWN_MAX:
+                break
+    return tuple(waiting)
 
 
 def _reference(store: Store, taker: Node, slot: int) -> Reference:

@@ -195,6 +195,16 @@ def test_retries_exhausted_leave_the_taker_waiting_and_it_says_for_whom():
     assert view.waits_for_results == ()
 
 
+def test_a_taker_of_many_shows_the_last_that_is_missing():
+    rig = running(new("price", NON_BLOCKING), new("stock", NON_BLOCKING), new("order"))
+    rig.complete("price")
+    takes = (*(Take(rig["price"]),) * 300, Take(rig["stock"]))
+    rig.complete("order", new("charge", takes=takes))
+    query = GetNode(node_id=rig["charge"], reply_to=reply_to(), deadline=0)
+    (view,) = queries.answer(query, rig.store_of(rig["charge"]))
+    assert view.waits_for_results == (rig["stock"],)
+
+
 @pytest.mark.parametrize("word", ["canceled", "shutdown"])
 def test_without_a_result_the_taker_is_deactivated_with_it_and_what_takes_of_it(word):
     rig = begun(new("price", NON_BLOCKING, retries=0), taker("charge", 0), taker("mail", 1), new("last"))
