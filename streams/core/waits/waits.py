@@ -159,9 +159,15 @@ def _client(waiting: Waiting) -> Wait:
 
 def _backoff(waiting: Waiting) -> Wait:
     node = waiting.node
-    attempts = node.attempt + node.retries_remaining + 1
-    sentence = f"waits for its next retry, {_clock(node.fires_at)}: attempt {node.attempt + 1:,} of {attempts:,}"
+    attempt = _attempts_made(node) + 1
+    attempts = attempt + node.retries_remaining
+    sentence = f"waits for its next retry, {_clock(node.fires_at)}: attempt {attempt:,} of {attempts:,}"
     return waiting.wait(WaitKind.BACKOFF, sentence, until=node.fires_at)
+
+
+def _attempts_made(node: Node) -> int:
+    """Attempts of a node, without those that a worker without its activity has handed back."""
+    return node.attempt - node.handed_back
 
 
 def _children(waiting: Waiting) -> Wait | None:
@@ -191,8 +197,8 @@ def _retries_exhausted(waiting: Waiting) -> Wait:
     node = waiting.node
     if node.retries_remaining > 0:
         reason = "failed with an error that is not retried"
-    elif node.attempt > 1:
-        reason = f"has used up its {node.attempt:,} attempts"
+    elif (attempts := _attempts_made(node)) > 1:
+        reason = f"has used up its {attempts:,} attempts"
     else:
         reason = "failed, and has no retries"
     sentence = f"{reason}: it waits until somebody retries, resolves, shuts down or cancels it"

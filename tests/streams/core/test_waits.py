@@ -168,6 +168,19 @@ def test_a_node_waits_for_its_next_retry_and_then_for_a_person():
     assert child.error == "it broke"
 
 
+def test_attempts_that_were_handed_back_are_not_counted():
+    rig = running(new("a", retries=1))
+    rig.say("errored", "a", attempted=False)
+    rig.due("a")
+    rig.error("a")
+    (wait,) = waits(rig, "a")
+    assert wait.sentence.endswith(": attempt 2 of 2")
+    rig.due("a")
+    rig.error("a")
+    ((_, sentence),) = said(rig, "a")
+    assert sentence.startswith("has used up its 2 attempts:")
+
+
 @pytest.mark.parametrize(
     ("retries", "given", "beginning"),
     [(0, {}, "failed, and has no retries:"), (3, {"retriable": False}, "failed with an error that is not retried:")],
