@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
+from backbeat.compose.verify.rules.first_results import cost_of_results
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
@@ -165,6 +166,8 @@ def send(work: Work, node: Node) -> None:
     if node.type == "flag":
         client_complete(work, node, CLIENT_COMPLETE, None)
         children_ready(work, node)
+    elif node.takes:
+        work.budget -= cost_of_results(work.own, node)
 
 
 def renew(work: Work, node: Node) -> None:

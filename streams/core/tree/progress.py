@@ -20,6 +20,8 @@ from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Flow, N
 from backbeat.streams.core.step import Step, TaskHandler
 from backbeat.streams.core.tree import status
 
+#: Bytes of the results going along with an activity that count as a node in a command's budget.
+_BYTES_PER_NODE = 16_384
 # As the names in `status`.
 _SCHEDULE, _READY, _EXPIRY = TaskKind.SCHEDULE, TaskKind.READY, TimerKind.EXPIRY
 
@@ -159,6 +161,10 @@ def send(step: Step, node: Node) -> None:
             step.effects.append(Dispatch(view, elsewhere))
         else:
             results, has_more = step.hooks.results(step.transaction, node)
+            size = 0
+            for result in results:
+                size += len(result.response or b"")
+            step.budget -= len(results) + size // _BYTES_PER_NODE
             step.effects.append(Dispatch(view, elsewhere, node.flow.taken, results, has_more))
 
 

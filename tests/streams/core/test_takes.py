@@ -341,6 +341,16 @@ def test_one_result_to_many_and_many_to_one_go_in_slices(slice_nodes_max):
     assert happened.commands >= count / slice_nodes_max
 
 
+@pytest.mark.parametrize(("takes", "size", "commands"), [(20, 1, 70), (1, 200_000, 20)])
+def test_what_goes_along_counts_in_a_commands_budget(takes, size, commands):
+    large = response('"' + "x" * size + '"')
+    rig = running(new("price", NON_BLOCKING), new("order"), settings=Settings(slice_nodes_max=15))
+    rig.complete("order", *(new(f"charge {n}", NON_BLOCKING, takes=(Take(rig["price"]),) * takes) for n in range(40)))
+    happened = rig.complete("price", response=large)
+    assert happened.dispatched == [f"charge {n}" for n in range(40)]
+    assert happened.commands >= commands
+
+
 def test_results_beyond_what_goes_along_are_read_in_parts(monkeypatch):
     monkeypatch.setattr(reading, "FIRST_RESULTS_MAX", 5)
     rig = Rig()
