@@ -22,7 +22,7 @@ from backbeat.worker.responses import error_response, outlook, result_response
 
 #: Below the engine's own bound on one command (1,000), so that an operator may lower that a little.
 CHILDREN_MAX = 900
-#: Payload bytes of the children in one command; a response and the names come on top.
+#: Payload bytes of the children in one command, defaults of results included; a response and the names come on top.
 CHILDREN_BYTES_MAX = 700_000
 #: Place of the answer itself. Children that go ahead count from 1: a second run of the attempt may have other numbers
 #: of them, and its answer must still be known as the answer.
@@ -69,7 +69,7 @@ def postponed(
 
 
 def handed_back(view: NodeView, user_id: bytes, reason: str) -> ChangeNode:
-    """The answer for an activity that this worker does not have: no attempt, and another worker gets it."""
+    """The answer for an activity that this worker cannot begin: no attempt, and another worker gets it."""
     return _answer(view, user_id, "errored", error_response(reason), (), attempted=False)
 
 
@@ -166,7 +166,10 @@ def _split(children: Sequence[NewNode]) -> tuple[list[tuple[NewNode, ...]], tupl
     size = taken = 0
     for child in children:
         child_size = len(child.client_data) + len(child.metadata)
-        takes = len(child.results) if isinstance(child, Taking) else 0
+        takes = 0
+        if isinstance(child, Taking):
+            takes = len(child.results)
+            child_size += sum(len(result.default or b"") for result in child.results)
         is_full = len(part) >= CHILDREN_MAX or taken + takes > CHILDREN_MAX or size + child_size > CHILDREN_BYTES_MAX
         if part and is_full:
             parts.append(tuple(part))

@@ -6,6 +6,7 @@ import pytest
 
 from backbeat import activity
 from backbeat.activities.context import Activity
+from backbeat.activities.results import Result, Taking
 from backbeat.activities.retry import Retry
 from backbeat.errors import LimitExceeded, Rejected
 from backbeat.schemas.codec import decode_command, encode_command
@@ -63,6 +64,13 @@ def test_too_large_children_go_ahead(view: View) -> None:
     parts = list(completed(view(), USER, None, [child(250_000) for _ in range(5)]))
     assert [len(part.children) for part in parts] == [2, 2, 1]
     assert all(sum(len(one.client_data) for one in part.children) <= CHILDREN_BYTES_MAX for part in parts)
+
+
+def test_defaults_of_results_count_as_the_childrens_bytes(view: View) -> None:
+    result = Result(None, None, node_id=b"p" * 16, default=b"1" * 250_000)
+    takers = [Taking(name="Work", user_id=USER, client_data=b"{}", results=(result,)) for _ in range(5)]
+    parts = list(completed(view(), USER, None, takers))
+    assert [len(part.children) for part in parts] == [2, 2, 1]
 
 
 def test_an_error_has_its_message_and_the_handlers_part_of_the_traceback(view: View) -> None:
