@@ -26,7 +26,7 @@ from backbeat.activities.running import running
 from backbeat.client.client import Client
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
-from backbeat.errors import BackbeatError, Fail, RetryAfter
+from backbeat.errors import BackbeatError, Fail, RetryAfter, Timeout, Unavailable
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
 from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import from_json, id_text
@@ -39,7 +39,7 @@ from backbeat.worker.extensions.middleware import Call, Middleware, chained
 from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
-from backbeat.worker.taken_results import with_results
+from backbeat.worker.taken_results import UnreadResultsError, with_results
 
 T = TypeVar("T")
 
@@ -239,7 +239,11 @@ class Runner:
         )
 
         async def ask(transport: Transport) -> list[TakenResult]:
-            parts = await transport.query(query, _ASK_SECONDS, f"the results that node {id_text(node.id)} takes")
+            try:
+                parts = await transport.query(query, _ASK_SECONDS, f"the results that node {id_text(node.id)} takes")
+            except (Timeout, Unavailable) as error:
+                message = f"the results that node {id_text(node.id)} takes could not be read: {error}"
+                raise UnreadResultsError(message) from error
             return [result for part in parts for result in part.results]
 
         return self.ask(ask)
@@ -298,6 +302,9 @@ class Runner:
             return []
         if activity.traced is not None:
             activity.traced.failed(error)
+        if isinstance(error, UnreadResultsError):
+            logger.warning("%s %s is handed back: %s", activity.name, activity.id, error)
+            return [handed_back(_node_of(activity), self.user_id(None), str(error))]
         handler = self.handlers.find(activity.name)
         gives_up = isinstance(error, (Fail, *(handler.retry.give_up_on if handler is not None else ())))
         _log_failed(activity, error, gives_up=gives_up)

@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from backbeat.codecs import MARK
-from backbeat.errors import Fail
+from backbeat.errors import BackbeatError, Fail
 from backbeat.payload.values import from_json
 from backbeat.schemas.messages.activities import TakenResult
+
+
+class UnreadResultsError(BackbeatError):
+    """The results that did not fit into an activity could not be read: its attempt has not begun."""
 
 
 def with_results(params: Any, takes: int, results: Sequence[TakenResult], unpack: Callable[[Any], Any]) -> Any:

@@ -12,9 +12,11 @@ import pytest
 from backbeat import BackbeatError, Worker, activity, current
 from backbeat.activities.results import Result
 from backbeat.codecs import Fernet
-from backbeat.errors import NodeFailed, Rejected
+from backbeat.errors import NodeFailed, Rejected, Timeout, Unavailable
+from backbeat.schemas.messages.queries import GetResults
 from backbeat.streams.core.takes import reading
 from backbeat.testing import Backbeat
+from backbeat.testing.transport import MemoryTransport
 
 
 @dataclass
@@ -116,6 +118,36 @@ async def test_more_results_than_go_along_are_asked_for(monkeypatch):
     await backbeat.client().signal("Orders", "o1", "Order")
     await backbeat.run()
     assert seen == [[Page(number, f"page {number}") for number in range(20)], 20]
+
+
+@pytest.mark.parametrize("error", [Timeout("no answer"), Unavailable("no Kafka")])
+async def test_results_that_cannot_be_read_spend_no_retry(monkeypatch, error):
+    monkeypatch.setattr(reading, "FIRST_RESULTS_MAX", 3)
+    failed, query = set(), MemoryTransport.query
+
+    async def fails_at_first(self: MemoryTransport, asked: Any, *given: Any) -> list[Any]:
+        if isinstance(asked, GetResults) and asked.node_id not in failed:
+            failed.add(asked.node_id)
+            raise error
+        return await query(self, asked, *given)
+
+    monkeypatch.setattr(MemoryTransport, "query", fails_at_first)
+
+    def order() -> None:
+        pages = current().spread(render, range(5)).results
+        current().add("Plain", pages, retries=0)
+        current().add(publish, pages, retries=0)
+
+    backbeat = Backbeat()
+    worker = Worker(activities=[render, publish])
+    worker.activity("Order")(order)
+    worker.activity("Plain")(lambda pages: seen.append(len(pages)))
+    backbeat.add(worker)
+    await backbeat.client().signal("Orders", "o1", "Order")
+    await backbeat.run()
+    await backbeat.advance(minutes=5)
+    assert len(failed) == 2
+    assert seen == [5, [Page(number, f"page {number}") for number in range(5)]]
 
 
 async def test_a_group_without_members_has_an_empty_list():
