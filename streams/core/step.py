@@ -76,6 +76,8 @@ class Step:
         self.marks: Marks = {}  #: known marks of nodes, until one is set
         self._changes: list[NodeChange] = []
         self.references_added = 0  #: results that new nodes take (`takes`)
+        #: node -> where its way up meets that of the new nodes (`takes.position`)
+        self.meetings: dict[bytes, tuple[bytes, int, int]] = {}
         self.branches: dict[bytes, int] = {}  #: way down to the new nodes (`takes.position`)
 
     # --- reading ---------------------------------------------------------------------------------------------------

@@ -28,16 +28,33 @@ def check_position(step: Step, taker: Node, producer: Node) -> None:
     branches = _branches(step, taker)
     if producer.id in branches:
         raise _misplaced(step, taker, producer, "which is above it, and is not complete before it")
-    node = producer
-    for _ in range(LEVELS_MAX):
+    parent_id, seq, levels = _meeting(step, branches, producer)
+    if levels >= LEVELS_MAX:
+        raise _misplaced(step, taker, producer, f"which is more than {LEVELS_MAX} levels below what they share")
+    if seq > branches[parent_id]:
+        raise _misplaced(step, taker, producer, "which comes after it")
+
+
+def _meeting(step: Step, branches: dict[bytes, int], producer: Node) -> tuple[bytes, int, int]:
+    """The ancestor that a producer shares with the takers, the seq of its branch there, and the levels in between.
+
+    The ways up that the command has gone are remembered: results of nodes far below are taken by many.
+    """
+    meetings, node, way = step.meetings, producer, list[bytes]()
+    while (meeting := meetings.get(node.id)) is None:
         parent_id = node.parent_id or node.workflow_id
-        branch_seq = branches.get(parent_id)
-        if branch_seq is not None:
-            if node.seq > branch_seq:
-                raise _misplaced(step, taker, producer, "which comes after it")
-            return
+        if parent_id in branches:
+            meeting = meetings[node.id] = parent_id, node.seq, 0
+            break
+        if len(way) == LEVELS_MAX:
+            return parent_id, node.seq, LEVELS_MAX
+        way.append(node.id)
         node = _stored(step, parent_id)
-    raise _misplaced(step, taker, producer, f"which is more than {LEVELS_MAX} levels below what they share")
+    parent_id, seq, levels = meeting
+    for node_id in reversed(way):
+        levels += 1
+        meetings[node_id] = parent_id, seq, levels
+    return parent_id, seq, levels
 
 
 def _branches(step: Step, taker: Node) -> dict[bytes, int]:

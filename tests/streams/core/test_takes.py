@@ -302,6 +302,18 @@ def test_a_producer_too_far_below_is_refused(monkeypatch):
     assert rig.add("bill", new("x", takes=(Take(rig["a"]),))).reply.ids
 
 
+def test_ways_that_a_command_has_gone_are_not_gone_again(monkeypatch):
+    rig = running(new("order", NON_BLOCKING), new("bill"))
+    rig.complete("order", new("level 0"))
+    for level in range(20):
+        rig.complete(f"level {level}", new(f"level {level + 1}"))
+    read, stored = [], position._stored
+    monkeypatch.setattr(position, "_stored", lambda step, node_id: read.append(node_id) or stored(step, node_id))
+    takes = (Take(rig["level 20"]), Take(rig["level 19"]))
+    assert rig.add("bill", *(new(f"x{n}", takes=takes) for n in range(9))).reply.ids
+    assert len(read) < 30
+
+
 def test_a_schedules_signal_takes_nothing():
     rig = running(new("price"))
     plan = c.NewSchedule(
