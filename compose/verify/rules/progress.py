@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from backbeat.compose.verify.rules.first_results import cost_of_results
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
@@ -40,6 +39,7 @@ from backbeat.compose.verify.rules.tree import (
     Parent,
     Task,
     Tree,
+    cost_of_results,
     digest,
 )
 from backbeat.compose.verify.rules.work import Work

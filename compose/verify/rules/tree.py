@@ -6,6 +6,7 @@ digest: payloads are compared, not kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 
 import msgspec
@@ -80,6 +81,14 @@ Entry = tuple[int, int, int, int, bytes]
 Task = tuple[int, int, int, int]
 TASK_SCHEDULE, TASK_READY, TASK_SWEEP, TASK_SHUT, TASK_PREVIOUS, TASK_RESUME, TASK_FORGET_LINKS = range(1, 8)
 TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS = range(8, 12)
+
+#: Bounds of the results that go along.
+_FIRST_RESULTS_MAX = 100
+_FIRST_BYTES_MAX = 262_144
+#: Bytes of them that count as a node.
+_BYTES_PER_NODE = 16_384
+#: State of a result in whose place the default is.
+_DEFAULT = 2
 
 
 def digest(text: bytes | None) -> bytes:
@@ -239,3 +248,29 @@ class Tree(Parent, array_like=True, kw_only=True):
             descendants.append(child)
             stack.extend(reversed(child.children))
         return descendants
+
+
+def cost_of_results(tree: Tree, taker: Node) -> int:
+    """Part of a command's budget that the results going along with a node take."""
+    results = size = 0
+    for count, result in enumerate(_first_results(tree, taker)):
+        length = 0 if result is None else int.from_bytes(result[:4])
+        if count == _FIRST_RESULTS_MAX or size + length > _FIRST_BYTES_MAX:
+            break
+        results += result is not None
+        size += length
+    return results + size // _BYTES_PER_NODE
+
+
+def _first_results(tree: Tree, taker: Node) -> Iterator[bytes | None]:
+    """Digests of the results, which begin with their lengths; null: a child has none."""
+    for taken in taker.takes:
+        producer = tree.node(taken.producer)
+        if taken.state == _DEFAULT:
+            yield taken.default or b""
+        elif not taken.of_children:
+            yield producer.result
+        elif producer.counted_from:
+            for seq in producer.children[tree.node(producer.counted_from).place :]:
+                child = tree.node(seq)
+                yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None
