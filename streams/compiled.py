@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.abc import PathEntryFinder
+
+    # For mypyc alone, so that nobody needs the package: a class that is compiled, and that tests extend in Python.
+    from mypy_extensions import mypyc_attr
+else:
+
+    def mypyc_attr(**_: bool) -> Callable[[type], type]:
+        """Decorator that changes nothing."""
+        return lambda cls: cls
+
+
+__all__ = ["PURE_VARIABLE", "is_compiled", "mypyc_attr", "prefer_python"]
 
 #: Set to anything: the modules in Python run, whatever lies beside them.
 PURE_VARIABLE = "BACKBEAT_PURE"

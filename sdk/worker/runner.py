@@ -35,7 +35,7 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import GetResults
 from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import NOBODY, Transport
-from backbeat.worker.extensions.middleware import Call, Middleware, chained
+from backbeat.worker.extensions.middleware import Call, Middleware, chained, to_its_end
 from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
@@ -164,7 +164,7 @@ class Runner:
         async def handle(call: Call) -> Any:
             run = functools.partial(handler.function, *call.args, **call.kwargs)
             in_thread = None if handler.is_async else self.in_thread
-            result = run() if in_thread is None else await _to_its_end(activity, in_thread(run))
+            result = run() if in_thread is None else await to_its_end(activity, in_thread(run))
             return await result if inspect.isawaitable(result) else result
 
         args, kwargs = handler.bind(params)
@@ -394,14 +394,3 @@ def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         return task.cancelling() > 0
     return isinstance(error, GeneratorExit) and not _runs(task)
-
-
-async def _to_its_end(activity: Activity, call: Awaitable[Any]) -> Any:
-    """The value of a function in a thread. A cancel of the activity waits for it: its slot is taken that long."""
-    thread = asyncio.ensure_future(call)
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        if activity.cancelled:
-            await asyncio.wait([thread])
-        raise

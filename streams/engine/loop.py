@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from mypy_extensions import mypyc_attr
-
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
@@ -18,6 +16,7 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import AnyQuery, Flush, WaitNode
 from backbeat.schemas.messages.replies import Position
 from backbeat.schemas.messages.values import Source
+from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core import apply, queries
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.step import Refused

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from mypy_extensions import mypyc_attr
 from rocksdict import WriteBatch
 
+from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, META_VERSION
 from backbeat.streams.ports.errors import NewerRecordError

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from mypy_extensions import mypyc_attr
 from rocksdict import Rdict
 
+from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import PartitionRecords
 from backbeat.streams.core.tables import TABLES, Table

@@ -1,15 +1,18 @@
 """Middleware of a worker: what is around each handler's call, and sees arguments, result and error.
 
-async def timed(call: Call, call_next: CallNext) -> Any:
-begun = time.perf_counter()
-try:
-return await call_next(call)
-finally:
-print(call.activity.name, time.perf_counter() - begun)
+    async def timed(call: Call, call_next: CallNext) -> Any:
+        begun = time.perf_counter()
+        try:
+            return await call_next(call)
+        finally:
+            print(call.activity.name, time.perf_counter() - begun)
+
+The first one of a worker is the outermost.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,3 +57,14 @@ def chained(middleware: Sequence[Middleware], handle: CallNext) -> CallNext:
 
 async def _around(outer: Middleware, call_next: CallNext, call: Call) -> Any:
     return await outer(call, call_next)
+
+
+async def to_its_end(activity: Activity, call: Awaitable[Any]) -> Any:
+    """The value of a function in a thread. A cancel of the activity waits for it: its slot is taken that long."""
+    thread = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        if activity.cancelled:
+            await asyncio.wait([thread])
+        raise
