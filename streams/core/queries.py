@@ -250,7 +250,7 @@ def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
             or belongs_to_removed_workflow(place, workflow)
         ):
             message = f"No node right below has the id {place_id.hex()}"
-            yield Rejection(Reason.NOT_FOUND, message, found="nothing", wanted="a child, to begin there")
+            yield Rejection(Reason.INVALID_PARAMETERS, message, found="nothing", wanted="a child, to begin there")
             return
         places.append(place)
     if query.limit is not None and query.limit < 1:
