@@ -46,7 +46,7 @@ _SAY_RECORDS = 5_000
 
 
 class Backup:
-    """One backup."""
+    """Backup of an installation to a store."""
 
     def __init__(self, topics: Topics, store: ArchiveStore, say: Callable[[str], None], application_id: str) -> None:
         """`say`: called with what it does now. `application_id`: consumer group of the engines."""

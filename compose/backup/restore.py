@@ -65,7 +65,7 @@ _SHORT_LIVED = {QUERIES, REPLIES}
 
 
 class Restore:
-    """One restore of a backup whose files were checked."""
+    """Restore of a backup whose files were checked."""
 
     def __init__(
         self,

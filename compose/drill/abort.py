@@ -13,7 +13,7 @@ _END_SECONDS_MAX = 180.0
 
 
 class AbortError(Exception):
-    """Something of a run's faults is left; the text says what."""
+    """Error of an abort that left something of a fault; the text names it."""
 
 
 def abort_run(path: Path, by: str) -> Iterator[str]:

@@ -40,7 +40,7 @@ class TreeRow(msgspec.Struct, frozen=True):
 
 
 class Tree:
-    """What of a tree is unfolded."""
+    """Branches of a tree that are unfolded."""
 
     def __init__(
         self, visit: Visit, workflow_id: bytes, failed: Mapping[bytes | None, Mapping[ServerStatus, int]]

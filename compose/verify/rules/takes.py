@@ -101,7 +101,7 @@ def count(work: Work, task: Task) -> None:
 
 
 def give(work: Work, task: Task) -> None:
-    """Whoever waits for a closed node is told."""
+    """Tell the takers of a closed node."""
     producer = work.node(task[1])
     while producer.takers:
         if work.budget <= 0:

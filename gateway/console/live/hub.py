@@ -22,7 +22,7 @@ _FIGURES_SECONDS = 5.0
 
 
 class Stream:
-    """What one page has not been told yet: sets, so that they stay small however slowly it reads."""
+    """News for one page: sets, so that they stay small however slowly it reads."""
 
     def __init__(self, workflows: frozenset[bytes], session_id: str, *, wants_figures: bool) -> None:
         self.workflows = workflows
@@ -54,7 +54,7 @@ class Stream:
         self.wake.set()
 
     def take(self) -> tuple[dict[bytes, set[bytes]], set[bytes], bool]:
-        """What there is to tell; from now on it counts as told."""
+        """Take the news; from now on they count as told."""
         told = self.dirty, self.stale, self.has_new_figures
         self.dirty, self.stale, self.has_new_figures = {}, set(), False
         self.wake.clear()
@@ -131,7 +131,7 @@ class Hub:
                 stream.note(workflow_id, changed[workflow_id])
 
     def _became_watched(self, workflow_ids: frozenset[bytes]) -> None:
-        """What happened between a page's making and now was not seen."""
+        """Mark a page as stale: changes between its making and now were not seen."""
         for stream in self._streams:
             if not stream.is_watched and stream.workflows <= workflow_ids:
                 stream.is_watched = True

@@ -1,4 +1,4 @@
-"""What is stuck, by cause: one cause or many, since when, growing or not; and what retries all that failed with one."""
+"""Failures by cause: one cause or many, since when, growing or not; and what retries all that failed with one."""
 
 from __future__ import annotations
 
