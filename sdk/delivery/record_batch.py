@@ -54,7 +54,15 @@ class RecordBatch:
         refused: list[tuple[Report, KafkaError]] = []
         with self._lock:
             for place, records in list(self._records.items()):
-                if self._producer.produce_batch(place[0], records, place[1]) < len(records):
+                try:
+                    count = self._producer.produce_batch(place[0], records, place[1])
+                except Exception as defect:  # noqa: BLE001 - whatever it was: nobody waits for what nothing sends
+                    reason = f"{type(defect).__name__}: {defect}"
+                    failure = KafkaError(KafkaError._FAIL, reason)  # noqa: SLF001 - as below
+                    refused += [(record["callback"], failure) for record in records]
+                    del self._records[place]
+                    continue
+                if count < len(records):
                     left = self._left(records, refused)
                     if left:
                         self._records[place] = left

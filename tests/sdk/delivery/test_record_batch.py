@@ -166,3 +166,33 @@ def test_what_a_blocked_loop_has_left_another_thread_pushes() -> None:
 
     until(is_pushed, "the push")
     assert (calls.calls, batch.seconds) == ([(0, [b"first"])], 0.0)
+
+
+class Broken(Calls):
+    """A producer whose call fails for one partition, as one that was closed does."""
+
+    def produce_batch(self, topic: str, records: list[dict[str, Any]], partition: int) -> int:
+        if partition == 1:
+            raise RuntimeError("Producer has been closed")
+        return super().produce_batch(topic, records, partition)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_call_that_fails_is_reported_to_whoever_waits_and_what_comes_later_is_pushed(waits: bool) -> None:  # noqa: FBT001
+    broken, reports = Broken(), Reports()
+    batch = RecordBatch(broken, waits=waits)  # type: ignore[arg-type]
+    pusher = Pusher(batch, asyncio.get_running_loop())
+    for partition in (1, 1, 2):
+        if batch.add(TOPIC, partition, b"value", b"key", reports.note):
+            pusher.begin()
+    await until_async(lambda: len(reports.errors) == 2)
+    assert reports.errors == [KafkaError._FAIL] * 2
+    assert len(batch) == 0
+    add(batch, pusher, 2, b"later")
+    await until_async(lambda: len(broken.calls) == 2)
+    assert broken.calls == [(2, [b"value"]), (2, [b"later"])]
+    # From the thread that reads answers, too: it goes on.
+    batch.add(TOPIC, 1, b"last", b"key", reports.note)
+    batch._begun_at -= 1.0
+    push_overdue(batch)
+    assert reports.errors == [KafkaError._FAIL] * 3
