@@ -209,18 +209,18 @@ class Follower:
             gather = 0.0 if self.progress.awaited.is_set() else _GATHER_SECONDS
             batch = changelog.read(_RECORDS_AT_ONCE, _WAIT_SECONDS, gather)
             positions.update(batch.reached)
-            whole = all(positions[partition] >= end for partition, end in goal.items())
             if batch.reached:
                 began_at = time.perf_counter()
-                _write(connection, projector, batch.records, batch.reached, whole=whole and not recorded.whole)
+                _write(connection, projector, batch.records, batch.reached)
                 self.batch_seconds.observe(time.perf_counter() - began_at)
-                if whole and not recorded.whole:
-                    logger.info("the projection is whole")
-                    _analyze(connection)
-                    recorded = msgspec.structs.replace(recorded, whole=True)
-                    goal = {}
                 self.progress.records += len(batch.records)
-                self.progress.report(batch.reached, whole=whole)
+            if not recorded.whole and all(positions[partition] >= end for partition, end in goal.items()):
+                if not _make_whole(connection, projector, self._stopping.is_set):
+                    return
+                recorded = msgspec.structs.replace(recorded, whole=True)
+                self.progress.report(batch.reached, whole=True)
+            elif batch.reached:
+                self.progress.report(batch.reached, whole=recorded.whole)
             if time.monotonic() >= next_look_at:
                 next_look_at = time.monotonic() + _LOOK_SECONDS
                 if _rebuild_is_requested(connection, projector, recorded):
@@ -264,15 +264,25 @@ def _write(
     projector: Projector,
     records: list[tuple[bytes, bytes | None]],
     reached: dict[int, int],
-    *,
-    whole: bool,
 ) -> None:
     with connection.begin():
         projector.apply(records)
         facts.put_positions(projector.statements, reached)
-        if whole:
-            tables.create_indexes(connection)
-            facts.put_facts(projector.statements, whole=True, current_at=facts.now_ms())
+
+
+def _make_whole(connection: Connection, projector: Projector, is_stopping: Callable[[], bool]) -> bool:
+    """Create the indexes of searches, and record that the projection is whole; False: it was stopped in between."""
+    for create_index in tables.index_steps(connection.dialect.name):
+        if is_stopping():
+            return False
+        with connection.begin():
+            create_index(connection)
+    with connection.begin():
+        facts.put_facts(projector.statements, whole=True, current_at=facts.now_ms())
+    logger.info("the projection is whole")
+    with connection.begin():
+        facts.analyze(connection)
+    return True
 
 
 def _rebuild_is_requested(connection: Connection, projector: Projector, recorded: Facts) -> bool:
@@ -283,8 +293,3 @@ def _rebuild_is_requested(connection: Connection, projector: Projector, recorded
             return True
         facts.put_facts(projector.statements, current_at=facts.now_ms())
     return False
-
-
-def _analyze(connection: Connection) -> None:
-    with connection.begin():
-        facts.analyze(connection)

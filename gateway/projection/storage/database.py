@@ -158,6 +158,9 @@ class Writer:
         driver: Any = self.connection.connection.driver_connection
         # An index that is made is sorted: of millions of rows that is no matter for the memory.
         driver.execute("PRAGMA temp_store = FILE")
+        # Beside the database, where there is room for it: the system's folder may be small, or in memory.
+        folder = str(Path(path).parent.absolute()).replace("'", "''")
+        driver.execute(f"PRAGMA temp_store_directory = '{folder}'")
         return self.connection
 
     def release(self) -> None:

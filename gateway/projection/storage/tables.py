@@ -8,6 +8,8 @@ row.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import (
     BigInteger,
@@ -273,11 +275,16 @@ def drop_search_indexes(connection: Connection) -> None:
 
 def create_indexes(connection: Connection) -> None:
     """Create every missing index."""
-    for table in metadata.sorted_tables:
-        for index in table.indexes:
-            index.create(connection, checkfirst=True)
-    if connection.dialect.name != "sqlite":
-        _create_trigrams(connection)
+    for create_index in index_steps(connection.dialect.name):
+        create_index(connection)
+
+
+def index_steps(dialect: str) -> list[Callable[[Connection], None]]:
+    """Functions that create the missing indexes, one each: for a transaction of its own, since each may take long."""
+    steps: list[Callable[[Connection], None]] = [
+        partial(index.create, checkfirst=True) for table in metadata.sorted_tables for index in table.indexes
+    ]
+    return steps if dialect == "sqlite" else [*steps, _create_trigrams]
 
 
 def drop(connection: Connection) -> None:

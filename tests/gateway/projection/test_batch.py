@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.following.changelog import OffsetRange
-from backbeat.gateway.projection.following.follower import _prepare, _write
+from backbeat.gateway.projection.following.follower import _make_whole, _prepare, _write
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import counts, workflow_names
 from backbeat.gateway.projection.storage import facts, tables
@@ -73,13 +73,22 @@ def test_the_indexes_of_searches_come_with_the_last_record_of_a_new_projection(c
         assert not recorded.whole
         assert {"nodes_of_user", "changes_of_user", "workflows_in_state"} <= missing()
         assert {"nodes_id", "workflows_id", "nodes_of_workflow", "waiting_for"}.isdisjoint(missing())
-    _write(connection, projector, [records.record(workflow)], {0: 1}, whole=False)
+    _write(connection, projector, [records.record(workflow)], {0: 1})
     # Begun anew in between: the same tables go on.
     with connection.begin():
         _, positions = _prepare(connection, "another topic", {0: OffsetRange(0, 2)})
         assert positions == {0: 1}
         assert missing()
-    _write(connection, projector, [records.record(node)], {0: 2}, whole=True)
+    _write(connection, projector, [records.record(node)], {0: 2})
+    # Stopped between two indexes: what was made is there, the rest comes at the next start.
+    with connection.begin():
+        missing_before = missing()
+    looks = iter([False] * (len(tables._LOOKED_UP) + 1) + [True])
+    assert not _make_whole(connection, projector, lambda: next(looks))
+    with connection.begin():
+        assert not facts.read_facts(connection).whole
+        assert missing() < missing_before
+    assert _make_whole(connection, projector, lambda: False)
     with connection.begin():
         assert facts.read_facts(connection).whole
         assert missing() == set()
