@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.backup.manifest import NAME
@@ -254,6 +254,52 @@ def test_a_restore_that_broke_off_is_not_run_on(own_kafka, backup, monkeypatch):
     assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
     refused = run("restore", str(backup[0]), *words)
     assert "the cluster is not empty: " in refused.stderr
+
+
+@contextmanager
+def an_engine(kafka):
+    """A member of the engines' group, as an engine is that comes while a restore writes."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "backbeat", "log_level": 0})
+    consumer.subscribe([COMMANDS])
+    try:
+        until(lambda: consumer.poll(0.1) or consumer.assignment(), "it has joined its group")
+        yield
+    finally:
+        consumer.close()
+
+
+@contextmanager
+def a_writer_of_state(kafka):
+    """A record in the state that is not the restore's, of a process that has gone again."""
+    producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+    producer.produce(STATE, b"value", b"key", 0)
+    assert producer.flush(120) == 0
+    yield
+
+
+@pytest.mark.parametrize(
+    ("comes", "reason"),
+    [(an_engine, "engines run on this cluster"), (a_writer_of_state, f"somebody else writes to {STATE}, partition 0")],
+    ids=["an engine", "somebody else's record"],
+)
+def test_a_restore_beside_which_engines_come_makes_no_installation(own_kafka, backup, monkeypatch, comes, reason):
+    from backbeat.compose.backup.restore import Restore
+
+    delete_topics(own_kafka, "backbeat.")
+    take_signals = Restore._take_signals
+    with ExitStack() as stack:
+
+        def come(restore):
+            take_signals(restore)
+            stack.enter_context(comes(own_kafka))
+
+        monkeypatch.setattr(Restore, "_take_signals", come)
+        words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development"]
+        refused = run("restore", str(backup[0]), *words)
+        assert refused.exit_code == 1
+        assert reason in refused.stderr
+    # No engine runs on half of it.
+    assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
 
 
 DAMAGES = {
