@@ -13,8 +13,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -37,8 +37,13 @@ logger = logging.getLogger(__name__)
 #: Timeout of a poll; an order waits as long at most.
 _POLL_SECONDS = 0.02
 _RECORDS_MAX = 1_000
-#: Batches that wait for the engine, at most; then the thread waits, and librdkafka fetches ahead up to its own bound.
+#: Batches of commands that wait for the engine, at most; then the thread waits, and librdkafka fetches ahead up to its
+#: own bound.
 _BATCHES_MAX = 4
+#: Time for which it waits so; then only queries are read. A pause throws away what was fetched ahead.
+_WAIT_SECONDS = 1.0
+#: Pause before the group's offsets are asked for again.
+_ASK_AGAIN_SECONDS = 0.5
 _ENDS_SECONDS = 0.5
 
 Where = tuple[str, int]
@@ -55,8 +60,36 @@ class Read(NamedTuple):
 Batch = dict[Where, Read]
 
 
+class Room(Protocol):
+    """Port of the reader: whoever takes the commands may have no room for more. Used on the event loop."""
+
+    @property
+    def has_room(self) -> bool:
+        """True while more commands may be taken."""
+
+    async def room(self) -> None:
+        """Wait until more may be taken."""
+
+
+class _Batches:
+    """Batches between thread and event loop: of queries, and of commands, which wait for room."""
+
+    def __init__(self) -> None:
+        self.queries: deque[tuple[int, Batch]] = deque()
+        self.commands: deque[tuple[int, Batch]] = deque()
+        self.added = asyncio.Event()
+
+    def put(self, epoch: int, queries: Batch, commands: Batch) -> None:
+        """Add what was read together; on the event loop."""
+        if queries:
+            self.queries.append((epoch, queries))
+        if commands:
+            self.commands.append((epoch, commands))
+        self.added.set()
+
+
 class Reader:
-    """Reads partitions from given offsets on, and hands over batches in order."""
+    """Reads partitions from given offsets on, and hands over batches in order; queries pass commands without room."""
 
     def __init__(
         self,
@@ -104,10 +137,16 @@ class Reader:
         #: raised by every `forget`: earlier batches are dropped
         self._epoch = 0
         self._free = threading.Semaphore(_BATCHES_MAX)
+        #: commands for which there was no room; meanwhile partitions of commands are paused, and queries are read
+        self._held: deque[tuple[int, Batch]] = deque()
+        self._held_since = 0.0
+        #: partitions of commands that the engine has paused
+        self._paused: set[int] = set()
+        self._ask_again_at: float | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._batches: asyncio.Queue[tuple[int, Batch]]
+        self._batches: _Batches
 
     # --- the loop's side -------------------------------------------------------------------------------------------
 
@@ -116,7 +155,7 @@ class Reader:
         if self._thread is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._batches = asyncio.Queue()
+        self._batches = _Batches()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
@@ -127,11 +166,19 @@ class Reader:
         if self._thread is not None:
             self._thread.join()
 
-    async def next(self) -> Batch:
-        """The next batch."""
+    async def next(self, room: Room) -> Batch:
+        """The next batch: of queries at once, of commands when there is room."""
+        batches = self._batches
         while True:
-            epoch, batch = await self._batches.get()
-            self._free.release()
+            if batches.queries:
+                epoch, batch = batches.queries.popleft()
+            elif batches.commands and room.has_room:
+                epoch, batch = batches.commands.popleft()
+                self._free.release()
+            else:
+                batches.added.clear()
+                await _first_of(batches.added.wait(), room.room()) if batches.commands else await batches.added.wait()
+                continue
             if epoch == self._epoch:
                 return batch
 
@@ -159,21 +206,30 @@ class Reader:
                     self._consumer.incremental_unassign([where])
                 self._assign([where])
                 self._read_numbers[number] = read_number
+                if self._held:
+                    self._consumer.pause([where])
 
         self._orders.append(order)
 
     def pause(self, number: int) -> None:
         """Pause fetching commands of a partition."""
-        self._if_assigned(number, self._consumer.pause)
+
+        def order() -> None:
+            if (COMMANDS, number) in self._assigned:
+                self._paused.add(number)
+                self._consumer.pause([TopicPartition(COMMANDS, number)])
+
+        self._orders.append(order)
 
     def resume(self, number: int) -> None:
         """Resume fetching commands of a partition."""
-        self._if_assigned(number, self._consumer.resume)
 
-    def _if_assigned(self, number: int, action: Callable[[list[TopicPartition]], None]) -> None:
-        self._orders.append(
-            lambda: action([TopicPartition(COMMANDS, number)]) if (COMMANDS, number) in self._assigned else None
-        )
+        def order() -> None:
+            self._paused.discard(number)
+            if (COMMANDS, number) in self._assigned and not self._held:
+                self._consumer.resume([TopicPartition(COMMANDS, number)])
+
+        self._orders.append(order)
 
     def end_of_commands(self, number: int) -> int | None:
         """End of a partition's commands as of the newest fetch; null: unknown."""
@@ -187,6 +243,11 @@ class Reader:
             while not self._stopping.is_set():
                 while self._orders:
                     self._carry_out(self._orders.popleft())
+                if self._held:
+                    self._hand_over_held()
+                if self._ask_again_at is not None and time.monotonic() > self._ask_again_at:
+                    self._ask_again_at = None
+                    self._ask_offsets_again()
                 epoch = self._epoch
                 message = self._consumer.poll(_POLL_SECONDS)
                 if message is not None:
@@ -215,9 +276,12 @@ class Reader:
         if self._assigned:
             self._consumer.incremental_unassign([TopicPartition(*where) for where in self._assigned])
         self._assigned, self._ends = set(), {}
+        self._paused.clear()
+        self._held.clear()
 
     def _hand_over(self, epoch: int, messages: list[Message]) -> None:
-        batch: Batch = {}
+        queries: Batch = {}
+        commands: Batch = {}
         for message in messages:
             error, partition, offset = message.error(), message.partition(), message.offset()
             if error is not None:
@@ -228,25 +292,52 @@ class Reader:
             headers = headers_of(message)
             record = Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
             where = (message.topic() or "", partition)
+            batch = commands if where[0] == COMMANDS else queries
             if where not in batch:
                 batch[where] = Read(self._read_numbers.get(partition, 0) if where[0] == COMMANDS else 0, [])
             batch[where].records.append(record)
-        if not batch:
+        if queries:
+            self._loop.call_soon_threadsafe(self._batches.put, epoch, queries, {})
+        if not commands:
             return
-        while not self._free.acquire(timeout=self._stall_seconds):
+        if self._held or not self._free.acquire(timeout=min(_WAIT_SECONDS, self._stall_seconds)):
+            self._hold(epoch, commands)
+        else:
+            self._loop.call_soon_threadsafe(self._batches.put, epoch, {}, commands)
+
+    def _hold(self, epoch: int, commands: Batch) -> None:
+        """Keep commands for which there is no room, and read queries alone until there is."""
+        if not self._held:
+            self._held_since = time.monotonic()
+            self._carry_out(lambda: self._consumer.pause(self._of_commands()))
+        self._held.append((epoch, commands))
+
+    def _hand_over_held(self) -> None:
+        """Hand over what is held, as far as there is room; then all is read again."""
+        now = time.monotonic()
+        while self._held and self._free.acquire(blocking=False):
+            epoch, commands = self._held.popleft()
+            self._loop.call_soon_threadsafe(self._batches.put, epoch, {}, commands)
+            self._held_since = now
+        if not self._held:
+            self._carry_out(lambda: self._consumer.resume(self._of_commands()))
+        elif now - self._held_since > self._stall_seconds:
             if not self._is_held_back():
                 self._ended(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
-                break
-            if self._stopping.is_set():
-                return
-        self._loop.call_soon_threadsafe(self._batches.put_nowait, (epoch, batch))
+            self._held_since = now
+
+    def _of_commands(self) -> list[TopicPartition]:
+        """The partitions of commands that the engine has not paused."""
+        return [
+            TopicPartition(*where) for where in self._assigned if where[0] == COMMANDS and where[1] not in self._paused
+        ]
 
     def _note(self, error: KafkaError, message: Message) -> None:
         topic, partition = message.topic(), message.partition()
         if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes have this name
             logger.warning("reading %s/%s: %s", topic, partition, error.str())
             if topic is None:
-                self._ask_offsets_again()
+                self._ask_again_at = time.monotonic() + _ASK_AGAIN_SECONDS
         elif topic == QUERIES and partition is not None:
             # The group has read none yet, or they were deleted by retention: no client waits for an answer.
             self._consumer.incremental_unassign([TopicPartition(topic, partition)])
@@ -271,6 +362,16 @@ class Reader:
                 _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
                 if end >= 0:
                     self._ends[number] = end
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them is over."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _note_error(error: KafkaError) -> None:

@@ -168,8 +168,7 @@ class MemberConsumer(Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         self.reader.start()
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
-            await self.process.backlog.room()
-            batch = await self.reader.next()
+            batch = await self.reader.next(self.process.backlog)
             if not self.flow_active:
                 # A rebalance goes on. The batch may be of the old assignment or of the new one: the engine
                 # knows by the number of the read.

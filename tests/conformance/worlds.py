@@ -16,6 +16,7 @@ from backbeat.streams.input.reader import Batch, Reader
 from backbeat.streams.kafka.log_tail import first_data
 from backbeat.streams.ports.log import Record
 from backbeat.streams.ports.transaction_ids import transactional_id
+from backbeat.streams.process.backlog import Backlog
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.restore import Changelog, KafkaChangelog
 from tests.integration.topic import ends
@@ -159,7 +160,7 @@ class KafkaWorld:
     async def next(self) -> Batch:
         assert self._reader is not None
         async with asyncio.timeout(120):
-            return await self._reader.next()
+            return await self._reader.next(Backlog())
 
     def producer(self, config: dict[str, Any]) -> Any:
         return Producer({"log_level": 0, **config, "bootstrap.servers": self._kafka})
