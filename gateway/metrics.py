@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from backbeat.gateway.http.admission import Admission
 from backbeat.gateway.http.routing import Route
 from backbeat.gateway.http.services import Services
 from backbeat.observe.histograms import SECONDS, Buckets
@@ -40,14 +42,16 @@ class HttpMetrics:
 class GatewayCollector(Collector):
     """Collector of a gateway's metrics. `collect` blocks: it reads the projection's database and Kafka."""
 
-    def __init__(self, services: Services, http: HttpMetrics) -> None:
+    def __init__(self, services: Services, http: HttpMetrics, admission: Admission) -> None:
         self._services = services
         self._http = http
+        self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
         """Collect all metrics as of now."""
         yield gauges("backbeat_gateway_info", "Which gateway this is.", ("version",), [((version(),), 1)])
         yield from self._calls()
+        yield from self._clients()
         yield from self._webhooks()
         yield from self._services.projection.metrics.collect()
 
@@ -65,6 +69,20 @@ class GatewayCollector(Collector):
         yield gauge("backbeat_gateway_requests_in_progress", "Calls being answered.", http.in_progress)
         reachable = self._services.engine.missing is None
         yield gauge("backbeat_gateway_engine_reachable", "Whether Kafka is there.", int(reachable))
+
+    def _clients(self) -> Iterator[Metric]:
+        """Calls by client: those that only wait for a node are among those at work."""
+        at_work: Counter[str] = Counter()
+        waiting: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+        for calls in tuple(self._admission.clients.values()):
+            at_work[calls.name] += calls.at_work
+            waiting[calls.name] += calls.waiting
+            refused[calls.name] += calls.refused
+        label = ("client",)
+        yield gauges("backbeat_gateway_client_calls", "A client's calls at work.", label, _labelled(at_work))
+        yield gauges("backbeat_gateway_client_calls_waiting", "Calls that wait their turn.", label, _labelled(waiting))
+        yield counters("backbeat_gateway_client_calls_refused", "Calls refused with 429.", label, _labelled(refused))
 
     def _webhooks(self) -> Iterator[Metric]:
         deliverer = self._services.deliverer
@@ -90,3 +108,7 @@ class GatewayCollector(Collector):
         yield gauge(
             "backbeat_gateway_endpoints_unreachable", "Endpoints that cannot be connected to.", len(counts.unreachable)
         )
+
+
+def _labelled(counts: Counter[str]) -> list[tuple[tuple[str], float]]:
+    return [((name,), count) for name, count in counts.items()]

@@ -91,6 +91,12 @@ class GatewaySettings:
     application_id: str = "backbeat"
     #: Largest request body: a payload of PAYLOAD_BYTES_MAX, and the JSON around and inside it.
     body_bytes_max: int = 12 * 1024 * 1024
+    #: Calls of one client that are worked on at once; more wait for their turn.
+    client_calls_max: int = 128
+    #: Calls of one client that wait; more are refused with 429.
+    client_waiting_max: int = 1_000
+    #: Bytes of the bodies of one client's calls that are worked on.
+    client_bytes_max: int = 64 * 1024 * 1024
     #: Longest wait of a search for the newest writes.
     freshen_seconds: float = 2.0
     #: Time that calls in progress get when the gateway is stopped.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from backbeat.gateway.http.admission import Admission
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import GatewayCollector, HttpMetrics
 from backbeat.observe.prometheus import new_registry
 from backbeat.observe.status_server import Status
 
 
-def status_of(services: Services, http: HttpMetrics) -> Status:
+def status_of(services: Services, http: HttpMetrics, admission: Admission) -> Status:
     """Status of a gateway with these services."""
     registry = new_registry()
-    registry.register(GatewayCollector(services, http))
+    registry.register(GatewayCollector(services, http, admission))
     # Liveness is that its loop answers; it ends itself on fatal errors.
     return Status(registry, list, lambda: why_not_ready(services))
 

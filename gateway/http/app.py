@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,11 +24,12 @@ from backbeat.gateway.api import activities
 from backbeat.gateway.api.routes import ROUTES
 from backbeat.gateway.api.words import check_words
 from backbeat.gateway.http import errors, transaction_id
+from backbeat.gateway.http.admission import NOBODY, Admission, ClientBounds
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.preferences import read_preferences
-from backbeat.gateway.http.routing import Route, Router
+from backbeat.gateway.http.preferences import Preferences, read_preferences
+from backbeat.gateway.http.routing import Access, Route, Router
 from backbeat.gateway.http.server import Server, TlsError, read_body, tls_context
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import HttpMetrics
@@ -42,6 +44,7 @@ from backbeat.streams.process.watch.watchdog import Watchdog, Watched
 
 if TYPE_CHECKING:
     from backbeat.gateway.console.console import Console
+    from backbeat.schemas.kafka.clients import RegisteredClient
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,16 @@ class Gateway:
         self._services = services
         self._router = Router(ROUTES)
         self._http = HttpMetrics()
-        self._status = status_of(services, self._http)
+        self._admission = Admission(
+            ClientBounds(
+                calls_max=settings.client_calls_max,
+                calls_beside_max=max(1, settings.client_calls_max // 4),
+                waiting_max=settings.client_waiting_max,
+                bytes_max=settings.client_bytes_max,
+                wait_seconds_max=settings.answer_seconds,
+            )
+        )
+        self._status = status_of(services, self._http, self._admission)
         self._traces = tracing.is_set_up()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -170,6 +182,47 @@ class Gateway:
         headers = request.headers
         client = await authenticate(headers, route.access, self._settings.require_auth_token, self._services.engine)
         preferences = read_preferences(headers)
+        async with self._turn(request, route, client, preferences):
+            parameters, body = await self._read_parameters(request, route, path, query)
+            if preferences.whole:
+                parameters = parameters.with_keys_as_they_are()
+            call = Call(
+                services=self._services,
+                route=route,
+                path=path,
+                client=client,
+                parameters=parameters,
+                tid=tid,
+                key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
+                headers=headers,
+                query=query,
+                body=body,
+                preferences=preferences,
+            )
+            try:
+                return await route.handler(call)
+            finally:
+                call.end()
+
+    def _turn(
+        self, request: web.BaseRequest, route: Route, client: RegisteredClient | None, preferences: Preferences
+    ) -> AbstractAsyncContextManager[None]:
+        """The call's turn among those of its client; its body is not read before."""
+        if route.access is Access.PUBLIC:
+            return nullcontext()
+        size = 0
+        if request.body_exists:
+            # Where the length is not said it may be the most.
+            length = request.content_length
+            size = self._settings.body_bytes_max if length is None else min(length, self._settings.body_bytes_max)
+        name = NOBODY if client is None else client.name
+        calls = self._admission.of(name, stays=preferences.wait_seconds > 0)
+        return calls.turn(size, lambda: request.transport is None or request.transport.is_closing())
+
+    async def _read_parameters(
+        self, request: web.BaseRequest, route: Route, path: dict[str, str], query: str
+    ) -> tuple[Parameters, bytes]:
+        """The parameters of query and body, and the body."""
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""
         if request.method in _WITH_BODY and request.body_exists:
@@ -189,25 +242,7 @@ class Gateway:
                 parameters = parameters.merged(body_parameters)
         if route.new and (query or not route.takes_record):
             check_words(route, query, b"" if route.takes_record else body, form=request.content_type == _FORM)
-        if preferences.whole:
-            parameters = parameters.with_keys_as_they_are()
-        call = Call(
-            services=self._services,
-            route=route,
-            path=path,
-            client=client,
-            parameters=parameters,
-            tid=tid,
-            key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
-            headers=headers,
-            query=query,
-            body=body,
-            preferences=preferences,
-        )
-        try:
-            return await route.handler(call)
-        finally:
-            call.end()
+        return parameters, body
 
 
 def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:

@@ -63,6 +63,16 @@ def too_large(message: str) -> Refusal:
     return _refusal(413, "Backbeat::LimitExceeded", message)
 
 
+def too_many(message: str) -> Refusal:
+    """429: the caller has more calls under way than it may; none of this one was done."""
+    return Refusal(429, Error("Backbeat::TooManyRequests", message), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def hung_up() -> Refusal:
+    """499: the caller has closed its connection before its call's turn; nobody reads this, but it is counted."""
+    return _refusal(499, "Backbeat::Unavailable", "The caller has closed its connection")
+
+
 def unavailable(message: str, error_class: Literal["Backbeat::Unavailable", "Backbeat::Timeout"]) -> Refusal:
     """503: a part that the answer needs is unreachable; ask again later."""
     return Refusal(503, Error(error_class, message), {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -86,6 +86,7 @@ _REFUSAL_NAMES = {
     409: "Conflict",
     413: "TooLarge",
     422: "KeyReused",
+    429: "TooManyRequests",
     503: "Unavailable",
 }
 _REFUSAL_TEXTS = {
@@ -103,6 +104,7 @@ _REFUSAL_TEXTS = {
     ),
     413: "The body is too large, or makes a record that is.",
     422: f"The {IDEMPOTENCY_HEADER} was used for something else.",
+    429: "The caller has too many calls under way; nothing was done. Call again after Retry-After, with fewer at once.",
     503: (
         "`Backbeat::Unavailable`: Kafka or the search's database is not there; `Backbeat::Timeout`: the engine did not "
         "answer in time. Ask again later."
@@ -179,7 +181,7 @@ def refusals(route: Route, operation: OperationDoc) -> list[int]:
     """Statuses of a call's refusals. Every call reads its query; only writes and records have a body."""
     statuses = {400, *operation.refusals}
     if route.access is not Access.PUBLIC:
-        statuses |= {401, 503}
+        statuses |= {401, 429, 503}
     if "{id}" in route.path:
         statuses.add(404)
     if route.writes or route.takes_record:
@@ -287,7 +289,7 @@ def _responses(route: Route, doc: OperationDoc) -> dict[str, Any]:
 
 
 def _refusal(status: int) -> dict[str, Any]:
-    headers = {405: ("Allow",), 503: ("Retry-After",)}.get(status, ())
+    headers = {405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
     schema = ref("Unauthorized" if status == 401 else "Error")  # noqa: PLR2004 - the status that every client knows
     return {
         "description": _REFUSAL_TEXTS[status],

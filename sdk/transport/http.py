@@ -22,6 +22,8 @@ from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.replies import Reason, ReplyRecord
 from backbeat.transport.base import checked, written
+from backbeat.transport.busy import until_taken
+from backbeat.transport.call_slots import CallSlots
 from backbeat.transport.connecting import Home
 from backbeat.transport.http_values import (
     IncompatibleGatewayError,
@@ -36,6 +38,7 @@ from backbeat.transport.http_words import (
     KEY_HEADER,
     PARTITIONS_HEADER,
     PREFER_HEADER,
+    RETRY_AFTER_HEADER,
     STALE_HEADER,
     TID_HEADER,
     WHOLE_HEADER,
@@ -49,14 +52,16 @@ T = TypeVar("T")
 
 _OK_MAX = 299
 _CONNECT_SECONDS_MAX = 10.0
-_CONNECTIONS_MAX = 64
+#: Calls under way; those that stay for long are counted apart.
+_CALLS_MAX = 64
+_WAITS_MAX = 512
 #: Published signals without an answer, at most; requests of them at the same time.
 _UNDER_WAY_MAX = 2_000
 _PUBLISHING_MAX = 32
 _PUBLISH_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 10.0
-_COMMANDS, _QUERIES = "/commands", "/queries"
+_COMMANDS, _QUERIES, _SCHEMAS = "/commands", "/queries", "/schemas/"
 _SEARCHES = {
     "workflows": "/workflows/search",
     "activities": "/activities/search",
@@ -83,6 +88,7 @@ class HttpTransport:
         self._partitions = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
+        self._calls, self._long_calls = CallSlots(_CALLS_MAX), CallSlots(_WAITS_MAX)
         self._failed: list[Exception] = []
         self._home: Home
 
@@ -101,7 +107,8 @@ class HttpTransport:
         self._user_id = _as_uuid(self._client) or b""
         self._home = Home()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX),
+            # Bounded by the slots of calls.
+            connector=aiohttp.TCPConnector(limit=0),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS_MAX),
         )
@@ -298,32 +305,58 @@ class HttpTransport:
         headers: Mapping[str, str] | None = None,
         **request: Any,
     ) -> T:
-        """The response of a call, read by `read`. Raises the refusal's error; Timeout; Unavailable."""
+        """The response of a call, read by `read`. Raises the refusal's error; Timeout; Unavailable.
+
+        While the gateway has too many calls of this client (429) it is sent again, within the timeout.
+        """
+
+        async def call(seconds: float) -> T:
+            return await self._call(method, path, read, seconds, operation, headers=headers, **request)
+
+        return await until_taken(call, timeout)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        timeout: float,
+        operation: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **request: Any,
+    ) -> T:
+        """The same, sent once. BusyError: the gateway has too many calls of this client."""
         import aiohttp  # noqa: PLC0415 - as in `start`, before every call
 
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._home.check()
         client_header = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
+        headers = {**client_header, **(headers or {})}
+        # A schema is asked for while the answer that needs it holds a slot.
+        slots = self._long_calls if PREFER_HEADER in headers or path.startswith(_SCHEMAS) else self._calls
+        is_sent = False
         try:
-            async with (
-                asyncio.timeout(timeout),
-                self._session.request(
-                    method, self._url + path, headers={**client_header, **(headers or {})}, **request
-                ) as response,
-            ):
-                if response.status <= _OK_MAX:
-                    return await read(response)
-                text = await response.read()
+            async with asyncio.timeout(timeout), slots:
+                is_sent = True
+                async with self._session.request(method, self._url + path, headers=headers, **request) as response:
+                    if response.status <= _OK_MAX:
+                        return await read(response)
+                    text = await response.read()
         except TimeoutError as error:
+            if not is_sent:
+                message = f"{operation}: not sent within {timeout:.3g} s, behind {_CALLS_MAX} calls of this client"
+                raise Timeout(f"{message}. What to do: make fewer at once") from error
             repeat_advice = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
             advice = repeat_advice if path == _COMMANDS else "Is a gateway running?"
-            raise Timeout(f"{operation}: no answer within {timeout:g} s. {advice}") from error
+            raise Timeout(f"{operation}: no answer within {timeout:.3g} s. {advice}") from error
         except aiohttp.ClientError as error:
             is_other = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError)
             advice = ". Is this Kafka's port? A client of Kafka is given host:port without http://" if is_other else ""
             raise Unavailable(f"The gateway {self._url} cannot be reached: {error}{advice}") from error
-        raise refusal(response.status, text, operation, is_record=path in (_COMMANDS, _QUERIES))
+        is_record, retry_after = path in (_COMMANDS, _QUERIES), response.headers.get(RETRY_AFTER_HEADER, "")
+        raise refusal(response.status, text, operation, is_record=is_record, retry_after=retry_after)
 
     async def _replies(self, response: aiohttp.ClientResponse) -> list[Any]:
         """The answers in a response, in parts."""
@@ -350,7 +383,7 @@ class HttpTransport:
             try:
                 return bodies.read_reply(reply)
             except UnknownSchemaError as error:
-                text, _ = await self._get(f"/schemas/{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
+                text, _ = await self._get(f"{_SCHEMAS}{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
                 bodies.learn(read_value(text))
                 return bodies.read_reply(reply)
         except (ValueError, RecursionError, Rejected) as error:

@@ -27,6 +27,7 @@ from backbeat.schemas.messages import history
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.transport.busy import BusyError
 from backbeat.transport.http_nouns import Error, StatusChange, User, WholeNode, Workflow
 
 T = TypeVar("T")
@@ -115,14 +116,20 @@ _BY_STATUS: dict[int, tuple[type[Rejected], Reason]] = {
 _NO_ROUTE = (404, 405)
 _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
+_TOO_MANY = 429
 
 
 class IncompatibleGatewayError(Unavailable):
     """No gateway of Backbeat, or one of an incompatible version: a retry does not help."""
 
 
-def refusal(status: int, text: bytes, operation: str, *, is_record: bool = False) -> BackbeatError:
-    """An error response as the exception that a client of Kafka would get; `is_record`: it answers a record."""
+def refusal(
+    status: int, text: bytes, operation: str, *, is_record: bool = False, retry_after: str = ""
+) -> BackbeatError:
+    """An error response as the exception that a client of Kafka would get; `is_record`: it answers a record.
+
+    `retry_after`: its header of this name; a date in it counts as none.
+    """
     try:
         error = _errors.decode(text)
     except msgspec.DecodeError:
@@ -154,4 +161,7 @@ def refusal(status: int, text: bytes, operation: str, *, is_record: bool = False
         return kind(reason, error.message)
     if status == _UNAVAILABLE and error.error_class == "Backbeat::Timeout":
         return Timeout(error.message)
-    return Unavailable(f"{operation}: the gateway answers {status}: {error.message}")
+    message = f"{operation}: the gateway answers {status}: {error.message}"
+    if status == _TOO_MANY:
+        return BusyError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
+    return Unavailable(message)

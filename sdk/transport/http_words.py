@@ -15,3 +15,5 @@ WHOLE_HEADER = "X-backbeat-whole"
 #: RFC 7240: `wait=5` waits until a node has ended, 5 seconds at most.
 PREFER_HEADER = "Prefer"
 WAIT_SECONDS_MAX = 30.0
+#: Seconds, on answers 429 and 503.
+RETRY_AFTER_HEADER = "Retry-After"

@@ -21,13 +21,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka import dead_letters, topics
-from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.clients import Clients, RegisteredClient
 from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.produce_counts import ProduceCounts
-from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.messages import ids
+from backbeat.streams.input.held_signals import HeldSignals
 from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.input.signal_connections import consumer_settings, producer_settings
 from backbeat.streams.input.signal_errors import (
     FATAL,
     NOT_OURS_ANY_MORE,
@@ -43,8 +44,6 @@ from backbeat.streams.input.signal_topics import SignalTopics, place_of
 
 logger = logging.getLogger(__name__)
 
-#: Time after which a new client's topic is seen, at most.
-METADATA_REFRESH_MS = 5_000
 BATCH_RECORDS_MAX = 2_000
 
 _POLL_SECONDS = 0.2
@@ -79,8 +78,13 @@ class Ingest:
         session_timeout_seconds: float = 10.0,
         heartbeat_interval_seconds: float = 1.0,
         catch_up_seconds: float = _CATCH_UP_SECONDS,
+        applied: Callable[[int], int | None] = lambda _: None,
+        turn_seconds: float = 0.0,
     ) -> None:
-        """An ingest of the group `<application_id>-ingest`; with an `instance_id` a restart keeps its partitions."""
+        """An ingest of the group `<application_id>-ingest`; with an `instance_id` a restart keeps its partitions.
+
+        `applied`, `turn_seconds`: see `held_signals`.
+        """
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
         self._produced = produced or ProduceCounts()
@@ -108,6 +112,8 @@ class Ingest:
         #: undelivered records of the batch in work, and their errors
         self._undelivered: list[tuple[Message, KafkaError]] = []
         self._lost: KafkaError | None = None  #: error of a dead letter that was not delivered
+        self.held = HeldSignals(applied, turn_seconds)
+        self._ends: dict[int, int] = {}  #: of the commands of the batch in work, by partition
         self.forwarded = 0  #: records that became commands
         self.refused = 0  #: records that became dead letters
 
@@ -143,6 +149,7 @@ class Ingest:
                     logger.warning("the ingest joins its group again: %s", error)
                     self.joined = self._is_new = self._assigned_before = False
                     self.assigned.clear()
+                    self.held.clear()
                     self._stopping.wait(_REPLACED_SECONDS)
         except StoppedError:
             logger.warning("the ingest was stopped while Kafka did not answer: its last batch is repeated")
@@ -152,18 +159,7 @@ class Ingest:
 
     def _consume(self) -> None:
         """Follow the topics as a member of the group. ReplacedError: another process has the instance id."""
-        consumer = Consumer(
-            {
-                **connection(self._bootstrap_servers),
-                **self._membership,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
-                "log.connection.close": False,
-                "logger": BrokerLog(logger),
-            }
-        )
+        consumer = Consumer(consumer_settings(self._bootstrap_servers, self._membership, logger))
         try:
             self._subscribe(consumer)
             self._follow(consumer)
@@ -191,28 +187,16 @@ class Ingest:
         self._topics.unsure |= {item.topic for item in partitions}
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.assigned -= {(item.topic, item.partition) for item in partitions}
+        revoked = {(item.topic, item.partition) for item in partitions}
+        self.assigned -= revoked
+        self.held.drop_partitions(revoked)
 
     def _follow(self, consumer: Consumer) -> None:
-        producer = Producer(
-            {
-                **connection(self._bootstrap_servers),
-                "enable.idempotence": True,
-                "acks": "all",
-                # A full queue or a broker that is away is back-pressure; no record is given up.
-                "message.timeout.ms": 0,
-                "message.max.bytes": topics.DEAD_LETTER_BYTES_MAX,
-                "linger.ms": 1,
-                "compression.type": "lz4",
-                "log.connection.close": False,
-                "logger": BrokerLog(logger),
-                **self._produced.settings,
-            }
-        )
+        producer = Producer({**producer_settings(self._bootstrap_servers, logger), **self._produced.settings})
         checked_at = time.monotonic()
         while not self._stopping.is_set():
             self._busy_since = None
-            first = consumer.poll(_POLL_SECONDS)
+            first = consumer.poll(self.held.poll_seconds(_POLL_SECONDS))
             self._busy_since = time.monotonic()
             # Its statistics, which pile up otherwise while no signals come.
             producer.poll(0)
@@ -232,8 +216,17 @@ class Ingest:
             if topic_names:
                 changed = self._until_answered(partial(self._topics.look, consumer, topic_names, self.assigned))
                 batch = [message for message in batch if place_of(message)[0] not in changed]
-            if batch:
+                self.held.drop_topics(changed)
+            self._of_topics(consumer.pause, self.held.add(batch))
+            if batch := self.held.take():
                 self._take(consumer, producer, batch)
+                self.held.sent(batch, self._ends)
+            self._of_topics(consumer.resume, self.held.resumable())
+
+    def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: list[str]) -> None:
+        """Pause or resume the assigned partitions of topics."""
+        if places := [TopicPartition(*place) for place in self.assigned if place[0] in names]:
+            action(places)
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T:
         """Call `ask` until a broker answers. StoppedError."""
@@ -250,7 +243,7 @@ class Ingest:
         refused_before = self.refused
         positions: dict[tuple[str, int], int] = {}
         commands: dict[int, list[dict[str, Any]]] = {}
-        self._caught_up = False
+        self._caught_up, self._ends = False, {}
         for message in batch:
             self._topics.note_deleted(consumer, *place_of(message))
             try:
@@ -325,9 +318,11 @@ class Ingest:
             else:
                 return
 
-    def _reported(self, source: Message, error: KafkaError | None, _: Message | None) -> None:
+    def _reported(self, source: Message, error: KafkaError | None, command: Message | None) -> None:
         if error is not None:
             self._undelivered.append((source, error))
+        elif command is not None and (number := command.partition()) is not None:
+            self._ends[number] = (command.offset() or 0) + 1
 
     def _put_aside_reported(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:

@@ -272,6 +272,8 @@ class EngineService:
             session_timeout_seconds=settings.session_timeout_seconds,
             heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
             produced=self.process.produced,
+            applied=self.process.applied,
+            turn_seconds=settings.signals_turn_seconds,
             failed=lambda error: end(f"ingest: {error}"),
         )
         self._watch = Watch(

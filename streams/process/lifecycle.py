@@ -216,7 +216,7 @@ class EngineProcess:
     # --- records ----------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> None:
-        """Take records from the reader; it is to wait while the backlog has no room."""
+        """Take records from the reader: commands while the backlog has room."""
         for (topic, number), read in batch.items():
             if topic != QUERIES:
                 self.backlog.add(number, read.number, read.records)
@@ -224,6 +224,12 @@ class EngineProcess:
             for record in read.records:
                 # A task for each: a small query does not wait until a large tree is read.
                 self.background.spawn(self.query(record))
+
+    def applied(self, number: int) -> int | None:
+        """The next command of a partition; null: it is not here. From any thread."""
+        partition = self.engine.partitions.get(number)
+        store = None if partition is None else partition.store
+        return None if store is None else store.meta.next_offset
 
     async def apply_commands(self) -> None:
         """Apply commands as they come, for as long as the process lives. Other work gets its turn between slices."""

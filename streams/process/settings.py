@@ -32,6 +32,8 @@ class EngineSettings:
     commit_records_max: int = 50_000
     #: time between two commits while there is nothing to commit: a fenced process finds out
     touch_interval_seconds: float = 3.0
+    #: work of the engine that may be in flight of one client's signals at once, before those of others; 0: any
+    signals_turn_seconds: float = 0.02
     #: time after which a member without heartbeats loses its partitions
     session_timeout_seconds: float = 10.0
     #: also the time after which a process finds out that another one has its instance id

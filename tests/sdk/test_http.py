@@ -1,5 +1,6 @@
 """A client over HTTP and gateways of other versions than its own: what they answer over a real socket."""
 
+import asyncio
 import io
 import json
 import uuid
@@ -12,14 +13,17 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from backbeat import Client, Unavailable
+from backbeat import Client, Timeout, Unavailable
 from backbeat.errors import InvalidParameters
 from backbeat.schemas import bodies
 from backbeat.schemas.catalogue import RECORDS, Record
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.messages.replies import Done, History, Nodes, Position
 from backbeat.schemas.wire import HEADER_BYTES, MARKER
+from backbeat.transport.call_slots import CallSlots
+from backbeat.transport.http import HttpTransport
 from tests.sdk.conftest import USER, VIEW
+from tests.waiting import until_async
 
 USERS = [{"id": str(uuid.UUID(bytes=USER)), "name": "shop"}]
 NODE_ID = VIEW.id.hex()
@@ -163,3 +167,85 @@ def test_a_record_of_another_kind_is_not_read() -> None:
     with pytest.raises(DecodeError, match="is no record of ours"):
         bodies.learn({"type": "record", "name": "Mood", "namespace": "backbeat", "fields": []})
     assert msgspec.json.encode(bodies.find_schema(RECORDS["NodeReply"].fingerprint))
+
+
+@asynccontextmanager
+async def busy_gateway(refusals: int, retry_after: str) -> AsyncIterator[tuple[str, list[float]]]:
+    """A gateway that answers so many calls with 429 before it takes one; and the times of all calls."""
+    calls: list[float] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.path == "/users":
+            return web.json_response(USERS, headers={"X-backbeat-partitions": "4"})
+        calls.append(asyncio.get_running_loop().time())
+        if len(calls) > refusals:
+            return web.json_response([])
+        body = {"errorClass": "Backbeat::TooManyRequests", "message": "client 'shop' has 32 calls at work"}
+        return web.json_response(body, status=429, headers={"Retry-After": retry_after})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", calls
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("retry_after", ["1", "", "Wed, 21 Oct 2026 07:28:00 GMT"])
+async def test_a_call_that_a_busy_gateway_refuses_is_sent_again_when_it_may(retry_after: str) -> None:
+    async with busy_gateway(1, retry_after) as (url, calls), Client(url, "shop", timeout=60) as client:
+        assert await client.workflow_names() == []
+        first, second = calls
+        assert second - first >= (1.0 if retry_after == "1" else 0.25)
+
+
+async def test_a_gateway_that_stays_busy_is_unavailable_within_the_timeout() -> None:
+    async with busy_gateway(10**6, "3600") as (url, calls), Client(url, "shop", timeout=5) as client:
+        with pytest.raises(Unavailable, match="429: client 'shop' has 32 calls at work"):
+            await client.workflow_names()
+        # What is asked for is longer than the call may take: nothing is waited for in vain.
+        assert len(calls) == 1
+
+
+async def test_of_more_calls_than_there_is_room_for_the_newest_go_first() -> None:
+    slots, order = CallSlots(1), []
+
+    async def call(number: int) -> None:
+        async with slots:
+            order.append(number)
+
+    await slots.__aenter__()
+    calls = [asyncio.create_task(call(number)) for number in range(4)]
+    await asyncio.sleep(0)
+    calls[3].cancel()
+    await asyncio.wait(calls[3:])
+    await slots.__aexit__()
+    await asyncio.gather(*calls[:3])
+    assert order == [2, 1, 0]
+
+
+async def test_a_call_that_found_no_slot_says_that_it_was_not_sent() -> None:
+    may_answer, begun = asyncio.Event(), 0
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        nonlocal begun
+        if request.path != "/users":
+            begun += 1
+            await may_answer.wait()
+        return web.json_response(USERS, headers={"X-backbeat-partitions": "4"})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = HttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}", "shop")
+    await transport.start()
+    under_way = [asyncio.create_task(transport.search("names", {}, 60.0)) for _ in range(64)]
+    await until_async(lambda: begun == len(under_way))
+    with pytest.raises(Timeout, match=r"not sent within 0\.01 s"):
+        await transport.search("names", {}, 0.01)
+    may_answer.set()
+    await asyncio.gather(*under_way)
+    await transport.stop()
+    await runner.cleanup()
+    assert begun == len(under_way)

@@ -28,6 +28,7 @@ _MEANINGS = {
     "rebalance_timeout_seconds": "How long it may take to give its partitions back.",
     "restore_stall_timeout_seconds": "After which a restore that does not come further ends the process.",
     "session_timeout_seconds": "How long a silent engine keeps its partitions.",
+    "signals_turn_seconds": "How much work of one client's signals may be ahead of all others'; 0 is any.",
     "stall_timeout_seconds": "After which a partition that does not move ends the process.",
     "touch_interval_seconds": "How soon an idle engine notices that it was replaced.",
     "transaction_timeout_seconds": "How long a dead engine's open transaction may stand.",

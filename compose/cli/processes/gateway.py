@@ -113,6 +113,25 @@ Examples:
     type=Number(min=0, min_open=True),
     default=10.0,
 )
+@setting(
+    "--client-calls-max",
+    "How many calls of one client are worked on at once, beside other clients' a quarter of it; more wait for their "
+    "turn, and other clients' calls do not.",
+    type=click.IntRange(1),
+    default=128,
+)
+@setting(
+    "--client-waiting-max",
+    "How many calls of one client may wait; more are refused with 429. As many may wait for nodes to end (Prefer).",
+    type=click.IntRange(1),
+    default=1_000,
+)
+@setting(
+    "--client-bytes-max",
+    "Bytes of the bodies of one client's calls that are worked on at once; a call alone may be larger.",
+    type=click.IntRange(1),
+    default=64 * 1024 * 1024,
+)
 @ui_options
 @log_format_option
 def gateway(data_dir: Path, require_auth_token: str, **settings: Any) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, version
+from backbeat.schemas.kafka.topics import SIGNALS_PREFIX
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.streams.core.effects import Notify
 from backbeat.streams.input.ingest import Ingest
@@ -89,6 +90,18 @@ class EngineCollector(Collector):
         )
         yield gauge(
             "backbeat_ingest_partitions", "Partitions of signals topics that it has.", len(self._ingest.assigned)
+        )
+        yield gauges(
+            "backbeat_ingest_held_records",
+            "Signals that wait behind others of their client.",
+            ("client",),
+            [((name.removeprefix(SIGNALS_PREFIX),), count) for name, count in self._ingest.held.counts().items()],
+        )
+        yield counters(
+            "backbeat_ingest_pauses",
+            "Pauses of a client's signals.",
+            ("client",),
+            [((name.removeprefix(SIGNALS_PREFIX),), count) for name, count in self._ingest.held.pauses.copy().items()],
         )
         yield gauge("backbeat_ingest_stands_seconds", "At work on the same signals since.", self._ingest.stands_seconds)
 

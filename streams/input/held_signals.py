@@ -1,0 +1,174 @@
+"""Signals that were read and are not forwarded yet: a client that floods waits for the engine, and the others do not.
+
+The commands of a client's signals lie in the same log as everybody's. So no more of one client are in flight at once,
+forwarded and not applied, than the engine applies in a short time (`turn_seconds`); the rest is held here, and the
+partitions of a client that has much here are paused. A client that signals now and then never meets the bound.
+
+Seen are positions of the partitions that this process has. Commands for partitions of other engines count as applied
+after `turn_seconds`: signals of one client spread over all partitions, and its own engine stands for the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from confluent_kafka import Message
+
+from backbeat.streams.input.signal_topics import Where, place_of
+
+#: Records of a client in flight at once, at first, at least and at most.
+_IN_FLIGHT = 100
+_IN_FLIGHT_MIN = 25
+_IN_FLIGHT_MAX = 2_000
+#: What of one topic is held at most; then its partitions are paused, until half of it is forwarded.
+_HELD_MAX = 2_000
+_HELD_BYTES_MAX = 16 * 1024 * 1024
+#: Time after which commands count as applied: an engine that stands still is not waited for.
+_APPLIED_SECONDS_MAX = 1.0
+#: Interval of the look whether they are.
+_LOOK_SECONDS = 0.005
+
+
+class _Flight:
+    """Records that were forwarded together, and the ends of their commands by partition."""
+
+    __slots__ = ("count", "ends", "sent_at", "was_full")
+
+    def __init__(self, count: int, ends: dict[int, int], sent_at: float, *, was_full: bool) -> None:
+        self.count = count
+        self.ends = ends
+        self.sent_at = sent_at
+        self.was_full = was_full  #: true: more was held, so its time says how many may be in flight
+
+
+class _Topic:
+    """Records of one client's signals."""
+
+    def __init__(self, in_flight_max: int) -> None:
+        self.messages: deque[Message] = deque()
+        self.bytes = 0
+        self.in_flight = 0
+        self.in_flight_max = in_flight_max
+        self.flights: deque[_Flight] = deque()
+        self.is_paused = False
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.messages) >= _HELD_MAX or self.bytes >= _HELD_BYTES_MAX
+
+    @property
+    def is_half_full(self) -> bool:
+        return len(self.messages) >= _HELD_MAX // 2 or self.bytes >= _HELD_BYTES_MAX // 2
+
+    def take(self) -> list[Message]:
+        """The oldest records, as many as may be in flight more."""
+        count = min(len(self.messages), max(0, self.in_flight_max - self.in_flight))
+        taken = [self.messages.popleft() for _ in range(count)]
+        self.bytes -= sum(len(message.value() or b"") for message in taken)
+        return taken
+
+
+class HeldSignals:
+    """Held signals of all topics. Used on the ingest's thread; its counts are read from others."""
+
+    def __init__(
+        self,
+        applied: Callable[[int], int | None],
+        turn_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`applied`: the next command of a partition; null: another process has it. `turn_seconds` 0: no bound."""
+        self._applied = applied
+        self._turn_seconds = turn_seconds
+        self._clock = clock
+        self._topics: dict[str, _Topic] = {}
+        #: Pauses by topic so far.
+        self.pauses: Counter[str] = Counter()
+
+    def counts(self) -> dict[str, int]:
+        """Number of held records by topic."""
+        return {name: len(topic.messages) for name, topic in list(self._topics.items())}
+
+    def poll_seconds(self, seconds: float) -> float:
+        """Longest time to wait for records: short while some are held."""
+        return _LOOK_SECONDS if any(topic.messages for topic in self._topics.values()) else seconds
+
+    def add(self, messages: Iterable[Message]) -> list[str]:
+        """Add records in the order in which they were read. Returns topics that are to be paused.
+
+        Also those that are paused already: a partition that has just come is not.
+        """
+        names = set()
+        for message in messages:
+            name = place_of(message)[0]
+            names.add(name)
+            if (topic := self._topics.get(name)) is None:
+                topic = self._topics[name] = _Topic(_IN_FLIGHT if self._turn_seconds else 2 * _HELD_MAX)
+            topic.messages.append(message)
+            topic.bytes += len(message.value() or b"")
+        full = [name for name in sorted(names) if self._topics[name].is_full]
+        for name in full:
+            self.pauses[name] += not self._topics[name].is_paused
+            self._topics[name].is_paused = True
+        return full
+
+    def take(self) -> list[Message]:
+        """Records that may be forwarded now; `sent` is told of them."""
+        now, batch = self._clock(), []
+        for topic in self._topics.values():
+            self._land(topic, now)
+            batch += topic.take()
+        return batch
+
+    def sent(self, messages: Collection[Message], ends: Mapping[int, int]) -> None:
+        """Note records that were forwarded, and the ends of their commands by partition."""
+        if not self._turn_seconds:
+            return
+        now = self._clock()
+        own_ends = {number: end for number, end in ends.items() if self._applied(number) is not None}
+        for name, count in Counter(place_of(message)[0] for message in messages).items():
+            if (topic := self._topics.get(name)) is not None:
+                topic.flights.append(_Flight(count, own_ends, now, was_full=bool(topic.messages)))
+                topic.in_flight += count
+
+    def resumable(self) -> list[str]:
+        """Topics that are to be paused no more."""
+        names = [name for name, topic in self._topics.items() if topic.is_paused and not topic.is_half_full]
+        for name in names:
+            self._topics[name].is_paused = False
+        return names
+
+    def drop_topics(self, names: Iterable[str]) -> None:
+        """Drop the records of topics that are others now."""
+        for name in names:
+            self._topics.pop(name, None)
+
+    def drop_partitions(self, places: Collection[Where]) -> None:
+        """Drop the records of partitions that were revoked: their next owner reads them."""
+        for name in {name for name, _ in places} & self._topics.keys():
+            topic = self._topics[name]
+            topic.messages = deque(each for each in topic.messages if place_of(each)[:2] not in places)
+            topic.bytes = sum(len(message.value() or b"") for message in topic.messages)
+
+    def clear(self) -> None:
+        """Drop all records."""
+        self._topics.clear()
+
+    def _land(self, topic: _Topic, now: float) -> None:
+        """Take what was applied from what is in flight, and learn how many may be."""
+        while topic.flights:
+            flight = topic.flights[0]
+            seconds = now - flight.sent_at
+            positions = ((self._applied(number), end) for number, end in flight.ends.items())
+            is_applied = all(position is None or position >= end for position, end in positions)
+            least_seconds = 0.0 if flight.ends else self._turn_seconds
+            if seconds < least_seconds or not (is_applied or seconds > _APPLIED_SECONDS_MAX):
+                return
+            topic.flights.popleft()
+            topic.in_flight -= flight.count
+            if flight.was_full and flight.ends:
+                fitting = int(flight.count * self._turn_seconds / max(seconds, 0.001))
+                # Half of the way: one slow turn says little.
+                topic.in_flight_max = min(_IN_FLIGHT_MAX, max(_IN_FLIGHT_MIN, (topic.in_flight_max + fitting) // 2))
