@@ -225,6 +225,12 @@ class Tower:
                     f"(at most {play.silence_seconds_max:g})"
                 )
 
+        if play.latency_times_max:
+            before, during, _ = result.medians["p50_seconds"]
+            if during > play.latency_times_max * before:
+                times = f"more than {play.latency_times_max:g} times as long"
+                failed.append(f"payments took {during:.3g} s, and {before:.3g} s before: {times}")
+
     def _check(self) -> None:
         """End the run where what watches or keeps it has ended."""
         self._rig.check()

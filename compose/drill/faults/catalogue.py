@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from backbeat.compose.drill.faults.disk import DirectoryLost, DiskFull, StoreDamage
 from backbeat.compose.drill.faults.fault import Arguments, Fault, FaultError, MakeFault
+from backbeat.compose.drill.faults.flood import Flood
 from backbeat.compose.drill.faults.knob import Knob
 from backbeat.compose.drill.faults.memory import MemorySqueeze
 from backbeat.compose.drill.faults.poison import Poison
@@ -20,6 +21,7 @@ FAULTS: dict[str, MakeFault] = {
     "come": Come,
     "directory-lost": DirectoryLost,
     "disk-full": DiskFull,
+    "flood": Flood,
     "hang": Hang,
     "kill": Kill,
     "knob": Knob,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,18 @@ from backbeat.compose.drill.load.payments import AMOUNT, BANK, FAN_OUT, MAKE, RE
 from backbeat.compose.local.ports import LOOPBACK
 
 _CALL_SECONDS_MAX = 10.0
+#: Nodes at work at once, as an application's worker threads: the time of a call is not spent behind other calls.
+_AT_ONCE = 64
 _PAUSE_SECONDS = 0.3
+_PAUSE_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.2
 _HANG_SECONDS = 3600.0
 #: Answers that say that the call cannot be made, now and later: repeats of what was done.
 _FINAL = range(400, 500)
 _DONE = 300
 _CONFLICT = 409
+#: The gateway has too many calls of this client.
+_TOO_MANY = 429
 
 
 class _Node(msgspec.Struct, rename="camel"):
@@ -62,6 +68,7 @@ class Endpoint:
         self._headers = {"Client-Id": client_id, "Content-Type": "application/json"}
         self._session: aiohttp.ClientSession
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
         """Serve until the process is ended, with an open port or, where it refuses, without."""
@@ -111,6 +118,10 @@ class Endpoint:
         return web.Response()
 
     async def _work(self, node: _Node, delivery: str) -> None:
+        async with self._turns:
+            await self._run(node, delivery)
+
+    async def _run(self, node: _Node, delivery: str) -> None:
         attempt = int(delivery.rpartition("-")[2] or 0)
         payment = str(node.subject)
         self._journal.note("begun", payment, step=node.name, node=node.id, attempt=attempt)
@@ -131,7 +142,9 @@ class Endpoint:
     async def _call(self, method: str, path: str, body: object, headers: dict[str, str]) -> None:
         """Call until a gateway has answered: done, or that it cannot be done any more."""
         data = msgspec.json.encode(body)
+        pause_seconds = _PAUSE_SECONDS
         while True:
+            wait_seconds = pause_seconds
             url = next(self._gateways) + path
             try:
                 async with self._session.request(
@@ -139,14 +152,17 @@ class Endpoint:
                 ) as response:
                     if response.status < _DONE:
                         return
-                    if response.status in _FINAL:
+                    if response.status == _TOO_MANY:
+                        wait_seconds = max(wait_seconds, float(response.headers.get("Retry-After", "0")))
+                    elif response.status in _FINAL:
                         # A conflict is the usual answer to a repeat of what was done.
                         if response.status != _CONFLICT:
                             print(f"{method} {path}: {response.status} {(await response.text())[:300]}", flush=True)
                         return
             except (aiohttp.ClientError, TimeoutError):
                 pass
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(wait_seconds * random.uniform(1.0, 1.5))  # noqa: S311 - no secret
+            pause_seconds = min(_PAUSE_SECONDS_MAX, 2 * pause_seconds)
 
 
 def main() -> None:

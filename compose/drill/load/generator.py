@@ -41,6 +41,8 @@ from backbeat.schemas.kafka.topics import signals_topic
 _PAUSE_SECONDS = 0.3
 #: Between two tries, at most: callers that all repeat at once keep up an overload that is over.
 _PAUSE_SECONDS_MAX = 10.0
+#: Calls of a way at once, as of an application with so many threads; more wait for their turn.
+_AT_ONCE = 128
 _TICK_SECONDS = 0.01
 _TAKE_SECONDS_MAX = 60.0
 _ASK_SECONDS_MAX = 5.0
@@ -58,6 +60,7 @@ class Generator:
         self._stopping = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
         self._in_flight = 0
+        self._turns = {way: asyncio.Semaphore(_AT_ONCE) for way in WAYS}
         self._producer = Producer(
             {**connection(self._servers), "enable.idempotence": True, "message.timeout.ms": 0, "log_level": 0}
         )
@@ -118,16 +121,17 @@ class Generator:
         pause_seconds = _PAUSE_SECONDS
         while True:
             try:
-                await client().signal(
-                    WORKFLOW,
-                    payment,
-                    MAKE,
-                    args=[payment],
-                    decider=DECIDER,
-                    idempotency_key=payment,
-                    retries=RETRIES,
-                    backoff=RETRY_SECONDS,
-                )
+                async with self._turns[way]:
+                    await client().signal(
+                        WORKFLOW,
+                        payment,
+                        MAKE,
+                        args=[payment],
+                        decider=DECIDER,
+                        idempotency_key=payment,
+                        retries=RETRIES,
+                        backoff=RETRY_SECONDS,
+                    )
             except BackbeatError as error:
                 self._journal.note("failed", payment, way=way, error=f"{type(error).__name__}: {error}"[:200])
                 await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret

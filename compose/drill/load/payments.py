@@ -21,6 +21,8 @@ NODES = 4 + FAN_OUT
 #: The client application whose workers take its activities from Kafka, and the one that is served by webhooks.
 CLIENT = "drill"
 WEBHOOK_CLIENT = "drill-webhooks"
+#: The client application of whoever floods.
+FLOOD_CLIENT = "drill-flood"
 
 WAYS = ("sdk", "topic", "http")
 #: Retries that outlast every fault of the playbook; a second before the first, then twice as long each time.

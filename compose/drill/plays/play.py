@@ -35,6 +35,8 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     silence_seconds_max: float = 60.0
     #: longest time from the end of the fault until all that was asked for before is paid
     recovery_seconds_max: float = 120.0
+    #: median time from asking for a payment to its end, as a multiple of that before the fault; 0: any
+    latency_times_max: float = 0.0
     #: why it is not part of `certify` unless it is named; empty: it is
     on_request: str = ""
 

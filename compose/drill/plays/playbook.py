@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from backbeat.compose.drill.load.payments import CLIENT
+from backbeat.compose.drill.load.payments import CLIENT, FLOOD_CLIENT
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.watch.bounds import Bound
 
@@ -202,6 +202,15 @@ PLAYBOOK = (
         seconds=60,
         silence_seconds_max=60,
         recovery_seconds_max=240,
+    ),
+    Play(
+        number=17,
+        name="client-floods",
+        summary="one client floods, by records and by calls; the others' payments take twice as long at most",
+        fault="flood",
+        targets="gateway:all",
+        arguments={"client": FLOOD_CLIENT, "per_payment": 250, "callers": 200},
+        latency_times_max=2.0,
     ),
     Play(
         number=18,
