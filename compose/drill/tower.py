@@ -18,10 +18,10 @@ from backbeat.compose.drill.report.result import PlayResult
 from backbeat.compose.drill.targets import choose_targets, make_arguments
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
+from backbeat.compose.drill.waiting import until
 from backbeat.compose.drill.watch.bounds import Anomaly, known_before
 from backbeat.compose.drill.watch.watch import TIME, Watch
 
-_LOOK_SECONDS = 0.2
 #: Load alone before each fault, as what it is compared with.
 BEFORE_SECONDS = 6.0
 AFTER_SECONDS = 4.0
@@ -171,20 +171,19 @@ class Tower:
     def _wait_end(self) -> float:
         """Look at the capsules until all have ended their fault, or should have long ago; when that was."""
         is_told = False
-        deadline = (
-            time.monotonic() + max(each.order.until for each in self._capsules) - time.time() + _CHECK_SECONDS_MAX
-        )
-        while True:
-            states = [capsule.look() for capsule in self._capsules]
-            is_ended = all(state.ended_at or state.left is not None for state in states)
-            if is_ended or time.monotonic() > deadline:
-                return time.monotonic()
+
+        def is_ended() -> bool:
+            nonlocal is_told
+            self._check()
             if (reason := self.aborted) and not is_told:
                 is_told = True
                 for capsule in self._capsules:
                     capsule.abort(reason, "the run was aborted")
-            self._check()
-            time.sleep(_LOOK_SECONDS)
+            states = [capsule.look() for capsule in self._capsules]
+            return all(state.ended_at or state.left is not None for state in states)
+
+        until(is_ended, max(each.order.until for each in self._capsules) - time.time() + _CHECK_SECONDS_MAX)
+        return time.monotonic()
 
     def _note_end(self, result: PlayResult) -> None:
         states = [capsule.wait(_CHECK_SECONDS_MAX) for capsule in self._capsules]
@@ -227,7 +226,7 @@ class Tower:
 
         if play.latency_times_max:
             before, during, _ = result.medians["p50_seconds"]
-            if during > play.latency_times_max * before:
+            if during > max(play.latency_seconds_free, play.latency_times_max * before):
                 times = f"more than {play.latency_times_max:g} times as long"
                 failed.append(f"payments took {during:.3g} s, and {before:.3g} s before: {times}")
 
@@ -243,10 +242,13 @@ class Tower:
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for a condition, or until the run is aborted. False: not in time."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline or self.aborted:
-                return False
+        is_met = False
+
+        def is_over() -> bool:
+            nonlocal is_met
             self._check()
-            time.sleep(_LOOK_SECONDS)
-        return True
+            is_met = condition()
+            return is_met or bool(self.aborted)
+
+        until(is_over, seconds)
+        return is_met

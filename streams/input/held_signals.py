@@ -1,7 +1,8 @@
 """Signals that were read and are not forwarded yet: a client that floods waits for the engine, and the others do not.
 
 The commands of a client's signals lie in the same log as everybody's. So no more of one client are in flight at once,
-forwarded and not applied, than the engine applies in a short time (`turn_seconds`); the rest is held here, and the
+forwarded and not applied, than the engine applies in a short time (`turn_seconds`); while other clients signal, too,
+there is a pause before the next, so that most of the engine's time is left to them. The rest is held here, and the
 partitions of a client that has much here are paused. A client that signals now and then never meets the bound.
 
 Seen are positions of the partitions that this process has. Commands for partitions of other engines count as applied
@@ -27,6 +28,11 @@ _HELD_MAX = 2_000
 _HELD_BYTES_MAX = 16 * 1024 * 1024
 #: Time after which commands count as applied: an engine that stands still is not waited for.
 _APPLIED_SECONDS_MAX = 1.0
+#: Pause before the next records of a client beside others, as a multiple of the time in which the last were applied.
+_REST_TIMES = 3
+_REST_SECONDS_MAX = 0.5
+#: Time for which a client that has signalled counts as one of the others.
+_BESIDE_SECONDS = 10.0
 #: Interval of the look whether they are.
 _LOOK_SECONDS = 0.005
 
@@ -53,6 +59,8 @@ class _Topic:
         self.in_flight_max = in_flight_max
         self.flights: deque[_Flight] = deque()
         self.is_paused = False
+        self.rests_until = 0.0
+        self.sent_at = -_BESIDE_SECONDS
 
     @property
     def is_full(self) -> bool:
@@ -119,7 +127,8 @@ class HeldSignals:
         now, batch = self._clock(), []
         for topic in self._topics.values():
             self._land(topic, now)
-            batch += topic.take()
+            if now >= topic.rests_until:
+                batch += topic.take()
         return batch
 
     def sent(self, messages: Collection[Message], ends: Mapping[int, int]) -> None:
@@ -130,6 +139,7 @@ class HeldSignals:
         own_ends = {number: end for number, end in ends.items() if self._applied(number) is not None}
         for name, count in Counter(place_of(message)[0] for message in messages).items():
             if (topic := self._topics.get(name)) is not None:
+                topic.sent_at = now
                 topic.flights.append(_Flight(count, own_ends, now, was_full=bool(topic.messages)))
                 topic.in_flight += count
 
@@ -172,3 +182,7 @@ class HeldSignals:
                 fitting = int(flight.count * self._turn_seconds / max(seconds, 0.001))
                 # Half of the way: one slow turn says little.
                 topic.in_flight_max = min(_IN_FLIGHT_MAX, max(_IN_FLIGHT_MIN, (topic.in_flight_max + fitting) // 2))
+            if flight.was_full and any(
+                other is not topic and now - other.sent_at < _BESIDE_SECONDS for other in self._topics.values()
+            ):
+                topic.rests_until = now + min(_REST_SECONDS_MAX, _REST_TIMES * seconds)

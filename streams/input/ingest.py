@@ -225,8 +225,12 @@ class Ingest:
 
     def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: list[str]) -> None:
         """Pause or resume the assigned partitions of topics."""
-        if places := [TopicPartition(*place) for place in self.assigned if place[0] in names]:
-            action(places)
+        try:
+            if places := [TopicPartition(*place) for place in self.assigned if place[0] in names]:
+                action(places)
+        except KafkaException as error:
+            # One was revoked meanwhile. What comes of the others is held all the same.
+            logger.warning("pausing signals: %s", error.args[0].str())
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T:
         """Call `ask` until a broker answers. StoppedError."""

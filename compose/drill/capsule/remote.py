@@ -19,12 +19,12 @@ from backbeat.compose.drill.capsule.order import Order
 from backbeat.compose.drill.capsule.state import EXIT_NOTHING, CapsuleState
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Host
+from backbeat.compose.drill.waiting import until
 
 #: Silence of the tower after which a capsule ends its fault.
 TOWER_SILENCE_SECONDS = 10.0
 #: Beyond its time an order is valid for so long: processes take time to start.
 _START_SECONDS_MAX = 60.0
-_LOOK_SECONDS = 0.1
 #: What another process takes to take a fault back and to look for what is left.
 _UNDO_SECONDS_MAX = 180.0
 #: What a capsule takes to end once somebody has read its last state.
@@ -115,14 +115,12 @@ class RemoteCapsule:
         """Start it and wait until it acts. CapsuleError, UnfitError: it does not."""
         self._launch.write(self._folder)
         self._process = self._start()
-        deadline = time.monotonic() + _START_SECONDS_MAX
-        while self.state.phase == "begun":
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self._process.kill()
-                self._process.wait()
-                raise CapsuleError(f"the capsule on {self._host.name} did not begin: {self._words()}")
-            time.sleep(_LOOK_SECONDS)
-            self.look()
+        process = self._process
+        until(lambda: self.look().phase != "begun" or process.poll() is not None, _START_SECONDS_MAX)
+        if self.look().phase == "begun":
+            process.kill()
+            process.wait()
+            raise CapsuleError(f"the capsule on {self._host.name} did not begin: {self._words()}")
         if self.state.phase == "refused":
             self.wait(_START_SECONDS_MAX)
             raise UnfitError(f"{self.state.fault} on {', '.join(self.state.targets)}: {self.state.reason}")
@@ -150,8 +148,7 @@ class RemoteCapsule:
     def wait(self, seconds: float) -> CapsuleState:
         """Wait until it has ended and has looked for what is left."""
         deadline = time.monotonic() + seconds
-        while self.look().left is None and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
+        until(lambda: self.look().left is not None, seconds)
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(max(_END_SECONDS_MAX, deadline - time.monotonic()))

@@ -9,8 +9,8 @@ import psutil
 
 from backbeat.compose.drill.faults.fault import Fault
 from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.waiting import until
 
-_LOOK_SECONDS = 0.1
 _BACK_SECONDS_MAX = 120.0
 _END_SECONDS_MAX = 60.0
 
@@ -50,12 +50,12 @@ def is_gone(process: psutil.Process) -> bool:
 
 def missing(targets: list[Service]) -> list[str]:
     """Lines about targets whose process does not come back in time."""
-    deadline = time.monotonic() + _BACK_SECONDS_MAX
-    left = [target for target in targets if target.process() is None]
-    while left and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
-        left = [target for target in left if target.process() is None]
-    return [f"{target.name} is not running" for target in left]
+
+    def left() -> list[Service]:
+        return [target for target in targets if target.process() is None]
+
+    until(lambda: not left(), _BACK_SECONDS_MAX)
+    return [f"{target.name} is not running" for target in left()]
 
 
 class Kill(Fault):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.stage import module_command
+from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.schemas.kafka.security import IN_THE_CLEAR
 from backbeat.streams.kafka.registration import add_client
 
-_LOOK_SECONDS = 0.2
 _FIRST_SECONDS_MAX = 120.0
 _ORDER = 3
 
@@ -94,30 +93,25 @@ class Rig:
 
     def wait_paid(self, seconds: float) -> bool:
         """Wait until everything that was taken is paid. False: it is not in time."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def is_paid() -> bool:
             self.account.read()
-            totals = self.account.totals()
-            if not totals.lost:
-                return True
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_LOOK_SECONDS)
+            return not self.account.totals().lost
+
+        return until(is_paid, seconds)
 
     def _wait_first(self) -> None:
         ways = {"sdk", "topic", *(["http"] if self._gateways else [])}
-        deadline = time.monotonic() + _FIRST_SECONDS_MAX
-        while True:
+
+        def unpaid() -> set[str]:
             self.account.read()
-            paid = {payment.way for payment in self.account.payments.values() if payment.paid_at}
-            if ways <= paid:
-                return
-            if time.monotonic() > deadline:
-                raise SetupError(
-                    f"no payment over {', '.join(sorted(ways - paid))} was paid within {_FIRST_SECONDS_MAX:.0f} s. "
-                    f"What to do: look into {self.folder / 'log'}."
-                )
-            time.sleep(_LOOK_SECONDS)
+            return ways - {payment.way for payment in self.account.payments.values() if payment.paid_at}
+
+        if not until(lambda: not unpaid(), _FIRST_SECONDS_MAX):
+            raise SetupError(
+                f"no payment over {', '.join(sorted(unpaid()))} was paid within {_FIRST_SECONDS_MAX:.0f} s. "
+                f"What to do: look into {self.folder / 'log'}."
+            )
 
     def _make_worker(self, number: int) -> Part:
         name = f"worker-{number}"

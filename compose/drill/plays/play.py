@@ -37,6 +37,8 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     recovery_seconds_max: float = 120.0
     #: median time from asking for a payment to its end, as a multiple of that before the fault; 0: any
     latency_times_max: float = 0.0
+    #: median that is short enough whatever the multiple: a flood takes the processor time of a small machine, too
+    latency_seconds_free: float = 2.0
     #: why it is not part of `certify` unless it is named; empty: it is
     on_request: str = ""
 

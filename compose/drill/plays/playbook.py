@@ -206,7 +206,7 @@ PLAYBOOK = (
     Play(
         number=17,
         name="client-floods",
-        summary="one client floods, by records and by calls; the others' payments take twice as long at most",
+        summary="one client floods, by records and by calls; the others' payments take twice as long, or 2 s, at most",
         fault="flood",
         targets="gateway:all",
         arguments={"client": FLOOD_CLIENT, "per_payment": 250, "callers": 200},

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.kafka import KafkaBroker
 
@@ -83,14 +84,16 @@ class Keeper:
         """Wait until parts can be used. SetupError: not in time, with the last lines of the first that cannot."""
         deadline = time.monotonic() + seconds
         for part in parts:
-            while not (part.starts and part.process.running and part.is_ready()):
+
+            def is_ready(part: Part = part) -> bool:
                 if self.failure is not None:
                     raise SetupError(self.failure)
-                if time.monotonic() > deadline:
-                    raise SetupError(
-                        f"{part.name} was not ready within {seconds:.0f} s; its last lines:\n{last_words(part)}"
-                    )
-                time.sleep(_LOOK_SECONDS)
+                return part.starts > 0 and part.process.running and part.is_ready()
+
+            if not until(is_ready, deadline - time.monotonic()):
+                raise SetupError(
+                    f"{part.name} was not ready within {seconds:.0f} s; its last lines:\n{last_words(part)}"
+                )
 
     def _run(self) -> None:
         try:

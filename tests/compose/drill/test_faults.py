@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import psutil
@@ -23,6 +26,7 @@ from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import free_port
+from backbeat.schemas.kafka.topics import ensure_topics
 from tests.waiting import until
 
 
@@ -295,3 +299,49 @@ def test_the_network_is_cut_one_way_and_breaks(proxied):
     assert far.recv(10) == b""
     near.close()
     far.close()
+
+
+class _BusyGateway(BaseHTTPRequestHandler):
+    """A gateway that is always too busy."""
+
+    protocol_version = "HTTP/1.1"
+    clients: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.clients.append(self.headers["Client-Id"])
+        self.send_response(429)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.integration
+def test_a_flood_goes_on_whatever_it_is_answered_and_leaves_no_record(kafka, unique):
+    ensure_topics(kafka, 3, 1, development=True)
+    client = f"flood-{unique}"
+    arguments = {"bootstrap_servers": kafka, "plain": True, "client": client, "per_second": 500, "callers": 2}
+    with ThreadingHTTPServer(("127.0.0.1", 0), _BusyGateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        targets = [Service(name="gateway-1", role="gateway", metrics_url=url)]
+        flood = make_fault("flood", arguments, targets, random.Random(1))
+        flood.inject()
+
+        def is_flooded() -> bool:
+            flood.act()
+            return len(_BusyGateway.clients) > 10 and len(flood.check()) == 1
+
+        until(is_flooded, "calls and records come")
+        assert len(set(_BusyGateway.clients)) == 1
+        flood.abort()
+        server.shutdown()
+    assert flood.check() == []
+    assert 'answers to calls: {"429": ' in flood.notes[0]
+    # By a process that knows nothing but the order; and where the flood never began.
+    assert make_fault("flood", arguments, targets, random.Random(1)).check() == []
+    other = make_fault("flood", {**arguments, "client": f"none-{unique}"}, targets, random.Random(1))
+    other.abort()
+    assert other.check() == []

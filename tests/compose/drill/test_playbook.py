@@ -15,6 +15,7 @@ from backbeat.compose.drill.plays.playbook import PLAYBOOK, PlaybookError, all_p
 from backbeat.compose.drill.report.curves import add_figures
 from backbeat.compose.drill.report.result import PlayResult, RunResult, Words
 from backbeat.compose.drill.runs import list_runs, new_run, read_result, write_result
+from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.watch import TIME
 
 OWN = """
@@ -140,3 +141,19 @@ def test_runs_have_names_of_their_own(tmp_path):
 def test_the_plays_are_listed():
     shown = CliRunner().invoke(backbeat, ["drill", "list"])
     assert [line.split()[1] for line in shown.output.splitlines()] == [play.name for play in PLAYBOOK]
+
+
+@pytest.mark.parametrize(("before", "during", "is_kept"), [
+    (0.1, 1.9, True),
+    (0.1, 2.1, False),
+    (3.0, 5.9, True),
+    (3.0, 6.1, False),
+])  # fmt: skip
+def test_a_play_bounds_how_many_times_as_long_as_before_payments_take(before, during, is_kept):
+    (play,) = choose(list(PLAYBOOK), ["17"])
+    result = PlayResult(play=play, ended_by="its time", recovery_seconds=1.0)
+    result.medians["p50_seconds"] = [before, during, 0.0]
+    Tower._judge(result)
+    assert result.passed == is_kept
+    if not is_kept:
+        assert result.failed == [f"payments took {during:g} s, and {before:g} s before: more than 2 times as long"]

@@ -78,6 +78,26 @@ def test_others_pass_a_client_that_floods():
     assert ingest.held.counts() == {"flood": 500 - module._IN_FLIGHT, "shop": 0}
 
 
+def test_beside_others_a_client_that_floods_leaves_them_most_of_the_time():
+    ingest = Ingest()
+    ingest.read("flood", 1_000)
+    ingest.read("shop", 1)
+    ingest.turn()
+    ingest.apply(TURN_SECONDS)
+    assert ingest.turn() == 0
+    ingest.now += 2.9 * TURN_SECONDS
+    assert ingest.turn() == 0
+    ingest.read("shop", 1)
+    assert ingest.turn() == 1
+    ingest.now += 0.2 * TURN_SECONDS
+    assert ingest.turn() == module._IN_FLIGHT
+    # Some seconds after the other's last signal it is alone.
+    ingest.apply(module._BESIDE_SECONDS)
+    ingest.turn()
+    ingest.apply(TURN_SECONDS)
+    assert ingest.turn() > 0
+
+
 @pytest.mark.parametrize(("seconds", "at_last"), [(0.0, module._IN_FLIGHT_MAX), (0.9, module._IN_FLIGHT_MIN)])
 def test_a_quick_engine_gets_more_at_once_and_a_slow_one_less(seconds, at_last):
     ingest = Ingest()
