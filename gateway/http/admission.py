@@ -177,12 +177,14 @@ class Admission:
         self.clients: dict[tuple[str, bool], ClientCalls] = {}
         #: client that has called last, and the time of the newest call of another one before it
         self._newest = NOBODY
-        self._beside_at = -_BESIDE_SECONDS
+        self._beside_at = clock() - _BESIDE_SECONDS
 
     def of(self, name: str, *, stays: bool) -> ClientCalls:
         """Calls of a client; `stays`: those that wait for a node to end, which are counted apart."""
-        if name != self._newest:
-            self._newest, self._beside_at = name, self._clock()
+        if name not in (self._newest, NOBODY):
+            if self._newest != NOBODY:
+                self._beside_at = self._clock()
+            self._newest = name
         calls = self.clients.get((name, stays))
         if calls is None:
             bounds = self._long_bounds if stays else self._bounds

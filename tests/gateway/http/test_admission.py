@@ -147,6 +147,11 @@ async def test_a_cancelled_call_leaves_its_place():
 async def test_a_client_beside_others_has_fewer_calls_at_work():
     now = 100.0
     admission = Admission(ClientBounds(calls_max=4, calls_beside_max=2), lambda: now)
+    alone = [Caller(admission.of(name, stays=False)) for name in ("", "shop", "", "shop", "shop", "shop")]
+    await rounds()
+    assert [caller.is_at_work for caller in alone] == [True] * 6
+    for caller in alone:
+        await caller.end()
     flood = [Caller(admission.of("flood", stays=False)) for _ in range(6)]
     await rounds()
     now += 1.0
@@ -212,7 +217,7 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
         return SimpleNamespace(name=headers["Client-Id"], id="0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10")
 
     monkeypatch.setattr(gateway_app, "authenticate", authenticate)
-    settings = GatewaySettings(client_calls_max=8, client_waiting_max=1)
+    settings = GatewaySettings(client_calls_max=2, client_waiting_max=1)
     gateway = Gateway(settings, SimpleNamespace(engine=None))  # type: ignore[arg-type]
     runner = web.ServerRunner(Server(gateway.answer, body_bytes_max=settings.body_bytes_max))
     await runner.setup()
