@@ -28,6 +28,8 @@ _HELD_MAX = 2_000
 _HELD_BYTES_MAX = 16 * 1024 * 1024
 #: Time after which commands count as applied: an engine that stands still is not waited for.
 _APPLIED_SECONDS_MAX = 1.0
+#: Work of a client that is alone that may be in flight, as a multiple of that of one beside others.
+_ALONE_TIMES = 5
 #: Pause before the next records of a client beside others, as a multiple of the time in which the last were applied.
 _REST_TIMES = 3
 _REST_SECONDS_MAX = 0.5
@@ -40,10 +42,11 @@ _LOOK_SECONDS = 0.005
 class _Flight:
     """Records that were forwarded together, and the ends of their commands by partition."""
 
-    __slots__ = ("count", "ends", "sent_at", "was_full")
+    __slots__ = ("ahead", "count", "ends", "sent_at", "was_full")
 
-    def __init__(self, count: int, ends: dict[int, int], sent_at: float, *, was_full: bool) -> None:
+    def __init__(self, count: int, ends: dict[int, int], sent_at: float, ahead: int, *, was_full: bool) -> None:
         self.count = count
+        self.ahead = ahead  #: records of the same client that were in flight before
         self.ends = ends
         self.sent_at = sent_at
         self.was_full = was_full  #: true: more was held, so its time says how many may be in flight
@@ -71,8 +74,8 @@ class _Topic:
         return len(self.messages) >= _HELD_MAX // 2 or self.bytes >= _HELD_BYTES_MAX // 2
 
     def take(self) -> list[Message]:
-        """The oldest records, as many as may be in flight more."""
-        count = min(len(self.messages), max(0, self.in_flight_max - self.in_flight))
+        """The oldest records, as many as may be in flight more; half of them, so that two flights overlap."""
+        count = min(len(self.messages), (self.in_flight_max + 1) // 2, max(0, self.in_flight_max - self.in_flight))
         taken = [self.messages.popleft() for _ in range(count)]
         self.bytes -= sum(len(message.value() or b"") for message in taken)
         return taken
@@ -113,7 +116,7 @@ class HeldSignals:
             name = place_of(message)[0]
             names.add(name)
             if (topic := self._topics.get(name)) is None:
-                topic = self._topics[name] = _Topic(_IN_FLIGHT if self._turn_seconds else 2 * _HELD_MAX)
+                topic = self._topics[name] = _Topic(_IN_FLIGHT if self._turn_seconds else 4 * _HELD_MAX)
             topic.messages.append(message)
             topic.bytes += len(message.value() or b"")
         full = [name for name in sorted(names) if self._topics[name].is_full]
@@ -140,7 +143,7 @@ class HeldSignals:
         for name, count in Counter(place_of(message)[0] for message in messages).items():
             if (topic := self._topics.get(name)) is not None:
                 topic.sent_at = now
-                topic.flights.append(_Flight(count, own_ends, now, was_full=bool(topic.messages)))
+                topic.flights.append(_Flight(count, own_ends, now, topic.in_flight, was_full=bool(topic.messages)))
                 topic.in_flight += count
 
     def resumable(self) -> list[str]:
@@ -178,11 +181,13 @@ class HeldSignals:
                 return
             topic.flights.popleft()
             topic.in_flight -= flight.count
+            is_beside = any(
+                other is not topic and now - other.sent_at < _BESIDE_SECONDS for other in self._topics.values()
+            )
             if flight.was_full and flight.ends:
-                fitting = int(flight.count * self._turn_seconds / max(seconds, 0.001))
+                turn_seconds = self._turn_seconds * (1 if is_beside else _ALONE_TIMES)
+                fitting = int((flight.ahead + flight.count) * turn_seconds / max(seconds, 0.001))
                 # Half of the way: one slow turn says little.
                 topic.in_flight_max = min(_IN_FLIGHT_MAX, max(_IN_FLIGHT_MIN, (topic.in_flight_max + fitting) // 2))
-            if flight.was_full and any(
-                other is not topic and now - other.sent_at < _BESIDE_SECONDS for other in self._topics.values()
-            ):
+            if flight.was_full and is_beside:
                 topic.rests_until = now + min(_REST_SECONDS_MAX, _REST_TIMES * seconds)
