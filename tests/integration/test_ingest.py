@@ -28,6 +28,7 @@ from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.signals import SignalRequest
+from backbeat.streams.input import held_signals
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.registration import add_client
 from tests.waiting import until
@@ -536,3 +537,27 @@ def test_many_signals_are_taken_in_batches(service):
     service.next_commands(count - 1)
     seconds = time.monotonic() - began
     print(f"{(count - before) / seconds:.0f} signals/s, with this test reading along")
+
+
+def test_a_client_that_floods_is_paused_and_nobody_else_waits(service, unique):
+    """Beside an engine that applies nothing: what is in flight of the flood stays there."""
+    service.ingest.stop()
+    other = service.add(f"{unique}-other")
+    topic = topics.signals_topic(service.name)
+    for number in range(2 * held_signals._HELD_MAX):
+        service.producer.produce(topic, json.dumps(document(f"Camera {number}")).encode())
+    assert service.producer.flush(120) == 0
+    service.ingest = service.start(applied=lambda _: 0, turn_seconds=0.02)
+    until(lambda: service.ingest.held.pauses[topic], "the flood is paused")
+    service.publish(document(), client=other.name)
+    ((_, command),) = service.next_commands(1, client=other)
+    assert isinstance(command, Signal)
+    held = service.ingest.held.counts()[topic]
+    assert held > 0
+    # An engine has come: all of it is taken, each once.
+    first = service.ingest
+    first.stop()
+    service.ingest = service.start(turn_seconds=0.02)
+    count = 2 * held_signals._HELD_MAX + 1
+    until(lambda: first.forwarded + service.ingest.forwarded >= count, "the flood is taken")
+    assert first.forwarded + service.ingest.forwarded == count
