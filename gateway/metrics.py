@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from backbeat.gateway.http.admission import Admission
+from backbeat.gateway.admission import Admission
 from backbeat.gateway.http.routing import Route
 from backbeat.gateway.http.services import Services
 from backbeat.observe.histograms import SECONDS, Buckets

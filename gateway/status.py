@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.http.admission import Admission
+from backbeat.gateway.admission import Admission
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import GatewayCollector, HttpMetrics
 from backbeat.observe.prometheus import new_registry

@@ -54,6 +54,7 @@ _ERROR_CLASSES = (
             "MethodNotAllowed",
             "NotFound",
             "Timeout",
+            "TooManyRequests",
             "Unavailable",
             "UnknownStatus",
             "WorkflowComplete",

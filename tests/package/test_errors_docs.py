@@ -77,6 +77,7 @@ def test_every_status_and_error_class_of_the_gateway():
         http.not_found(),
         http.method_not_allowed("GET", "PUT"),
         http.too_large(""),
+        http.too_many(""),
         http.unavailable("", "Backbeat::Timeout"),
         http.unavailable("", "Backbeat::Unavailable"),
         http.defect(),

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from backbeat.gateway.admission import Admission, ClientBounds, ClientCalls
 from backbeat.gateway.http import app as gateway_app
-from backbeat.gateway.http.admission import Admission, ClientBounds, ClientCalls
 from backbeat.gateway.http.app import Gateway
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.server import Server
