@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backbeat.activities.definition import activity
     from backbeat.activities.limit import Limit
     from backbeat.activities.retry import Retry
+    from backbeat.activities.taken import FailedMember, Results
     from backbeat.client.blocking.client import PlainClient
     from backbeat.client.blocking.node import PlainNode
     from backbeat.client.client import Client
@@ -45,6 +46,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "Fail",
+    "FailedMember",
     "InvalidParameters",
     "Limit",
     "Node",
@@ -53,6 +55,7 @@ __all__ = [
     "PlainClient",
     "PlainNode",
     "Rejected",
+    "Results",
     "Retry",
     "RetryAfter",
     "Timeout",
@@ -68,6 +71,7 @@ _NAMES = {
     "activities.definition": ("activity",),
     "activities.limit": ("Limit",),
     "activities.retry": ("Retry",),
+    "activities.taken": ("FailedMember", "Results"),
     "client.blocking.client": ("PlainClient",),
     "client.blocking.node": ("PlainNode",),
     "client.client": ("Client",),

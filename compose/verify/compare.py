@@ -225,6 +225,10 @@ class Comparison:
             ),
             "takers of children": (bool(theirs["of_children"]), node.children_are_taken),
             "children without a result": (theirs["failed"], node.failed),
+            "children allowed to fail": (theirs["failures_allowed"] or 0, node.failures_allowed),
+            "children that have failed": (theirs["failures"] or 0, node.failures),
+            "allowed failure": (bool(theirs["is_allowed_failure"]), node.is_allowed_failure),
+            "children with a result": (theirs["counted"] or 0, node.counted),
             "takers": (chain, [(tree.node(seq).id, number) for seq, number in node.takers]),
             "results taken": (
                 rows,

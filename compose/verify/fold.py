@@ -94,7 +94,7 @@ class Fold:
             return
         attempt = None
         if name in ("ChangeNode", "AddChildren") and command["attempt"] is not None:
-            node_id, attempt = command["node_id"], command["attempt"]
+            node_id, attempt = command.get("attempt_of") or command["node_id"], command["attempt"]
         elif name == "OpenLink" and command["user_id"] is not None and command["signal"] is not None:
             node_id = command["target_id"]
         else:

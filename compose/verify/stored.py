@@ -201,6 +201,10 @@ FLOW_FIELDS = [
     "returns",
     "counted_from",
     "lacks_result",
+    "failures_allowed",
+    "failures",
+    "is_allowed_failure",
+    "counted",
 ]
 _DEFAULTS: Row = {
     "retries": 0,

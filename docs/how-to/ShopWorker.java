@@ -51,7 +51,10 @@ public class ShopWorker {
             }
             // The bank is given the node's id as its key: the same in every attempt.
             return "reserved " + activity.params.get(1).asInt() + " under " + activity.name;
-          });
+          },
+          "Send receipt",
+          // It takes the result of a node before it: where its arguments refer to it, the value stands.
+          activity -> "receipt: " + activity.params.get(0).asText());
 
   interface Handler {
     Object run(Activity activity) throws Exception;
@@ -141,7 +144,7 @@ public class ShopWorker {
 
   /** One attempt of one node. */
   static class Activity {
-    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "e9b599acef13a505");
+    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "74fd48de885c85e1");
     static final byte[] CHANGE_NODE = HexFormat.of().parseHex("c301" + "f0bde74fe64b802a");
     static final int NOTIFICATION = 2;
 
@@ -201,6 +204,11 @@ public class ShopWorker {
       if (in.fixed(1)[0] != 0) {
         throw new IllegalStateException("more results than fit: a real worker asks GetResults for the others");
       }
+      in.array( // counts: there are some where there are more results
+          () -> {
+            in.number();
+            in.number();
+          });
       read.params = withResults(read.params, results);
       return read;
     }
@@ -212,6 +220,11 @@ public class ShopWorker {
       byte[][] response = new byte[1][];
       in.optional(() -> response[0] = in.bytes());
       boolean isDefault = in.fixed(1)[0] != 0;
+      in.optional(
+          () -> {
+            in.number(); // failure_index: a member of a group that has failed, which the group allows, is null
+            response[0] = null;
+          });
       try {
         JsonNode value = response[0] == null ? NullNode.instance : JSON.readTree(response[0]);
         value = isDefault || !value.has("result") ? value : value.get("result");

@@ -153,10 +153,12 @@ def body_of(record: ActivityRecord, key: str, node_body: NodeBody) -> bytes:
                 "nodeId": id_text(result.node_id),
                 "response": None if result.response is None else msgspec.Raw(result.response),
                 "isDefault": result.is_default,
+                "failureIndex": result.failure_index,
             }
             for result in record.results
         ]
-        return _encode({key: node, "results": results, "hasMoreResults": record.has_more_results})
+        counts = [{"count": taken.count, "failures": taken.failures} for taken in record.counts]
+        return _encode({key: node, "results": results, "hasMoreResults": record.has_more_results, "counts": counts})
     return _encode(
         {
             "activity": node,

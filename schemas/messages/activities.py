@@ -28,6 +28,16 @@ class TakenResult(msgspec.Struct, gc=False, frozen=True, array_like=True):
     #: JSON text in UTF-8: the response that it was completed with; null: it had none, or was resolved without
     response: bytes | None
     is_default: bool = False  #: whether `response` is the taker's own default: the value itself, of the whole place
+    #: of a node that has failed, which its parent allows (`failures_allowed`): how many results of this place come
+    #: before it, from where they are read; `response` has its error's message. Null: it has not failed
+    failure_index: int | None = None
+
+
+class TakenCount(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """Count of the results of one place in a node's `takes`."""
+
+    count: int  #: the results, failures included
+    failures: int = 0  #: of those, the ones that are failures
 
 
 class ActivityRecord(msgspec.Struct, frozen=True):
@@ -42,6 +52,8 @@ class ActivityRecord(msgspec.Struct, frozen=True):
     results: tuple[TakenResult, ...] = ()  #: results that it takes, by slots
     #: whether `results` are only the first ones: the others did not fit, and GetResults has them
     has_more_results: bool = False
+    #: where there are more: how many there are in all, by slots; else empty
+    counts: tuple[TakenCount, ...] = ()
 
 
 _ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -81,6 +81,8 @@ class GetResults(Query, frozen=True, kw_only=True):
     node_id: Id  #: the node that takes them
     slot: int = 0  #: place in its `takes` to begin at
     after: Id | None = None  #: only those of this place that are behind the one of this node; null: all
+    results_max: int | None = None  #: how many at most, so that they are read page by page; null: all
+    failures_only: bool = False  #: only those of children that have failed, where that is allowed
 
 
 class WaitNode(Query, frozen=True, kw_only=True):

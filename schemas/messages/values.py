@@ -108,6 +108,8 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     backoff: Backoff | None = None  #: how the waits grow; null: as the original's, whose number is the interval above
     #: results that it takes: its client data refers to them by their places here (docs/reference/wire.md)
     takes: tuple[Take, ...] = ()
+    #: how many of its children may fail for good: each of them counts as done then, without a result
+    failures_allowed: int = 0
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):

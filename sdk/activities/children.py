@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from backbeat.payload.values import (
     LIMITS,
     Arguments,
     ModeWord,
+    invalid,
     to_client_data,
     to_id,
     to_metadata,
@@ -128,16 +130,39 @@ def make_child(
     return Taking(**fields, results=tuple(slots.results))
 
 
+def count_allowed(failures_allowed: object, count: int, *, are_awaited: bool) -> int:
+    """How many of so many members may fail: a count, or a share of them. InvalidParameters."""
+    given = f"failures_allowed is {failures_allowed!r}"
+    if isinstance(failures_allowed, bool) or not isinstance(failures_allowed, int | float):
+        raise TypeError(f"{given}; give a count (5), or a share of the values (0.01)")
+    if failures_allowed and not are_awaited:
+        raise invalid(f"{given}, and the members are fire_and_forget: nobody waits for them", "fire_and_forget", "0")
+    if isinstance(failures_allowed, float):
+        if not 0 <= failures_allowed <= 1:
+            raise invalid(f"{given}; as a share it is from 0 to 1, a count is written as 5", given, "0.0 to 1.0")
+        return math.floor(failures_allowed * count)
+    if failures_allowed < 0:
+        raise invalid(f"{given}; it must be 0 or more", given, "0 or more")
+    return min(failures_allowed, count)
+
+
 def make_group(
-    parent: NodeView, name: str, members: list[NewNode], mode: ModeWord, environment: NodeEnvironment
+    parent: NodeView,
+    name: str,
+    members: list[NewNode],
+    mode: ModeWord,
+    environment: NodeEnvironment,
+    *,
+    failures_allowed: int,
 ) -> Group:
-    """A flag with these children below it."""
+    """A flag with these children below it. So many of them may fail."""
     _check_depth(parent.depth + 2)
     flag = NewNode(
         name=f"{name} ({len(members)})",
         user_id=environment.user_id(None),
         mode=to_mode(mode),
         type="flag",
+        failures_allowed=failures_allowed,
     )
     return Group(flag, tuple(members))
 

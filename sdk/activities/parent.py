@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
 from backbeat.activities.children import Group as JoinedChildren
-from backbeat.activities.children import arguments, make_child, make_group, named
+from backbeat.activities.children import arguments, count_allowed, make_child, make_group, named
 from backbeat.activities.definition import ActivityFunction, BoundActivity, ChildOptions
 from backbeat.activities.environment import ActivityEnvironment
 from backbeat.activities.results import Child, Group, Result
@@ -76,8 +76,28 @@ class Parent(NodeValue):
     ) -> Group[T]: ...
     @overload
     def spread(
+        self,
+        activity: ActivityFunction[[V], Coroutine[Any, Any, T]],
+        values: Iterable[V],
+        /,
+        *,
+        failures_allowed: float,
+        group_mode: ModeWord = ...,
+    ) -> Group[T | None]: ...
+    @overload
+    def spread(
         self, activity: ActivityFunction[[V], T], values: Iterable[V], /, *, group_mode: ModeWord = ...
     ) -> Group[T]: ...
+    @overload
+    def spread(
+        self,
+        activity: ActivityFunction[[V], T],
+        values: Iterable[V],
+        /,
+        *,
+        failures_allowed: float,
+        group_mode: ModeWord = ...,
+    ) -> Group[T | None]: ...
     @overload
     def spread(
         self,
@@ -89,19 +109,58 @@ class Parent(NodeValue):
     ) -> Group[T]: ...
     @overload
     def spread(
+        self,
+        activity: ActivityFunction[..., Coroutine[Any, Any, T]],
+        values: Iterable[tuple[Any, ...]],
+        /,
+        *,
+        failures_allowed: float,
+        group_mode: ModeWord = ...,
+    ) -> Group[T | None]: ...
+    @overload
+    def spread(
         self, activity: ActivityFunction[..., T], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
     ) -> Group[T]: ...
     @overload
     def spread(
-        self, activity: BoundActivity[[V]], values: Iterable[V], /, *, group_mode: ModeWord = ...
+        self,
+        activity: ActivityFunction[..., T],
+        values: Iterable[tuple[Any, ...]],
+        /,
+        *,
+        failures_allowed: float,
+        group_mode: ModeWord = ...,
+    ) -> Group[T | None]: ...
+    @overload
+    def spread(
+        self,
+        activity: BoundActivity[[V]],
+        values: Iterable[V],
+        /,
+        *,
+        failures_allowed: float = ...,
+        group_mode: ModeWord = ...,
     ) -> Group[Any]: ...
     @overload
     def spread(
-        self, activity: BoundActivity[...], values: Iterable[tuple[Any, ...]], /, *, group_mode: ModeWord = ...
+        self,
+        activity: BoundActivity[...],
+        values: Iterable[tuple[Any, ...]],
+        /,
+        *,
+        failures_allowed: float = ...,
+        group_mode: ModeWord = ...,
     ) -> Group[Any]: ...
     @overload
     def spread(
-        self, activity: str, values: Iterable[Any], /, *, group_mode: ModeWord = ..., **options: Unpack[ChildOptions]
+        self,
+        activity: str,
+        values: Iterable[Any],
+        /,
+        *,
+        failures_allowed: float = ...,
+        group_mode: ModeWord = ...,
+        **options: Unpack[ChildOptions],
     ) -> Group[Any]: ...
     def spread(
         self,
@@ -109,6 +168,7 @@ class Parent(NodeValue):
         values: Iterable[Any],
         /,
         *,
+        failures_allowed: float = 0,
         group_mode: ModeWord = "blocking",
         **options: Any,
     ) -> Group[Any]:
@@ -120,6 +180,10 @@ class Parent(NodeValue):
         A tuple is several arguments, anything else is the one. They lie below a node of their own (a flag), which is
         complete when all of them are. `group_mode` is its mode: `blocking` (what is added later waits for it), or
         `non_blocking` (only this activity does).
+
+        `failures_allowed`: how many may fail for good, a count (`5`) or a share of the values (`0.01`, rounded down).
+        Each of those counts as done once its retries are exhausted, and cannot be retried any more; its place in the
+        results is None, and `Results.failed` tells which. The others wait for somebody, and the group for them.
         """
         name, known = named(activity, self._environment)
         members = []
@@ -139,10 +203,13 @@ class Parent(NodeValue):
                 )
             )
         place = None
-        if members:
-            self._added.append(make_group(self._view, name, members, group_mode, self._environment))
-            place = len(self._added) - 1
         are_awaited = all(member.mode is not Mode.FIRE_AND_FORGET for member in members)
+        allowed = count_allowed(failures_allowed, len(members), are_awaited=are_awaited)
+        if members:
+            self._added.append(
+                make_group(self._view, name, members, group_mode, self._environment, failures_allowed=allowed)
+            )
+            place = len(self._added) - 1
         problem = "" if are_awaited else f"{name!r} is fire_and_forget: nobody waits for its results"
         return Group.of(self, len(members), place, self._pack, problem)
 
@@ -153,11 +220,12 @@ class Parent(NodeValue):
         """
         return Result(self, None, node_id=to_id(node_id))
 
-    def returns(self, result: object) -> None:
+    def returns(self, result: T) -> T:
         """Give this activity the result of a child, in place of what its handler returns.
 
         `order.returns(total.result)`: whoever asks for its result, or takes it, gets the child's, once both are
-        complete.
+        complete. A handler whose result is to have a type ends with it: `return order.returns(total.result)`, which is
+        None when it runs.
         """
         if not isinstance(result, Result) or result.owner is not self or result.place is None:
             raise TypeError("returns() takes the result of a child that this activity has added: child.result")
@@ -170,6 +238,7 @@ class Parent(NodeValue):
         if isinstance(child, NewNode) and child.mode is Mode.FIRE_AND_FORGET:
             raise TypeError(f"{child.name!r} is fire_and_forget: nobody waits for its result")
         self._returns = result
+        return cast("T", None)
 
     def _pack(self, label: str, value: Any) -> bytes:
         return to_json(label, self._environment.pack(label, value))

@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 import msgspec
 
+from backbeat.activities.taken import Results
 from backbeat.codecs import MARK
 from backbeat.payload.json_values import to_builtin
 from backbeat.payload.values import invalid
@@ -205,13 +206,16 @@ class Group(int, Generic[R]):
         return group
 
     @property
-    def results(self) -> list[R]:
-        """The list of their results, in the order of the values, as an argument: see `Child.result`."""
-        return cast("list[R]", self._taken(None))
+    def results(self) -> Results[R]:
+        """The list of their results, in the order of the values, as an argument: see `Child.result`.
 
-    def results_or(self, default: D) -> list[R] | D:
+        A handler that annotates its parameter with `list` gets a list, with `Results` one that is read page by page.
+        """
+        return cast("Results[R]", self._taken(None))
+
+    def results_or(self, default: D) -> Results[R] | D:
         """As `results`; where one of them ends without a result, who takes them gets `default`."""
-        return cast("list[R]", self._taken(self._pack("default", default)))
+        return cast("Results[R]", self._taken(self._pack("default", default)))
 
     def to_builtin(self) -> int:
         """The number of its members, as JSON has it."""

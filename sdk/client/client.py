@@ -310,9 +310,15 @@ class Client:
         """Deactivate a node and everything below it; what waited for it goes on."""
         await node_calls.change_node(self._session, to_id(node_id), "canceled", idempotency_key)
 
-    async def resolve(self, node_id: Id | bytes, response: Any = None, *, idempotency_key: str | None = None) -> None:
-        """Count a node as done though its retries are exhausted; the tree goes on."""
-        await node_calls.change_node(self._session, to_id(node_id), "resolved", idempotency_key, response)
+    async def resolve(
+        self, node_id: Id | bytes, response: Any = None, *, result: Any = None, idempotency_key: str | None = None
+    ) -> None:
+        """Count a node as done though its retries are exhausted; the tree goes on.
+
+        `result`: what it gives to those that take its result, in place of what its handler would have returned.
+        `response`: the whole response, as it is to be kept.
+        """
+        await node_calls.resolve_node(self._session, to_id(node_id), response, result, idempotency_key)
 
     async def shutdown(self, node_id: Id | bytes, response: Any = None, *, idempotency_key: str | None = None) -> None:
         """Give up a node whose retries are exhausted; if it is blocking, what comes after it is deactivated."""

@@ -106,9 +106,9 @@ class Node(NodeValue, Generic[V]):
         """Deactivate it and everything below; what waited for it goes on."""
         await node_calls.change_node(self._session, self._view.id, "canceled", idempotency_key)
 
-    async def resolve(self, response: Any = None, *, idempotency_key: str | None = None) -> None:
-        """Count it as done though its retries are exhausted; the tree goes on."""
-        await node_calls.change_node(self._session, self._view.id, "resolved", idempotency_key, response)
+    async def resolve(self, response: Any = None, *, result: Any = None, idempotency_key: str | None = None) -> None:
+        """Count it as done though its retries are exhausted; the tree goes on (`Client.resolve`)."""
+        await node_calls.resolve_node(self._session, self._view.id, response, result, idempotency_key)
 
     async def shutdown(self, response: Any = None, *, idempotency_key: str | None = None) -> None:
         """Give it up; if it is blocking, what comes after it is deactivated."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from backbeat.client.session import Session
 from backbeat.errors import InvalidParameters, InvalidStatus, never_runs_again
-from backbeat.payload.values import id_text, to_json
+from backbeat.payload.values import from_json, id_text, to_json
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.replies import Reason
@@ -100,6 +100,16 @@ async def change_node(
         await session.command(command, status, key)
     else:
         await _change(session, command, node_id, status, key)
+
+
+async def resolve_node(session: Session, node_id: bytes, response: Any, result: Any, key: str | None) -> None:
+    """Count the node as done, with a result or a whole response."""
+    if result is not None:
+        if response is not None:
+            message = "Give a result or a response, not both: a response is kept as it is"
+            raise InvalidParameters(Reason.INVALID_PARAMETERS, message, "both", "one of them")
+        response = from_json(result_response(await session.pack(f"result of node {id_text(node_id)}", result)))
+    await change_node(session, node_id, "resolved", key, response)
 
 
 async def _change(

@@ -70,6 +70,8 @@ SIGNAL_WORDS = tuple(SignalOptions.__annotations__)
 _LATER: dict[str, tuple[Any, ...]] = {
     "backoff": (None, Backoff()),
     "takes": ((),),
+    "failures_allowed": (0,),
+    "attempt_of": (None,),
     "retry_after_seconds": (None,),
     "attempted": (True,),
     "returns": (None,),

@@ -333,11 +333,15 @@ class Backbeat:
                     if is_meant and not change.server and change.to_status is ClientStatus.ERRORED:
                         errors[entry.node_id] = change.response
         text = ""
-        for identity, response in list(errors.items())[:_SHOWN_MAX]:
+        shown = 0
+        for identity, response in errors.items():
             step = self._engine.node(identity)
-            if step is not None and step.client is ClientStatus.ERRORED:
+            # A deactivated step below holds nothing up: its group allows that it has failed, for example.
+            waits = step is not None and (identity == node.id or step.server is not ServerStatus.DEACTIVATED)
+            if step is not None and waits and step.client is ClientStatus.ERRORED and shown < _SHOWN_MAX:
                 reason = from_json(error_of(response)).get("message", "no reason was given")
                 text += f" {step.name!r} is {word(step.server)}: {reason}."
+                shown += 1
         return text
 
     def _why_not_done(self, node_id: bytes) -> str:

@@ -19,7 +19,9 @@ from typing import Any
 
 import msgspec
 
+from backbeat.activities.taken import Results
 from backbeat.errors import BackbeatError, Fail
+from backbeat.worker.taken_results import slot_of
 
 #: Converter of a JSON value to what an annotation says.
 Converter = Callable[[Any], Any]
@@ -41,10 +43,15 @@ class Arguments:
         self._name = name
         self._by_name: dict[str, Converter] = {}
         self._by_place: list[tuple[str, Converter | None]] = []
+        #: Parameters annotated with `Results`.
+        self._of_results: set[str] = set()
         self._rest: Converter | None = None
         self._other: Converter | None = None
         for parameter in _parameters(function):
             converter = self._converter_of(parameter, function)
+            if isinstance(converter, ResultsConverter):
+                converter.label = f"the results {parameter.name} of {name!r}"
+                self._of_results.add(parameter.name)
             match parameter.kind:
                 case inspect.Parameter.VAR_POSITIONAL:
                     self._rest = converter
@@ -57,6 +64,24 @@ class Arguments:
                         self._by_name[parameter.name] = converter
         #: True: no argument is changed, and there is no converter to call.
         self.are_plain = not (self._by_name or self._rest or self._other)
+
+    def places_of_results(self, params: Any) -> dict[int | str, int]:
+        """Slots of the results that parameters annotated with `Results` are given, by their places in the arguments."""
+        places: dict[int | str, int] = {}
+        if not self._of_results or not isinstance(params, dict | list):
+            return places
+        items = params.items() if isinstance(params, dict) else enumerate(params)
+        for place, value in items:
+            slot = slot_of(value) if self._name_at(place) in self._of_results else None
+            if slot is not None:
+                places[place] = slot
+        return places
+
+    def _name_at(self, place: int | str) -> str | None:
+        """The parameter that an argument goes to, by its place or name."""
+        if isinstance(place, str):
+            return place
+        return self._by_place[place][0] if place < len(self._by_place) else None
 
     def by_place(self, values: Sequence[Any]) -> list[Any]:
         """Positional arguments. Fail, which names the argument: trying again cannot help."""
@@ -97,6 +122,48 @@ class Arguments:
             ) from None
 
 
+class ResultsConverter:
+    """Converter to `Results`, of a parameter that is annotated with it: the values are converted as they are read.
+
+    A union of it and other kinds: what is neither a list nor `Results` is of those.
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        arms = typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else (annotation,)
+        of_results = next(filter(is_results, arms))
+        (item,) = typing.get_args(of_results) or (Any,)
+        self._convert_item = converter_for(item)
+        others = tuple(arm for arm in arms if arm is not of_results)
+        self._is_alone = not others
+        self._convert_other = converter_for(typing.Union[others]) if others else None  # noqa: UP007 - of a tuple
+        #: Name of the parameter, for errors.
+        self.label = "results"
+
+    def __call__(self, value: Any) -> Any:
+        """The results, also where somebody gave a plain list."""
+        if isinstance(value, list | Results):
+            results = value if isinstance(value, Results) else Results.of(value)
+            return results.converted(None if self._convert_item is None else self._item)
+        if self._is_alone:
+            raise TypeError(f"the results of a group are a list, not {type(value).__name__}")
+        return value if self._convert_other is None else self._convert_other(value)
+
+    def _item(self, value: Any) -> Any:
+        assert self._convert_item is not None, "values that stay as they are"
+        try:
+            return self._convert_item(value)
+        except (ValueError, TypeError, msgspec.ValidationError) as error:
+            message = f"one of {self.label} is not what its annotation says: {reason_of(error)}"
+            raise Fail(message) from None
+
+
+def is_results(annotation: Any) -> bool:
+    """True: it is `Results`, with or without the kind of its values, or a union that has it."""
+    if typing.get_origin(annotation) in _UNIONS:
+        return any(map(is_results, typing.get_args(annotation)))
+    return annotation is Results or typing.get_origin(annotation) is Results
+
+
 class UnknownAnnotationError(TypeError):
     """An annotation that no JSON value can be made into; the text goes on after its name."""
 
@@ -129,6 +196,8 @@ def converter_for(annotation: Any) -> Converter | None:
     """Converter of JSON values to what an annotation says; None: they stay as they are. UnknownAnnotationError."""
     if is_plain(annotation):
         return None
+    if is_results(annotation):
+        return ResultsConverter(annotation)
     validate = _model_validate(annotation)
     if validate is not None:
         return validate

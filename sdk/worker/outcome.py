@@ -144,14 +144,15 @@ def _with_ids(child: Taking, added_ids: list[bytes]) -> NewNode:
 def _children(
     view: NodeView, user_id: bytes, place: int, children: tuple[NewNode, ...], *, flag: bytes | None = None
 ) -> AddChildren:
-    """Children of the node, or of a flag below it, which has no attempt: nobody runs it."""
+    """Children of the node, or of a flag below it: a refusal is an error of the node's attempt either way."""
     return AddChildren(
         id=_command_id(view, place),
         user_id=user_id,
         tid=view.tid,
         node_id=view.id if flag is None else flag,
         children=children,
-        attempt=view.attempt if flag is None else None,
+        attempt=view.attempt,
+        attempt_of=None if flag is None else view.id,
     )
 
 

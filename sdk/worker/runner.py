@@ -13,6 +13,7 @@ import copy
 import difflib
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -26,25 +27,23 @@ from backbeat.activities.running import running
 from backbeat.client.client import Client
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
-from backbeat.errors import BackbeatError, Fail, RetryAfter, Timeout, Unavailable
+from backbeat.errors import BackbeatError, Fail, RetryAfter
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
 from backbeat.payload.payload_codec import PayloadCodec, is_stored
-from backbeat.payload.values import from_json, id_text
-from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
+from backbeat.payload.values import from_json
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand
-from backbeat.schemas.messages.queries import GetResults
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
-from backbeat.transport.base import NOBODY, Transport
+from backbeat.transport.base import Transport
 from backbeat.worker.extensions.middleware import Call, Middleware, chained, to_its_end
 from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
-from backbeat.worker.taken_results import UnreadResultsError, with_results
+from backbeat.worker.taken_results import TakenResults, UnreadResultsError
 
 T = TypeVar("T")
 
-#: Time limit of the engine's answer with results that did not fit into an activity.
-_ASK_SECONDS = 30.0
 #: The notification of an activity whose retries are exhausted; others tell of the engine's own failures.
 _CLIENT_ERROR = "Client Error"
 
@@ -134,11 +133,13 @@ class Runner:
                     params = self._unpack(activity, params)
                 record = activity.record
                 if record.takes:
-                    more = await asyncio.wrap_future(self._more_results(record)) if record.has_more_results else []
+                    taken = self._taken(activity, handler, params)
+                    if taken.must_be_read:
+                        await asyncio.wrap_future(self.ask(taken.read))
                     if self.packing.is_plain:
-                        params = self._with_results(activity, params, more)
+                        params = self._arguments(activity, handler, taken)
                     else:
-                        params = await asyncio.to_thread(self._with_results, activity, params, more)
+                        params = await asyncio.to_thread(self._arguments, activity, handler, taken)
                 result = self._call(activity, handler, params)
             value = await result
             if value is None or self.packing.is_plain:
@@ -196,8 +197,10 @@ class Runner:
                 params = self._unpack(activity, params)
             record = activity.record
             if record.takes:
-                more = self._more_results(record).result() if record.has_more_results else []
-                params = self._with_results(activity, params, more)
+                taken = self._taken(activity, handler, params)
+                if taken.must_be_read:
+                    self.ask(taken.read).result()
+                params = self._arguments(activity, handler, taken)
             result = handler.call(params)
             if inspect.isawaitable(result):
                 return self.run_async(activity, handler, result)
@@ -217,36 +220,19 @@ class Runner:
     def _unpack(self, activity: Activity, params: Any) -> Any:
         return self.packing.unpack(f"arguments of node {activity.id}", params)
 
-    def _with_results(self, activity: Activity, params: Any, more: list[TakenResult]) -> Any:
+    def _taken(self, activity: Activity, handler: Handler, params: Any) -> TakenResults:
+        places = handler.arguments.places_of_results(params)
+        return TakenResults(activity.record, params, places, self.user_id(None))
+
+    def _arguments(self, activity: Activity, handler: Handler, taken: TakenResults) -> Any:
         """The arguments with the results that they refer to. It may wait for a store."""
         label = f"results that node {activity.id} takes"
-        record = activity.record
-        return with_results(
-            params, record.takes, [*record.results, *more], lambda value: self.packing.unpack(label, value)
+        return taken.arguments(
+            lambda value: self.packing.unpack(label, value),
+            self.ask,
+            waits=self.packing.has_store,
+            is_async=handler.is_async,
         )
-
-    def _more_results(self, record: ActivityRecord) -> Future[list[TakenResult]]:
-        """The results that did not fit into an activity's record."""
-        node, last = record.node, record.results[-1] if record.results else None
-        query = GetResults(
-            reply_to=NOBODY,
-            deadline=0,
-            user_id=self.user_id(None),
-            tid=node.tid,
-            node_id=node.id,
-            slot=0 if last is None else last.slot,
-            after=None if last is None else last.node_id,
-        )
-
-        async def ask(transport: Transport) -> list[TakenResult]:
-            try:
-                parts = await transport.query(query, _ASK_SECONDS, f"the results that node {id_text(node.id)} takes")
-            except (Timeout, Unavailable) as error:
-                message = f"the results that node {id_text(node.id)} takes could not be read: {error}"
-                raise UnreadResultsError(message) from error
-            return [result for part in parts for result in part.results]
-
-        return self.ask(ask)
 
     async def notify(self, activity: Activity) -> None:
         """Tell the activity's rescue, and the hook for all, of a notification.
@@ -259,7 +245,8 @@ class Runner:
         hooks = [hook for hook in (rescue, self.error_hook) if hook is not None]
         error = from_json(record.error) if record.error else {}
         if not hooks:
-            logger.error("%s", _exhausted(activity, error))
+            is_allowed = record.node.server is ServerStatus.DEACTIVATED
+            logger.log(logging.WARNING if is_allowed else logging.ERROR, "%s", _exhausted(activity, error))
             return
         running.set(activity)
         task = asyncio.current_task()
@@ -372,6 +359,8 @@ def _exhausted(activity: Activity, error: Any) -> str:
     head = f"{activity.name} {activity.id}"
     if activity.record.message != _CLIENT_ERROR:
         return f"{head}: {activity.record.message}: {reason}"
+    if activity.record.node.server is ServerStatus.DEACTIVATED:
+        return f"{head} is not tried again: {reason}. Its group allows so many failures, and goes on without it"
     return f"{head} is not tried again: {reason}. What to do: mend the cause, then `backbeat node retry {activity.id}`"
 
 

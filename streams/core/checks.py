@@ -40,6 +40,9 @@ def check_node(step: Step, new: NewNode) -> None:
     if new.retries < 0:
         message = "retries is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
+    if new.failures_allowed < 0:
+        message = "failures_allowed is below 0"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.failures_allowed), wanted="0 or more")
     if new.fires_at is not None and not TIME_MIN <= new.fires_at <= TIME_MAX:
         message = "fires_at is no time that can be written: it is milliseconds since the epoch, up to the year 9999"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.fires_at), wanted=f"at most {TIME_MAX}")

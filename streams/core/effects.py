@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenCount, TakenResult
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, Rejection
@@ -53,7 +53,7 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
     elsewhere: bool = False  #: a worker has handed it back: each attempt goes to a partition of its own
     takes: int = 0
     results: tuple[TakenResult, ...] = ()
-    has_more_results: bool = False
+    counts: tuple[TakenCount, ...] = ()  #: of all results, where there are more; else empty
 
     @property
     def key(self) -> bytes:
@@ -66,7 +66,12 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
         if not self.takes:
             return ActivityRecord(self.node, kind)
         return ActivityRecord(
-            self.node, kind, takes=self.takes, results=self.results, has_more_results=self.has_more_results
+            self.node,
+            kind,
+            takes=self.takes,
+            results=self.results,
+            has_more_results=bool(self.counts),
+            counts=self.counts,
         )
 
 

@@ -123,14 +123,7 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             else:
                 yield from _history(store, pair[0])
         case GetResults():
-            pair = find_node(store, query.node_id, query.user_id)
-            if pair is None:
-                yield _not_found("node", query.node_id)
-            elif query.after is not None and not is_place(store, pair[0], query.slot, query.after):
-                message = f"The result of {query.after.hex()} is not taken at slot {query.slot} of this node"
-                yield Rejection(Reason.INVALID_PARAMETERS, message, "another node", "one whose result it has given")
-            else:
-                yield from _parts(results(store, pair[0], query.slot, query.after), Results)
+            yield from _results(store, query)
         case GetWaits() | GetPath():
             pair = find_node(store, query.node_id, query.user_id)
             if pair is None:
@@ -167,6 +160,21 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield _due(store, query)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
+
+
+def _results(store: Store, query: GetResults) -> Iterator[QueryAnswer]:
+    pair = find_node(store, query.node_id, query.user_id)
+    if pair is None:
+        yield _not_found("node", query.node_id)
+    elif query.results_max is not None and query.results_max < 1:
+        message = f"results_max is {query.results_max}; it must be 1 or more"
+        yield Rejection(Reason.INVALID_PARAMETERS, message, str(query.results_max), "1 or more")
+    elif query.after is not None and not is_place(store, pair[0], query.slot, query.after):
+        message = f"The result of {query.after.hex()} is not taken at slot {query.slot} of this node"
+        yield Rejection(Reason.INVALID_PARAMETERS, message, "another node", "one whose result it has given")
+    else:
+        taken = results(store, pair[0], query.slot, query.after, failures_only=query.failures_only)
+        yield from _parts(islice(taken, query.results_max), Results)
 
 
 #: Bounds of one part of an answer; a single item may be larger.

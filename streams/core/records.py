@@ -40,6 +40,10 @@ class Flow(msgspec.Struct, gc=False, frozen=True, array_like=True):
     #: that failed
     counted_from: bytes | None = None
     lacks_result: bool = False  #: true: it is complete, and the child that it returns has no result
+    failures_allowed: int = 0  #: children that may fail for good (`takes.allowance`)
+    failures: int = 0  #: of those, the ones that have
+    is_allowed_failure: bool = False  #: true: it has failed for good, which its parent allows
+    counted: int = 0  #: children that its takers get, allowed failures included
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):

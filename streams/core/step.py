@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from backbeat.schemas.messages.activities import TakenResult
+from backbeat.schemas.messages.activities import TakenCount, TakenResult
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command, Signal
 from backbeat.schemas.messages.history import NodeChange, StatusChange
@@ -293,7 +293,8 @@ class Hooks(NamedTuple):
     on_node: tuple[Callable[[Step, Node], None], ...]  #: a node was added
     on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status
     take: Callable[[Step, Node, tuple[Take, ...]], None]  #: a node was added that takes results
-    results: Callable[[Store, Node], tuple[tuple[TakenResult, ...], bool]]  #: what a node that starts takes; true: more
+    #: what a node that starts takes first, and the counts of all where there are more
+    results: Callable[[Store, Node], tuple[tuple[TakenResult, ...], tuple[TakenCount, ...]]]
     returned: Callable[[Step, Node], bytes | None]  #: the result of a node that is complete and returns that of a child
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
@@ -40,6 +41,9 @@ from backbeat.delivery.base import DeliveryWay
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.schemas.kafka.topics import activities_topic
+from backbeat.schemas.messages.commands import Signal
+from backbeat.schemas.messages.ids import node_id
+from backbeat.schemas.messages.values import NewNode, Take
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import stack_on
 from tests.integration.at_work import committed, put, running, work_record
@@ -518,6 +522,21 @@ def classes(tmp_path: Path) -> Path:
     return tmp_path
 
 
+async def send_receipt(client: Client, money: Node) -> Node:
+    """A signal that takes the result of a node, as a program in any language sends it."""
+    session = client._session
+    node = NewNode(
+        name="Send receipt",
+        user_id=session.user_id,
+        client_data=b'{"name":"Send receipt","params":[{"$backbeat":{"result":0}}]}',
+        takes=(Take(UUID(money.id).bytes),),
+    )
+    workflow_id = UUID(money.workflow_id).bytes
+    command = Signal(id=os.urandom(16), user_id=session.user_id, tid="java", workflow_id=workflow_id, node=node)
+    await session.transport.command(command, 60, "a signal that takes a result")
+    return await client.node(str(UUID(bytes=node_id(workflow_id, command.id, 0))))
+
+
 async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, name: str, classes: Path) -> None:
     def java(page: str, buyer: str = "Ada") -> subprocess.Popen[str]:
         """As the page says, but for the compiler, where Kafka is, whose topics these are, and who buys."""
@@ -551,11 +570,13 @@ async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, na
             assert output.startswith(f"published: backbeat.signals.{name}-"), output
         await until_async(lambda: have("Ada", "complete", "complete"), 60)
         await until_async(lambda: have("Eve", "processing_children", "retrying"), 60)
+        receipt = await send_receipt(client, (await nodes("Ada"))[1])
+        assert await receipt.result(120) == "receipt: reserved 499 under Reserve money"
     finally:
         worker.terminate()
         output, _ = await asyncio.to_thread(worker.communicate)
     assert output.splitlines()[-1] == "stopped"
-    sale, money = await nodes("Ada")
+    sale, money, _ = await nodes("Ada")
     assert await sale.result(120) == "Camera for Ada"
     assert await money.result(120) == "reserved 499 under Reserve money"
     _, declined = await nodes("Eve")

@@ -39,7 +39,7 @@ def test_a_group_is_made_whole_before_its_node_is_answered(activity: Make) -> No
     assert [(child.name, child.type) for child in flags.children] == [("First", "activity"), ("Work (3)", "flag")]
     assert (flags.node_id, flags.attempt) == (VIEW.id, 2)
     assert members.node_id == ids.node_id(WORKFLOW, flags.id, 1)
-    assert members.attempt is None
+    assert (members.attempt, members.attempt_of) == (2, VIEW.id)
     assert [json.loads(child.client_data)["params"] for child in members.children] == [[1], [2, "b"], [{"c": 3}]]
     assert {(child.mode.name, child.retries) for child in members.children} == {("NON_BLOCKING", 2)}
     assert isinstance(answer, ChangeNode)

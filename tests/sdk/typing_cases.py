@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from backbeat import Client, Node, PlainClient, Retry, RetryAfter, Worker, activity, current
+from backbeat import Client, Node, PlainClient, Results, Retry, RetryAfter, Worker, activity, current
 from backbeat.activities.results import Child, Group
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.views import Job
@@ -44,6 +44,21 @@ def get_price(sku: str) -> int:
 async def publish(prices: list[int], currencies: list[str]) -> None: ...
 
 
+@activity("Read")
+async def read(prices: Results[int], currencies: Results[str]) -> int:
+    async for price in prices:
+        assert_type(price, int)
+    return len(prices) + len(currencies)
+
+
+@activity("Read some")
+def read_some(prices: Results[int | None]) -> int:
+    assert_type(list(prices), list[int | None])
+    assert_type(prices[0], int | None)
+    assert_type(prices.failed[0].error, str)
+    return sum(price for price in prices if price is not None)
+
+
 @activity("Order")
 def order() -> None:
     price = current().add(get_price, "camera")
@@ -54,17 +69,31 @@ def order() -> None:
     assert_type(text.result, str)
     prices = current().spread(get_price, ["camera", "lens"])
     assert_type(prices, Group[int])
-    assert_type(prices.results, list[int])
+    assert_type(prices.results, Results[int])
     texts = current().spread(reserve_money, [(1,), (2,)])
-    assert_type(texts.results, list[str])
+    assert_type(texts.results, Results[str])
     current().add(publish, prices.results, texts.results)
     current().add(publish, texts.results, prices.results)  # type: ignore[call-overload]
     current().add(notify, price.result)  # type: ignore[call-overload]
     assert_type(current().add("by name", price.result), Child[Any])
     current().returns(text.result)
+    current().add(read, prices.results, texts.results)
+    current().add(read, texts.results, prices.results)  # type: ignore[call-overload]
+    current().add(read, prices.results_or(None), texts.results)  # type: ignore[call-overload]
+    some = current().spread(get_price, ["camera", "lens"], failures_allowed=0.5)
+    assert_type(some, Group[int | None])
+    assert_type(some.results, Results[int | None])
+    assert_type(current().spread(reserve_money, [(1,), (2,)], failures_allowed=1).results, Results[str | None])
+    current().add(read_some, some.results)
+    current().add(publish, some.results, texts.results)  # type: ignore[call-overload]
+    current().add(read_some, prices.results)  # type: ignore[call-overload]
+    current().spread(get_price, ["camera"], failures_allowed="1")  # type: ignore[call-overload]
+    current().spread("by name", ["camera"], failures_allowed=1, retries=2)
 
 
 async def it_stays_the_function_that_it_was() -> None:
+    read_some(Results.of([1, None]))
+    read_some(Results.of(["1"]))  # type: ignore[list-item]
     assert_type(await reserve_money(703, currency="NOK"), str)
     await reserve_money("703")  # type: ignore[arg-type]
     notify()  # type: ignore[call-arg]

@@ -287,9 +287,14 @@ def resolve(
     if response is not None and result is not None:
         raise click.UsageError("give --result or --response, not both: a response is kept as it is")
     value = None if response is None else read_value(response)
-    if result is not None:
-        value = {"jsonrpc": "2.0", "result": read_value(result), "error": None, "id": None}
-    _change(node_id, connection, lambda client, identity: client.resolve(identity, value), "resolved", as_json=as_json)
+    given = None if result is None else read_value(result)
+    _change(
+        node_id,
+        connection,
+        lambda client, identity: client.resolve(identity, value, result=given),
+        "resolved",
+        as_json=as_json,
+    )
 
 
 @node.command(

@@ -234,7 +234,7 @@ def check_node(new: Command, settings: Command) -> None:
     if new["priority"] is not None and not 1 <= new["priority"] <= PRIORITY_LAST:
         raise Refused(INVALID)
     check_size(len((new["fairness_key"] or "").encode()), name_max)
-    if new["retries"] < 0 or not 0 <= new["retry_interval_seconds"] < math.inf:
+    if new["failures_allowed"] < 0 or new["retries"] < 0 or not 0 <= new["retry_interval_seconds"] < math.inf:
         raise Refused(INVALID)
     backoff = new["backoff"]
     if backoff is not None and not (

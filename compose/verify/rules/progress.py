@@ -263,6 +263,22 @@ def client_error(
     work.set_server(node, server)
     if server == RETRYING:
         work.set_timer(node, node.fires_at, RETRY)
+    else:
+        _allow_failure(work, node)
+
+
+def _allow_failure(work: Work, node: Node) -> None:
+    """A child that has failed for good counts as done, as often as its parent allows that."""
+    parent = work.own.parent_of(node)
+    if not isinstance(parent, Node) or node.mode == FIRE_AND_FORGET or parent.failures >= parent.failures_allowed:
+        return
+    if work.touch(parent).server != PROCESSING_CHILDREN:
+        return
+    parent.failures += 1
+    node.is_allowed_failure = True
+    work.set_server(node, DEACTIVATED)
+    schedule_later(work, parent)
+    reset(work, node)
 
 
 def _wait_ms(node: Node) -> int:

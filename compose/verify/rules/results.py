@@ -85,14 +85,27 @@ def _is_repeat(work: Work, node: Node) -> bool:
 def on_add_children(work: Work, command: Command) -> None:
     """Add children to a node."""
     node, children = work.own_node(command["node_id"]), command["children"]
-    late = _is_late(node, command["attempt"])
+    runner = _runner(work, node, command["attempt_of"])
+    late = _is_late(runner, command["attempt"])
     repeat = bool(children) and _is_repeat(work, node)
     if not late and not repeat:
         _check_children(work, node, children)
     work.enter_node(node.id)
+    if runner is not node:
+        work.touch(runner)
     if not late and not repeat:
         _add_children(work, node, children)
     work.answer("done" if late else "made", ids.node_id(work.own.id, command["id"], 0))
+
+
+def _runner(work: Work, node: Node, node_id: bytes | None) -> Node:
+    """The node whose attempt adds children."""
+    if node_id is None:
+        return node
+    runner, above = work.find(node_id), work.find(node.id)
+    if runner is None or above is None or runner[0] is not above[0]:
+        raise Refused("not_found")
+    return work.own_node(node_id)
 
 
 def on_change_node(work: Work, command: Command) -> None:

@@ -201,6 +201,7 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
         backoff=None if new["backoff"] is None else list(new["backoff"].values()),
         given=0 if new["backoff"] is None else new["retries"],
         timeout=timeout_of(new["client_data"], work.settings),
+        failures_allowed=new["failures_allowed"],
         server=DEACTIVATED if born_deactivated else PENDING,
         tid=work.command["tid"],
         priority=priority,

@@ -89,13 +89,17 @@ def count(work: Work, task: Task) -> None:
     """Children of a producer that have no result."""
     kind, seq, cursor, failed = task
     producer = work.node(seq)
+    if cursor == producer.counted_from:
+        producer.counted = 0
     for child_seq in producer.children[work.own.node(cursor).place :] if cursor else []:
         if work.budget <= 0:
             work.tasks.appendleft((kind, seq, child_seq, failed))
             return
         work.budget -= 1
         child = work.own.node(child_seq)
-        failed += child.mode != FIRE_AND_FORGET and not child.has_result
+        is_taken = child.is_allowed_failure or child.has_result
+        producer.counted += child.mode != FIRE_AND_FORGET and is_taken
+        failed += child.mode != FIRE_AND_FORGET and not is_taken
     producer.failed = failed
     work.tasks.appendleft((TASK_GIVE_RESULTS, seq, 0, 0))
 

@@ -167,6 +167,10 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     counted_from: int = 0  #: the first child whose result its takers get, once counted or dropped; 0: not known
     returns: int = 0  #: the child whose result is its own; 0: none
     lacks_result: bool = False  #: it is complete, and that child has no result
+    failures_allowed: int = 0  #: how many of its children may fail for good
+    failures: int = 0  #: how many have, and count as done
+    is_allowed_failure: bool = False  #: it is one of those
+    counted: int = 0  #: children that its takers get
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0
@@ -273,4 +277,7 @@ def _first_results(tree: Tree, taker: Node) -> Iterator[bytes | None]:
         elif producer.counted_from:
             for seq in producer.children[tree.node(producer.counted_from).place :]:
                 child = tree.node(seq)
-                yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None
+                if child.is_allowed_failure:
+                    yield b""
+                else:
+                    yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from msgspec.structs import replace
 
+from backbeat.schemas.messages.activities import error_text
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.records import Node
@@ -16,6 +18,8 @@ from backbeat.streams.core.tree import history, status
 
 #: Client statuses after which a complete node has a result.
 _DONE = (ClientStatus.COMPLETE, ClientStatus.RESOLVED)
+#: Characters of an error's message where the results of a group are taken.
+_MESSAGE_CHARACTERS_MAX = 300
 
 
 def has_result(store: Store, node: Node) -> bool:
@@ -36,6 +40,15 @@ def result_of(store: Store, node: Node) -> bytes | None:
         elif change.to_status in _DONE:
             return change.response
     return None
+
+
+def failure_of(store: Store, node: Node) -> bytes:
+    """The error with which a node has failed for good, as a response with its message alone."""
+    for change in _newest_first(store, node):
+        if not change.server and change.to_status is ClientStatus.ERRORED:
+            message = error_text(change.response)[:_MESSAGE_CHARACTERS_MAX]
+            return msgspec.json.encode({"error": {"message": message}})
+    return b'{"error":{"message":""}}'
 
 
 def returned(step: Step, node: Node) -> bytes | None:

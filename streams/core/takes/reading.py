@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backbeat.schemas.messages.activities import TakenResult
+from backbeat.schemas.messages.activities import TakenCount, TakenResult
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import NODES, REFERENCES
-from backbeat.streams.core.takes.produced import has_result, result_of
+from backbeat.streams.core.takes.allowance import is_allowed_failure
+from backbeat.streams.core.takes.produced import failure_of, has_result, result_of
 from backbeat.streams.core.takes.records import Reference, ReferenceState
 from backbeat.streams.core.traverse import RemovedError
 from backbeat.streams.core.tree import status
@@ -20,23 +21,38 @@ FIRST_BYTES_MAX = 262_144
 _SHOWN_MAX = 5
 
 
-def first_results(store: Store, taker: Node) -> tuple[tuple[TakenResult, ...], bool]:
-    """The first results that a node takes, and true where there are more: so many that a command stays short."""
+def first_results(store: Store, taker: Node) -> tuple[tuple[TakenResult, ...], tuple[TakenCount, ...]]:
+    """The first results that a node takes, so many that a command stays short; the counts of all, if there are more."""
     first: list[TakenResult] = []
     size = 0
     for count, result in enumerate(_walk(store, taker, 0, None)):
-        size += 0 if result is None else len(result.response or b"")
+        size += 0 if result is None or result.failure_index is not None else len(result.response or b"")
         if count == FIRST_RESULTS_MAX or size > FIRST_BYTES_MAX:
-            return tuple(first), True
+            return tuple(first), _counts(store, taker)
         if result is not None:
             first.append(result)
-    return tuple(first), False
+    return tuple(first), ()
 
 
-def results(store: Store, taker: Node, slot: int = 0, after: bytes | None = None) -> Iterator[TakenResult]:
+def _counts(store: Store, taker: Node) -> tuple[TakenCount, ...]:
+    """The counts of the results that a node takes, by slots."""
+    taken_counts: list[TakenCount] = []
+    for slot in range(0 if taker.flow is None else taker.flow.taken):
+        reference = _reference(store, taker, slot)
+        count = TakenCount(1)
+        if reference.of_children and reference.state is ReferenceState.THERE:
+            flow = _node(store, reference.producer).flow
+            count = TakenCount(0) if flow is None else TakenCount(flow.counted, flow.failures)
+        taken_counts.append(count)
+    return tuple(taken_counts)
+
+
+def results(
+    store: Store, taker: Node, slot: int = 0, after: bytes | None = None, *, failures_only: bool = False
+) -> Iterator[TakenResult]:
     """The results that are there, by slots, from a slot on; of it, those behind the node `after`. RemovedError."""
     for result in _walk(store, taker, slot, after):
-        if result is not None:
+        if result is not None and (result.failure_index is not None or not failures_only):
             yield result
 
 
@@ -71,10 +87,17 @@ def _of(store: Store, reference: Reference, slot: int, after: bytes | None) -> I
         return
     begin = None if producer.flow is None else producer.flow.counted_from
     child_id = begin if after is None else _node(store, after).next_sibling
+    index = 0
     while child_id is not None:
         child = _node(store, child_id)
-        is_taken = child.mode is not status.FIRE_AND_FORGET and has_result(store, child)
-        yield TakenResult(slot, child.id, result_of(store, child)) if is_taken else None
+        result = None
+        if child.mode is not status.FIRE_AND_FORGET:
+            if is_allowed_failure(child):
+                result = TakenResult(slot, child.id, failure_of(store, child), failure_index=index)
+            elif has_result(store, child):
+                result = TakenResult(slot, child.id, result_of(store, child))
+        index += result is not None
+        yield result
         child_id = child.next_sibling
 
 

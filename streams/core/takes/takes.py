@@ -17,6 +17,7 @@ from backbeat.streams.core.checks import check_json, check_size
 from backbeat.streams.core.records import Flow, Node
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import NODES, REFERENCES
+from backbeat.streams.core.takes.allowance import is_allowed_failure
 from backbeat.streams.core.takes.position import check_position
 from backbeat.streams.core.takes.produced import has_result
 from backbeat.streams.core.takes.records import Reference, ReferenceState
@@ -104,17 +105,23 @@ def _count_later(step: Step, producer: Node) -> None:
 def count(step: Step, task: Task) -> None:
     """Count the children of a producer that have no result; then tell the takers."""
     producer, cursor, failed = step.node(task.id), task.cursor, task.mark
+    flow = producer.flow or _NO_FLOW
+    counted = flow.counted if cursor != flow.counted_from else 0
     while cursor is not None:
         if step.budget <= 0:
+            producer.flow = replace(flow, counted=counted)
             step.tasks.appendleft(Task(task.kind, task.id, cursor, failed))
             return
         step.budget -= 1
         child = step.transaction.get(NODES, cursor)
         assert child is not None, "a pointer to a node that is not stored"
-        if child.mode is not status.FIRE_AND_FORGET and not has_result(step.transaction, child):
-            failed += 1
+        if child.mode is not status.FIRE_AND_FORGET:
+            if is_allowed_failure(child) or has_result(step.transaction, child):
+                counted += 1
+            else:
+                failed += 1
         cursor = child.next_sibling
-    producer.flow = replace(producer.flow or _NO_FLOW, failed=failed)
+    producer.flow = replace(flow, failed=failed, counted=counted)
     step.tasks.appendleft(Task(TaskKind.GIVE_RESULTS, producer.id))
 
 

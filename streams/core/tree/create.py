@@ -10,7 +10,7 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT, NewNode, NewWorkflow
 from backbeat.streams.core.checks import check_node, check_workflow, timeout_of
 from backbeat.streams.core.effects import node_view, workflow_view
-from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.records import Flow, Node, Workflow
 from backbeat.streams.core.step import Step, refuse, require_own_workflow
 from backbeat.streams.core.tree import status
 from backbeat.streams.core.tree.progress import make_ready, schedule_later
@@ -156,6 +156,8 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
     step.add(node)
     for note_added in step.hooks.on_node:
         note_added(step, node)
+    if new.failures_allowed:
+        node.flow = Flow(failures_allowed=new.failures_allowed)
     if new.takes:
         step.hooks.take(step, node, new.takes)
     return node

@@ -160,12 +160,12 @@ def send(step: Step, node: Node) -> None:
         if node.flow is None or not node.flow.taken:
             step.effects.append(Dispatch(view, elsewhere))
         else:
-            results, has_more = step.hooks.results(step.transaction, node)
+            results, counts = step.hooks.results(step.transaction, node)
             size = 0
             for result in results:
-                size += len(result.response or b"")
+                size += 0 if result.failure_index is not None else len(result.response or b"")
             step.budget -= len(results) + size // _BYTES_PER_NODE
-            step.effects.append(Dispatch(view, elsewhere, node.flow.taken, results, has_more))
+            step.effects.append(Dispatch(view, elsewhere, node.flow.taken, results, counts))
 
 
 def renew_deadline(step: Step, node: Node) -> None:

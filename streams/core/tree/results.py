@@ -115,17 +115,29 @@ def _return(step: Step, node: Node, child_id: bytes) -> None:
 def children_added(step: Step, command: AddChildren) -> None:
     """Add children to a node."""
     node = require_own_node(step, command.node_id)
-    if _is_late(step, node, command.attempt):
+    if _is_late(step, _runner(step, node, command.attempt_of), command.attempt):
         return
     child_ids, _ = add_children(step, node, command.children)
     step.reply(Made(child_ids))
+
+
+def _runner(step: Step, node: Node, node_id: bytes | None) -> Node:
+    """The node whose attempt adds children to a node. Refused, as not found: another client's or workflow's."""
+    if node_id is None:
+        return node
+    runner, caller = step.get_node(node_id), step.command.user_id
+    if runner is None or runner.workflow_id != node.workflow_id or caller not in (None, runner.user_id):
+        message = f"No node of the workflow has the id {node_id.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a node")
+    return step.node(node_id)
 
 
 def on_refused(step: Step, rejection: Rejection) -> None:
     """A worker's result is refused: a client error of its node, since the worker hears of it in no other way."""
     command = step.command
     if isinstance(command, (ChangeNode, AddChildren)) and command.attempt is not None:
-        fail_node(step, command.node_id, rejection, command.attempt)
+        runner_id = command.attempt_of if isinstance(command, AddChildren) else None
+        fail_node(step, runner_id or command.node_id, rejection, command.attempt)
 
 
 def fail_node(refused: Step, node_id: bytes, rejection: Rejection, attempt: int | None = None) -> None:

@@ -10,6 +10,7 @@ from backbeat.schemas.messages.views import ChildView
 from backbeat.streams.core.records import Node, Parent, Workflow
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, NODES
+from backbeat.streams.core.takes.allowance import is_allowed_failure
 from backbeat.streams.core.traverse import RemovedError
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, is_deactivated
@@ -17,9 +18,10 @@ from backbeat.streams.core.waits.waits import changed_at, waits_of
 
 #: Characters of an error in a list.
 _ERROR_CHARACTERS_MAX = 300
+_CLIENT_ERROR = (False, ClientStatus.ERRORED)
 _WITH_ERROR = {
-    ServerStatus.RETRYING: (False, ClientStatus.ERRORED),
-    ServerStatus.RETRIES_EXHAUSTED: (False, ClientStatus.ERRORED),
+    ServerStatus.RETRYING: _CLIENT_ERROR,
+    ServerStatus.RETRIES_EXHAUSTED: _CLIENT_ERROR,
     ServerStatus.ERRORED: (True, ServerStatus.ERRORED),
 }
 
@@ -73,14 +75,18 @@ def child_view(store: Store, node: Node, workflow: Workflow, marks: Marks) -> Ch
         seq=node.seq,
         has_children=node.first_child is not None,
         children_open=node.children_open,
-        error=_last_error(store, node)[:_ERROR_CHARACTERS_MAX] if server in _WITH_ERROR else "",
+        error=_last_error(store, node)[:_ERROR_CHARACTERS_MAX] if _has_failed(node, server) else "",
         wait=next(waits_of(store, node, workflow), None) if is_open else None,
     )
 
 
+def _has_failed(node: Node, server: ServerStatus) -> bool:
+    return server in _WITH_ERROR or is_allowed_failure(node)
+
+
 def _last_error(store: Store, node: Node) -> str:
     """The text of the error that brought the node where it is: among its newest changes."""
-    wanted = _WITH_ERROR[node.server]
+    wanted = _WITH_ERROR.get(node.server, _CLIENT_ERROR)
     for content in (node.history, _older(store, node)):
         for change in reversed(list(history.unpack(content))):
             if (change.server, change.to_status) == wanted:

@@ -175,7 +175,11 @@ def _children(waiting: Waiting) -> Wait | None:
     if not count:
         return None
     noun = "node" if count == 1 else "nodes"
-    return waiting.wait(WaitKind.CHILDREN, f"waits for {count:,} {noun} below it", count=count)
+    sentence = f"waits for {count:,} {noun} below it"
+    flow = waiting.node.flow
+    if flow is not None and flow.failures_allowed:
+        sentence += f"; {flow.failures:,} of {flow.failures_allowed:,} failures that it allows have happened"
+    return waiting.wait(WaitKind.CHILDREN, sentence, count=count)
 
 
 def _links(waiting: Waiting) -> Wait | None:

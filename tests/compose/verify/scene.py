@@ -221,6 +221,33 @@ def takes(scene: Scene) -> None:
     scene.say(c.ResetNode, node_id=fifth)
 
 
+def allowances(scene: Scene) -> None:
+    """Groups of which some may fail: fewer do, as many, and more."""
+    for allowed in range(4):
+        top = scene.signal(f"allowances {allowed}", "top")
+        workflow = scene.workflow_id(top)
+
+        def add(parent: bytes, *children: c.NewNode, workflow: bytes = workflow) -> list[bytes]:
+            identity = scene.say(c.AddChildren, node_id=parent, children=children)
+            return [ids.node_id(workflow, identity, index) for index in range(len(children))]
+
+        def node(name: str, **given: Any) -> c.NewNode:
+            return c.NewNode(**{"name": name, "user_id": USER, "mode": Mode.NON_BLOCKING, **given})
+
+        (group,) = add(top, node("group", type="flag", failures_allowed=allowed))
+        pages = add(group, *(node(f"page {n}") for n in range(5)), node("forgotten", mode=Mode.FIRE_AND_FORGET))
+        (part,) = add(pages[1], node("part"))
+        add(top, node("publish", takes=(Take(group, of_children=True),)))
+        scene.say(c.ChangeNode, node_id=top, status="completed")
+        for page in (pages[1], pages[4], pages[5]):
+            scene.answer(page, "errored", response=b'{"error":{"message":"it broke"}}', retriable=False)
+        for page in (pages[0], pages[2], pages[3], part):
+            scene.answer(page, response=b'{"result":1}')
+        if allowed == 1:
+            scene.say(c.RestartNode, node_id=pages[4])
+            scene.answer(pages[4], response=b'{"result":4}')
+
+
 def links(scene: Scene) -> None:
     """A node that waits for a signal of another workflow, one that waits for a sibling, and a cycle."""
     buyer = scene.signal("buyer", "buy")
@@ -355,7 +382,7 @@ def settings(scene: Scene) -> None:
     scene.pass_time(6_000)
 
 
-ACTS = (trees, errors, takes, links, pauses, limits, schedules, jobs, retention, settings)
+ACTS = (trees, errors, takes, allowances, links, pauses, limits, schedules, jobs, retention, settings)
 
 
 def played(*acts: Any) -> Scene:

@@ -16,7 +16,7 @@ from backbeat.streams.core.links import cycles, links
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.takes import takes
+from backbeat.streams.core.takes import allowance, takes
 from backbeat.streams.core.tree import create, failures, history, operator, progress, results
 from tests.compose.verify import scene
 from tests.compose.verify.log import Findings
@@ -324,6 +324,34 @@ def results_that_are_given_twice(patch):
             taker.flow = msgspec.structs.replace(taker.flow, missing=taker.flow.missing - 1)
 
     changed(patch, takes, "_settle", settle)
+
+
+def listeners(patch, of_exhausted):
+    """Another listener in place of the one that allows failures."""
+    rows = list(dispatch._HOOKS.on_status)
+    rows[ServerStatus.RETRIES_EXHAUSTED] = (*rows[ServerStatus.RETRIES_EXHAUSTED][:-1], of_exhausted)
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(on_status=tuple(rows)))
+
+
+@defect(scene.allowances)
+def a_failure_that_is_not_allowed(patch):
+    def allow(step, node, before):
+        parent = step.get_node(node.parent_id) if node.parent_id else None
+        if parent is not None and parent.flow is not None and parent.flow.failures:
+            parent.flow = msgspec.structs.replace(parent.flow, failures=parent.flow.failures - 1)
+        allowance.allow_failure(step, node, before)
+
+    listeners(patch, allow)
+
+
+@defect(scene.allowances)
+def a_failure_that_is_allowed_and_waits(patch):
+    listeners(patch, lambda *_: None)
+
+
+@defect(scene.allowances)
+def a_failure_that_counts_for_no_result(patch):
+    patch.setattr(takes, "is_allowed_failure", lambda node: False)
 
 
 @defect(scene.schedules)

@@ -48,6 +48,7 @@ SERVER = {
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 EXPIRED = "Client did not respond within the specified 'complete_by' time"
 
+Row = tuple[int, bytes, bytes | None, bool, bool]
 Entry = tuple[str, str, str, int, bytes | None]  #: which status, from, to, at, response
 
 
@@ -125,6 +126,8 @@ class Child(Parent):
     coalesce_key: str | None = None
     takes: list[Taken] = field(default_factory=list)
     returns: Child | None = None
+    failures_allowed: int = 0
+    allowed_failures: list[Child] = field(default_factory=list)
     counted_from: int = 0  #: children of attempts that failed
     history: list[Entry] = field(default_factory=list)
 
@@ -149,8 +152,8 @@ class Outcome:
 
     answer: tuple[Any, ...] = ("nothing",)
     dispatches: list[tuple[bytes, int]] = field(default_factory=list)
-    #: results that go along: by node, (slot, node, response, whether it is a default)
-    results: dict[bytes, list[tuple[int, bytes, bytes | None, bool]]] = field(default_factory=dict)
+    #: results that go along: by node, (slot, node, response, whether it is a default, whether it is a failure)
+    results: dict[bytes, list[Row]] = field(default_factory=dict)
     notifications: list[tuple[bytes, str, str]] = field(default_factory=list)
 
 
@@ -188,7 +191,7 @@ class Naive:
                 response = json.dumps(
                     {"error": {"message": refused.message}}, separators=(",", ":"), ensure_ascii=False
                 ).encode()
-                self._client_error(self.nodes[command.node_id], response)
+                self._client_error(self.nodes[getattr(command, "attempt_of", None) or command.node_id], response)
         except Nothing:
             self.outcome.answer = ("ignored",)
         else:
@@ -331,7 +334,12 @@ class Naive:
 
     def on_AddChildren(self, command: c.AddChildren) -> tuple[Any, ...]:  # noqa: N802
         node = self._node(command)
-        if command.attempt is not None and (command.attempt != node.attempt or node.server != "sent_to_client"):
+        runner: Child | None = node
+        if command.attempt_of is not None:
+            runner = self.nodes.get(command.attempt_of)
+            if runner is None or runner.tree is not node.tree or command.user_id not in (None, runner.user_id):
+                raise Refused("not_found")
+        if command.attempt is not None and (command.attempt != runner.attempt or runner.server != "sent_to_client"):
             return ("done", False)
         made = tuple(ids.node_id(node.tree.id, command.id, index) for index in range(len(command.children)))
         if made and made[0] in self.nodes:
@@ -594,6 +602,17 @@ class Naive:
         if isinstance(error, str):
             error = {"message": error}
         self._notify(node, "Client Error", error if isinstance(error, dict) else {})
+        self._allow_failure(node)
+
+    def _allow_failure(self, node: Child) -> None:
+        """Up to so many children that have failed for good count as done."""
+        parent = node.parent
+        if not isinstance(parent, Child) or node.mode == "fire_and_forget" or parent.server != "processing_children":
+            return
+        if len(parent.allowed_failures) < parent.failures_allowed:
+            parent.allowed_failures.append(node)
+            self._deactivate([node, *self._below(node)])
+            self._schedule_next(parent)
 
     def _notify(self, node: Child, name: str, error: dict[str, Any]) -> None:
         self.outcome.notifications.append((node.id, name, json.dumps(error, sort_keys=True)))
@@ -631,7 +650,9 @@ class Naive:
                 if taken.state != "waits" or not producer.closed or taker.closed:
                     continue
                 children = _counted(producer)
-                is_there = _has_result(producer) and (not taken.of_children or all(map(_has_result, children)))
+                is_there = _has_result(producer) and (
+                    not taken.of_children or all(_is_allowed_failure(child) or _has_result(child) for child in children)
+                )
                 if is_there or taken.default is not None:
                     taken.state = "there" if is_there else "default"
                     if all(other.state != "waits" for other in taker.takes):
@@ -756,6 +777,7 @@ class Naive:
             depth=parent.depth + 1 if isinstance(parent, Child) else 1,
             fires_at=self.now if new.fires_at is None else new.fires_at,
             link=new.parent_link_id,
+            failures_allowed=new.failures_allowed,
             interval=new.retry_interval_seconds,
             backoff=new.backoff,
             given=new.retries,
@@ -798,6 +820,22 @@ def _has_result(node: Child) -> bool:
     return was_complete and node.client in ("complete", "resolved") and has_returned
 
 
+def _is_allowed_failure(node: Child) -> bool:
+    return isinstance(node.parent, Child) and node in node.parent.allowed_failures
+
+
+def _failure(node: Child) -> bytes:
+    """The message of the error with which a node has failed for good."""
+    response = next(entry[4] for entry in reversed(node.history) if entry[:1] + entry[2:3] == ("client", "errored"))
+    answer = {} if response is None else json.loads(response)
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    message = error.get("message", error) if isinstance(error, dict) else error
+    text = (
+        "" if message is None else message if isinstance(message, str) else json.dumps(message, separators=(",", ":"))
+    )
+    return error_text({"message": "" if response is None else text[:300]})
+
+
 def _result(node: Child) -> bytes | None:
     for which, _, to, _, response in reversed(node.history):
         if which == "server" and to == "complete" and response is not None:
@@ -811,10 +849,16 @@ def _counted(producer: Child) -> list[Child]:
     return [child for child in producer.children[producer.counted_from :] if child.mode != "fire_and_forget"]
 
 
-def _rows(slot: int, taken: Taken) -> list[tuple[int, bytes, bytes | None, bool]]:
+def _rows(slot: int, taken: Taken) -> list[Row]:
     producer = taken.producer
     if taken.state == "default":
-        return [(slot, producer.id, taken.default, True)]
+        return [(slot, producer.id, taken.default, True, False)]
     if not taken.of_children:
-        return [(slot, producer.id, _result(producer), False)]
-    return [(slot, child.id, _result(child), False) for child in _counted(producer) if _has_result(child)]
+        return [(slot, producer.id, _result(producer), False, False)]
+    return [
+        (slot, child.id, _failure(child), False, True)
+        if _is_allowed_failure(child)
+        else (slot, child.id, _result(child), False, False)
+        for child in _counted(producer)
+        if _is_allowed_failure(child) or _has_result(child)
+    ]

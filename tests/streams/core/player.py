@@ -186,7 +186,12 @@ class Player:
             case "add":
                 children = self._children(carried["id"], node, move.children or (move.how,))
                 attempt = node.attempt + move.how % 2 if move.how % 5 == 4 else None
-                return c.AddChildren(**carried, node_id=node.id, children=children, attempt=attempt)
+                runner_id = self.world.node(node.id).parent_id if move.how % 5 == 3 else None
+                if runner_id is not None:
+                    attempt = self.world.node(runner_id).attempt
+                return c.AddChildren(
+                    **carried, node_id=node.id, children=children, attempt=attempt, attempt_of=runner_id
+                )
             case "fail":
                 return c.FailNode(id=carried["id"], node_id=node.id, message="the engine broke")
             case "undelivered":
@@ -287,6 +292,7 @@ class Player:
             retry_interval_seconds=bits.choice([0.0, 0.5, 2.0]),
             retries=bits.choice([0, 0, 1, 1, 2, 3]),
             backoff=bits.choice([None, None, Backoff(), Backoff(1.7, 3.0, 0.5), Backoff(1.0, 0.7, 1.0)]),
+            failures_allowed=bits.choice([0, 0, 0, 1, 2]),
         )
 
     def rush(self, move: Move) -> None:
@@ -395,7 +401,10 @@ class Player:
             assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)
         assert happened.dispatches == sorted(expected.dispatches), story
         for effect in happened.of(e.Dispatch):
-            theirs = [(row.slot, row.node_id, row.response, row.is_default) for row in effect.results]
+            theirs = [
+                (row.slot, row.node_id, row.response, row.is_default, row.failure_index is not None)
+                for row in effect.results
+            ]
             assert theirs == expected.results.get(effect.node.id, []), story
         notified = sorted((x.node.id, x.message, _sorted(x.error)) for x in happened.of(e.Notify))
         assert notified == sorted(expected.notifications), story

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, status
-from backbeat.schemas.messages.activities import TakenResult
+from backbeat.schemas.messages.activities import TakenCount, TakenResult
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.queries import GetNode, GetResults
-from backbeat.schemas.messages.replies import Reason, Results
+from backbeat.schemas.messages.queries import GetNode, GetResults, GetWaits
+from backbeat.schemas.messages.replies import Done, Reason, Results
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.values import Take
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import queries
 from backbeat.streams.core.tables import REFERENCES
 from backbeat.streams.core.takes import position, reading
-from tests.streams.core.rig import BLOCKING, CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, new, running
+from tests.streams.core.rig import BLOCKING, CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, new, running, workflow
 from tests.streams.core.world import USER, Happened, reply_to
 
 
@@ -246,6 +246,133 @@ def test_a_group_of_which_a_member_failed_has_no_results():
     assert happened.dispatched == ["join"]
 
 
+# --- failures that a group allows ------------------------------------------------------------------------------------
+
+
+def group_of(count: int, *, allowed: int, **given_: Any) -> Rig:
+    """A running group of so many members, whose results a node takes. A retry is given to each."""
+    rig = Rig(**given_)
+    rig.signal("signal")
+    taken = (Take(made(rig), of_children=True),)
+    rig.add("signal", flag("group", failures_allowed=allowed), new("publish", takes=taken))
+    rig.add("group", *(new(f"page {n}", NON_BLOCKING, retries=1) for n in range(count)))
+    rig.complete("signal")
+    return rig
+
+
+def failed(rig: Rig, name: str, text: str = "it broke") -> Happened:
+    return rig.say("errored", name, response=b'{"error":{"message":"%s"}}' % text.encode(), retriable=False)
+
+
+def test_failures_that_a_group_allows_count_as_done_and_its_taker_is_told_which():
+    rig = group_of(4, allowed=2)
+    assert rig.say("errored", "page 1", response=b'{"error":"again"}').dispatched == []
+    assert rig.server("page 1") == ["retrying"], "an attempt that failed is tried again first"
+    rig.due("page 1")
+    assert failed(rig, "page 1").of(e.Notify)[0].node.server is status.ServerStatus.DEACTIVATED
+    failed(rig, "page 3", "x" * 1_000)
+    assert rig.server("page 1", "page 3", "group") == ["deactivated", "deactivated", "processing_children"]
+    rig.complete("page 0", response=response("0"))
+    happened = rig.complete("page 2", response=response("2"))
+    assert results(happened, "publish") == [
+        TakenResult(0, rig["page 0"], response("0")),
+        TakenResult(0, rig["page 1"], b'{"error":{"message":"it broke"}}', failure_index=1),
+        TakenResult(0, rig["page 2"], response("2")),
+        TakenResult(0, rig["page 3"], b'{"error":{"message":"%s"}}' % (b"x" * 300), failure_index=3),
+    ]
+    assert list(asked(rig, "publish", failures_only=True)[0].results) == results(happened, "publish")[1::2]
+
+
+def test_failures_beyond_what_is_allowed_wait_for_somebody():
+    rig = group_of(3, allowed=1)
+    failed(rig, "page 0")
+    failed(rig, "page 1")
+    rig.complete("page 2", response=response("2"))
+    assert rig.server("page 0", "page 1", "group") == ["deactivated", "retries_exhausted", "processing_children"]
+    (wait,) = queries.answer(
+        GetWaits(node_id=rig["group"], reply_to=reply_to(), deadline=0), rig.store_of(rig["group"])
+    )
+    assert wait.waits[0].sentence == "waits for 1 node below it; 1 of 1 failures that it allows have happened"
+    happened = rig.say("resolved", "page 1", response=response("1"))
+    assert [row.failure_index for row in results(happened, "publish")] == [0, None, None]
+
+
+def test_a_canceled_member_is_no_failure_that_a_group_allows():
+    rig = group_of(2, allowed=2)
+    rig.complete("page 0")
+    rig.say("canceled", "page 1")
+    assert rig.server("group", "publish") == ["complete", "deactivated"]
+
+
+def test_a_blocking_member_that_fails_lets_the_next_one_start():
+    rig = Rig()
+    rig.signal("signal")
+    rig.add("signal", flag("group", failures_allowed=1))
+    rig.add("group", new("first", BLOCKING), new("second", BLOCKING))
+    rig.complete("signal")
+    assert failed(rig, "first").dispatched == ["second"]
+    rig.complete("second")
+    assert rig.server("signal") == ["complete"]
+    (workflow,) = rig.workflows().values()
+    assert workflow.detached_open == 0, "retention waits for nothing of it"
+
+
+def test_what_is_below_a_failure_that_is_allowed_is_deactivated():
+    rig = group_of(1, allowed=1)
+    rig.add("page 0", new("part"))
+    failed(rig, "page 0")
+    assert rig.server("part", "group") == ["deactivated", "complete"]
+
+
+@pytest.mark.parametrize("slice_nodes_max", [1, 7, 250])
+def test_failures_are_allowed_exactly_and_counted_in_slices(slice_nodes_max):
+    rig = group_of(60, allowed=20, settings=Settings(slice_nodes_max=slice_nodes_max))
+    for number in range(0, 60, 3):
+        failed(rig, f"page {number}")
+    for number in range(60):
+        if number % 3:
+            happened = rig.complete(f"page {number}", response=response(str(number)))
+    rows = results(happened, "publish")
+    assert [row.failure_index for row in rows] == [None if n % 3 else n for n in range(60)]
+    assert rig.row("group").flow.counted == 60
+
+
+def test_a_failure_that_is_allowed_costs_the_same_in_a_group_of_whatever_size():
+    reads = []
+    for count in (10, 200):
+        rig = group_of(count, allowed=5)
+        store = rig.store_of(rig["group"])
+        keys, get = [], store.get
+        store.get = lambda table, key, keys=keys, get=get: keys.append(key) or get(table, key)
+        failed(rig, "page 3")
+        reads.append(len(keys))
+    assert reads[0] == reads[1]
+
+
+def test_members_that_are_refused_fail_the_attempt_that_adds_them():
+    rig = Rig(settings=Settings(children_max=2))
+    rig.signal("signal")
+    rig.add("signal", flag("group"), attempt=1)
+    own = {"attempt": 1, "attempt_of": rig["signal"]}
+    assert rig.add("group", new("page 0", NON_BLOCKING), **own).reply.ids
+    assert rig.add("group", *(new(f"page {n}", NON_BLOCKING) for n in range(1, 4)), **own).reply.reason.value
+    assert rig.both("signal") == ("retrying", "errored")
+    assert b"children_max is 2" in rig.history(rig["signal"])[-2][4]
+    assert rig.add("group", new("late", NON_BLOCKING), **own).reply == Done(changed=False)
+    other = workflow(b'"another"')
+    rig.signal("other", of=other)
+    for runner in (rig["other"], b"n" * 16):
+        refused_ = rig.add("group", new("stray"), attempt=1, attempt_of=runner).reply
+        assert refused_.reason is Reason.NOT_FOUND
+    assert rig.server("other") == ["sent_to_client"]
+
+
+def test_failures_allowed_are_none_or_more():
+    rig = Rig()
+    rig.signal("signal")
+    assert rig.add("signal", flag("group", failures_allowed=-1)).reply.reason is Reason.INVALID_PARAMETERS
+
+
 def test_children_of_an_attempt_that_failed_count_for_nothing():
     rig = begun(new("order", NON_BLOCKING), lambda rig: new("publish", takes=(Take(made(rig), of_children=True),)))
     rig.add("order", new("old", NON_BLOCKING))
@@ -375,7 +502,9 @@ def test_results_beyond_what_goes_along_are_read_in_parts(monkeypatch):
         rig.complete(f"page {n}", response=response(str(n)))
     happened = rig.complete("price")
     (dispatch,) = happened.of(e.Dispatch)
-    assert (len(dispatch.results), dispatch.has_more_results) == (5, True)
+    assert len(dispatch.results) == 5
+    assert dispatch.counts == (TakenCount(12), TakenCount(1))
+    assert dispatch.record().has_more_results
     last = dispatch.results[-1]
     parts = asked(rig, "publish", slot=last.slot, after=last.node_id)
     assert all(isinstance(part, Results) for part in parts)
@@ -383,6 +512,10 @@ def test_results_beyond_what_goes_along_are_read_in_parts(monkeypatch):
     assert [row.response for row in rows] == [response(str(n)) for n in range(12)] + [None]
     assert [row.slot for row in rows] == [0] * 12 + [1]
     assert rows == [row for part in asked(rig, "publish") for row in part.results]
+    pages = [asked(rig, "publish", slot=0, after=after, results_max=4)[0].results for after in (None, rows[3].node_id)]
+    assert pages == [tuple(rows[:4]), tuple(rows[4:8])]
+    (rejection,) = asked(rig, "publish", slot=0, results_max=0)
+    assert rejection.reason is Reason.INVALID_PARAMETERS
     (rejection,) = asked(rig, "publish", slot=0, after=rig["price"])
     assert rejection.reason is Reason.INVALID_PARAMETERS
 
