@@ -20,7 +20,8 @@ LETTERS = "abcdefghi"
 HTTP = ("http_a", "http_b", "http_c", "http_d", "http_reads", "http_lag")
 SEARCH = "search"
 LIMITS = "limits"
-FIGURES = (*LETTERS, LIMITS, *HTTP, SEARCH)
+RESULTS = "results"
+FIGURES = (*LETTERS, LIMITS, RESULTS, *HTTP, SEARCH)
 _RUNS = 5
 #: Figures of a stack with a worker, in the order in which they are measured.
 _WITH_WORKER = "abgcde"
@@ -94,7 +95,7 @@ async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say
     # As Ctrl-C: what was started is stopped, and its directories are removed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     figures: dict[str, Figure] = {}
-    if set(only) & {*_WITH_WORKER, LIMITS}:
+    if set(only) & {*_WITH_WORKER, LIMITS, RESULTS}:
         figures |= await _with_worker(only, runs, say)
     if "f" in only:
         figures["f"] = await signals(runs, say)
@@ -156,6 +157,10 @@ async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str
             from backbeat.compose.bench.limits import LimitBench
 
             figures[LIMITS] = await rig.supervise(LimitBench(rig, runs, say).measure())
+        if RESULTS in only:
+            from backbeat.compose.bench.results import ResultsBench
+
+            figures[RESULTS] = await rig.supervise(ResultsBench(rig, runs, say).measure())
         if "h" in only:
             figures["h"] = {"under_load_mb": {name: round(size) for name, size in rig.memory().items()}}
     return figures

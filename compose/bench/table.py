@@ -76,6 +76,15 @@ ROWS = [
     Row("limits", "· 1,000 out at most", ("cpu_ms_per_node_limited",), "ms"),
     Row("limits", "· 100 out at most", ("cpu_ms_per_node_narrow",), "ms"),
     Row("limits", "· when 100,000 waited", ("cpu_ms_per_node_100000_waiting",), "ms"),
+    *(
+        Row("results", f"CPU a node, {size:,} joined with their {form}", (f"ratio_{kind}_{size}",), "times", 1.3)
+        for size in (2_000, 10_000)
+        for kind, form in (("list", "results"), ("pages", "results by pages"))
+    ),
+    *(
+        Row("results", f"· {size:,} joined without results", (f"cpu_ms_per_node_none_{size}",), "ms")
+        for size in (2_000, 10_000)
+    ),
     Row("http_a", "signals accepted, 16 connections", ("signals_per_second",), "/s", 1_500, "739 T; 170 O", True),
     *_costs("http_a", "signal", 1.0, "1.4-4 T; 9.8 O"),
     Row("http_b", "1,000 children, webhook and PUT", ("seconds",), "s", 3.0, "32 O"),

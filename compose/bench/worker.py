@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from backbeat import Worker, current
+from backbeat import Results, Worker, current
 
 #: Names of its activities.
 FOUR = "Four"
@@ -12,6 +12,13 @@ FAN = "Fan"
 LEAF = "Leaf"
 ALONE = "Alone"
 LIMITED = "Limited"
+PAGE = "Page"
+JOIN = "Join"
+JOIN_LIST = "Join a list"
+JOIN_PAGES = "Join pages"
+_TAKE_NONE = "Take none"
+_TAKE_LIST = "Take a list"
+_TAKE_PAGES = "Take pages"
 
 
 def make_worker(bootstrap_servers: str) -> Worker:
@@ -48,7 +55,44 @@ def make_worker(bootstrap_servers: str) -> Worker:
     async def limited() -> None:
         """The same, of a type that has a limit."""
 
+    _add_joins(worker)
     return worker
+
+
+def _add_joins(worker: Worker) -> None:
+    """Groups that are joined without their results, with a list of them, and with pages."""
+
+    @worker.activity(PAGE)
+    async def page(number: int) -> dict[str, object]:
+        return {"number": number, "title": f"Page {number}", "words": ["one", "two", "three"]}
+
+    @worker.activity(_TAKE_NONE)
+    async def take_none() -> None:
+        return
+
+    @worker.activity(_TAKE_LIST)
+    async def take_list(pages: list[dict[str, object]]) -> int:
+        return len(pages)
+
+    @worker.activity(_TAKE_PAGES)
+    async def take_pages(pages: Results[dict[str, object]]) -> int:
+        count = 0
+        async for _ in pages:
+            count += 1
+        return count
+
+    @worker.activity(JOIN)
+    async def join(size: int) -> None:
+        current().spread(PAGE, range(size))
+        current().add(_TAKE_NONE)
+
+    for name, taker in ((JOIN_LIST, _TAKE_LIST), (JOIN_PAGES, _TAKE_PAGES)):
+
+        def join_with(size: int, *, taker: str = taker) -> None:
+            activity = current()
+            activity.returns(activity.add(taker, activity.spread(PAGE, range(size)).results).result)
+
+        worker.activity(name)(join_with)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,16 +13,20 @@ from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.filters import Filters, filter_options, find_nodes, find_workflows
 from backbeat.compose.cli.options import add_options, connected, json_option
 from backbeat.compose.cli.show.printing import emit, json_text, note, print_table, status_text, when
-from backbeat.compose.cli.show.rows import node_row, workflow_row
+from backbeat.compose.cli.show.rows import node_row, wait_row, workflow_row
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import Workflow
+    from backbeat.client.waits import Wait
 
 #: A node or a workflow.
 Row = TypeVar("Row", "Node", "Workflow")
 
 _LIMIT = 25
+#: Questions to the engine that are under way together.
+_ASKED_AT_ONCE = 20
+_CLOSED = ("complete", "deactivated")
 
 
 #: How many rows, and in which form.
@@ -42,9 +47,10 @@ def search() -> None:
     """
 
 
-def _nodes_table(nodes: list[Node]) -> int:
+def _nodes_table(nodes: list[Node], waits: dict[str, str] | None = None) -> int:
+    """The nodes; with `waits`, by id, what each waits for."""
     return print_table(
-        ("ID", "NAME", "STATUS", "CLIENT", "WORKFLOW", "SUBJECT", "CREATED"),
+        ("ID", "NAME", "STATUS", "CLIENT", "WORKFLOW", "SUBJECT", "CREATED", *(("WHY",) if waits is not None else ())),
         (
             (
                 node.id,
@@ -54,6 +60,7 @@ def _nodes_table(nodes: list[Node]) -> int:
                 node.workflow_name,
                 json_text(node.subject),
                 when(node.created_at),
+                *((waits.get(node.id, ""),) if waits is not None else ()),
             )
             for node in nodes
         ),
@@ -83,14 +90,74 @@ Examples:
   backbeat search nodes --status retries_exhausted --name "Charge card"
   backbeat search nodes --metadata '"shop":1' --past-status errored --since 1d
   backbeat search nodes --status retries_exhausted --all --quiet | backbeat node retry -
+  backbeat search nodes --status ready --why
 """,
 )
 @connected
 @filter_options("--metadata", "Stands in the metadata, as compact JSON.")
 @_page_options
-def nodes(connection: Connection, **options: Any) -> None:
+@click.option("--why", is_flag=True, help="Also what each that is open waits for: whose result, or which node, time, …")
+def nodes(connection: Connection, *, why: bool, **options: Any) -> None:
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
-    _show(connection, find_nodes, node_row, _nodes_table, **options)
+    if why and not options["quiet"]:
+        _explain(connection, **options)
+    else:
+        _show(connection, find_nodes, node_row, _nodes_table, **options)
+
+
+def _explain(
+    connection: Connection,
+    *,
+    limit: int,
+    older_than: uuid.UUID | None,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Find nodes, and ask the engine what they wait for, so many at a time."""
+    del quiet
+
+    async def run(client: Client) -> None:
+        before = None if older_than is None else str(older_than)
+        found_nodes = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=before)
+        shown: list[Node] = []
+        sentences: dict[str, str] = {}
+        async for batch in _batches(found_nodes):
+            for node, waits in zip(
+                batch, await asyncio.gather(*(_waits_of(client, node) for node in batch)), strict=True
+            ):
+                if as_json:
+                    emit({**node_row(node), "waits": [wait_row(wait) for wait in waits]})
+                else:
+                    shown.append(node)
+                    sentences[node.id] = "; ".join(wait.sentence for wait in waits)
+        if not as_json and not _nodes_table(shown, sentences):
+            note("There is none.")
+
+    connection.run(run)
+
+
+async def _batches(nodes: AsyncIterator[Node]) -> AsyncIterator[list[Node]]:
+    batch: list[Node] = []
+    async for node in nodes:
+        batch.append(node)
+        if len(batch) == _ASKED_AT_ONCE:
+            yield batch
+            batch = []
+    yield batch
+
+
+async def _waits_of(client: Client, node: Node) -> list[Wait]:
+    """What a node waits for; nothing where it is closed, or was removed meanwhile."""
+    from backbeat.errors import NotFound
+
+    if node.status in _CLOSED:
+        return []
+    try:
+        return await client.waits(node.id)
+    except NotFound:
+        return []
 
 
 _workflow_options = add_options(

@@ -385,6 +385,10 @@ def test_searches_lists_and_pipes(shop):
 
     assert ids <= {node["id"] for node in rows}
     assert [node["metadata"] for node in by_metadata] == [{"shop": 17}]
+    (explained,) = shop.lines("search", "nodes", "--metadata", '"shop":17', "--why")
+    (wait,) = explained["waits"]
+    assert wait["sentence"].startswith("waits for “Fail” before it")
+    assert wait["sentence"] in shop("search", "nodes", "--metadata", '"shop":17', "--why").stdout
     assert [row["subject"] for row in listed] == ["piped 2", "piped 1"]
     older = shop.lines("search", "workflows", "--subject", "piped", "--older-than", listed[-1]["id"])
     assert [row["subject"] for row in older] == ["piped 0"]

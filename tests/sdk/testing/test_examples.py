@@ -1,12 +1,13 @@
 """The examples in memory, as their users would test them, and on a broker as their first lines say."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from backbeat import NodeFailed, Worker
-from backbeat.examples import camera, payment
+from backbeat.examples import camera, payment, pipeline
 from backbeat.testing import Backbeat
 
 FRIDAY = datetime(2026, 1, 2, 18, tzinfo=UTC)
@@ -14,7 +15,16 @@ FRIDAY = datetime(2026, 1, 2, 18, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def empty():
-    for kept in (camera.reserved, camera.sold, camera.told, payment.transfers, payment.closed_accounts, payment.to_do):
+    for kept in (
+        pipeline.disk,
+        pipeline.indexes,
+        camera.reserved,
+        camera.sold,
+        camera.told,
+        payment.transfers,
+        payment.closed_accounts,
+        payment.to_do,
+    ):
         kept.clear()
 
 
@@ -123,9 +133,40 @@ async def test_whatever_goes_wrong_each_merchant_is_paid_once(backbeat, seed):
     assert sorted(payment.transfers.values()) == [("Merchant 1", 3_195), ("Merchant 2", 899)]
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- pipeline --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("example", [camera, payment])
-def test_an_example_can_be_read_at_one_glance(example):
-    assert len(Path(example.__file__).read_text().splitlines()) < 80
+async def indexed(backbeat: Backbeat, files: int, damaged: int) -> None:
+    """Index so many files, whatever goes wrong meanwhile, and look at what was written."""
+    names = pipeline.fill_disk(files, damaged)
+    node = await backbeat.client().signal("Indexes", "2026-11", pipeline.index_files, names)
+    unreadable = [name for name in names if pipeline.disk[name] is None]
+    assert await node.result() == pipeline.Index(files - damaged, "file", unreadable)
+    read = [text for text in pipeline.disk.values() if text is not None]
+    (index,) = pipeline.indexes.values()
+    assert index == Counter(word for text in read for word in text.split()), "each file once"
+
+
+@pytest.mark.backbeat(Worker(activities=pipeline.ACTIVITIES))
+async def test_files_are_indexed_twenty_at_a_time_with_what_each_gave(backbeat):
+    await indexed(backbeat, files=700, damaged=7)
+    limits = await backbeat.client().limits.list()
+    assert [(limit.activity, limit.concurrency) for limit in limits] == [("Read file", 20)]
+
+
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(1_000), marks=pytest.mark.prove)])
+async def test_whatever_goes_wrong_each_file_is_in_the_index_once(seeds):
+    for seed in seeds:
+        pipeline.disk.clear()
+        pipeline.indexes.clear()
+        async with Backbeat(Worker(activities=pipeline.ACTIVITIES), skip_time=True) as backbeat:
+            backbeat.faults.draw(seed, fail=0.05, crash=0.1, duplicate=0.1, hang=0.02)
+            await indexed(backbeat, files=100 + seed % 60, damaged=seed % 2)
+
+
+# --- all -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("example", "lines"), [(camera, 80), (payment, 80), (pipeline, 120)])
+def test_an_example_can_be_read_at_one_glance(example, lines):
+    assert len(Path(example.__file__).read_text().splitlines()) < lines
