@@ -68,6 +68,7 @@ tree:
 types: $(STAMP) tree
 	$(BIN)/mypy -p backbeat
 	$(BIN)/mypy tests/sdk/typing_cases.py
+	$(BIN)/basedpyright
 
 imports: $(STAMP) tree
 	PYTHONPATH=$(TREE) $(BIN)/lint-imports
