@@ -85,7 +85,8 @@ def with_takes(plan: Any, children: tuple[c.NewNode, ...], made: list[bytes], fi
             Take(chance.choice(made[:place]), of_children=chance.random() < 0.3, default=chance.choice((None, b"0")))
             for _ in range(count)
         ]
-        taking.append(msgspec.structs.replace(child, takes=tuple(takes)))
+        allowed = chance.choice((0, 0, 1, 3))
+        taking.append(msgspec.structs.replace(child, takes=tuple(takes), failures_allowed=allowed))
     return tuple(taking)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from backbeat import BackbeatError, Fail, NodeFailed, Rejected, activity, current
+from backbeat import BackbeatError, Fail, NodeFailed, Rejected, Results, activity, current
 from backbeat.errors import NotFound
 from tests.sdk.testing.places import Place
 
@@ -102,6 +102,48 @@ async def results_are_arguments(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("totals"), "Totals")
     result = await node.result(120)
     assert result == {"total": sum(range(150)) + 5}
+    return result, await place.picture(node)
+
+
+@activity("Odd", retries=0)
+async def odd(number: int) -> int:
+    if number in (7, 70, 130):
+        raise Fail(f"{number} is broken")
+    return number
+
+
+@activity("Sum", mode="non_blocking")
+async def sum_pages(numbers: Results[int | None]) -> list[Any]:
+    total = 0
+    async for number in numbers:
+        total += number or 0
+    return [total, len(numbers), [(failed.index, failed.error) for failed in numbers.failed]]
+
+
+@activity("Sum in a thread", mode="non_blocking")
+def sum_plainly(numbers: Results[int | None]) -> list[Any]:
+    return [sum(number or 0 for number in numbers), len(numbers), [failed.index for failed in numbers.failed]]
+
+
+@activity("Sums")
+def sums() -> None:
+    numbers = current().spread(odd, range(150), failures_allowed=3).results
+    pages, plain = current().add(sum_pages, numbers), current().add(sum_plainly, numbers)
+    current().returns(current().add("Both", pages.result, plain.result).result)
+
+
+@activity("Both")
+def both(*sums_made: Any) -> Any:
+    return list(sums_made)
+
+
+@scenario
+async def results_are_read_by_pages_and_some_failures_are_allowed(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("sums"), "Sums")
+    result = await node.result(120)
+    total = sum(range(150)) - 7 - 70 - 130
+    failed = [[number, f"Fail: {number} is broken"] for number in (7, 70, 130)]
+    assert result == [[total, 150, failed], [total, 150, [7, 70, 130]]]
     return result, await place.picture(node)
 
 

@@ -17,6 +17,8 @@ from tests.sdk.testing.places import Kafka, Memory
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 2
+#: Arguments of examples: so many files.
+_MORE = {"pipeline": ("400",)}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
             place = Kafka(client)
             seen = await asyncio.gather(*(one(place) for one in scenarios.SCENARIOS), return_exceptions=True)
             # One after the other: both are workers of the same client, for different activities.
-            examples = [await _run(name, bootstrap_servers) for name in ("camera", "payment")]
+            examples = [await _run(name, bootstrap_servers) for name in ("camera", "payment", "pipeline")]
         finally:
             worker.stop()
             await running
@@ -45,7 +47,7 @@ async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
 async def _run(example: str, bootstrap_servers: str) -> tuple[str, tuple[int | None, str]]:
     """An example as its first lines say: its exit code and what it writes."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"backbeat.examples.{example}", bootstrap_servers),
+        *(sys.executable, "-m", f"backbeat.examples.{example}", bootstrap_servers, *_MORE.get(example, ())),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -69,3 +71,5 @@ def test_the_examples_run_on_a_broker(on_kafka):
     assert (code, "|-- Successful Purchase: complete" in camera) == (0, True), camera
     code, payment = on_kafka["payment"]
     assert (code, "|-- Send to Bank: complete" in payment) == (0, True), payment
+    code, pipeline = on_kafka["pipeline"]
+    assert (code, "Index(files=397, most_common='file'" in pipeline) == (0, True), pipeline
