@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 from backbeat.activities.taken import FailedMember, Page, Pages, Results
 from backbeat.codecs import MARK
@@ -13,8 +13,6 @@ from backbeat.payload.values import from_json, id_text
 from backbeat.schemas.messages.activities import ActivityRecord, TakenResult, error_text
 from backbeat.schemas.messages.queries import GetResults
 from backbeat.transport.base import NOBODY, Transport
-
-T = TypeVar("T")
 
 #: Time limit of the engine's answer with results that did not fit into an activity.
 _ASK_SECONDS = 30.0
@@ -41,7 +39,7 @@ class TakenResults:
         self._slots: list[list[TakenResult]] = [[] for _ in range(record.takes)]
         for result in record.results:
             self._slots[result.slot].append(result)
-        elsewhere = _slots_in(_without(params, places))
+        elsewhere = _slots_in(_with(params, dict.fromkeys(places))) if places else set[int]()
         #: Slots that are read page by page, and the failures in each.
         self._failures = {
             slot: _failures(self._slots[slot])
@@ -187,10 +185,6 @@ def slot_of(value: Any) -> int | None:
     return slot if isinstance(slot, int) else None
 
 
-def _without(params: Any, places: Mapping[int | str, int]) -> Any:
-    return _with(params, dict.fromkeys(places))
-
-
 def _with(params: Any, values: Mapping[Any, Any]) -> Any:
     """The arguments with other values at some places."""
     if not values:
@@ -215,7 +209,7 @@ def _replaced(value: Any, value_of: Callable[[str, Any], Any]) -> Any:
     return {key: _replaced(item, value_of) for key, item in value.items()}
 
 
-def _slots_in(value: Any) -> set[Any]:
+def _slots_in(value: Any) -> set[int]:
     """Slots that arguments refer to, at any depth."""
     slots: list[Any] = []
     _replaced(value, lambda _, slot: slots.append(slot))

@@ -173,8 +173,9 @@ def _results(store: Store, query: GetResults) -> Iterator[QueryAnswer]:
         message = f"The result of {query.after.hex()} is not taken at slot {query.slot} of this node"
         yield Rejection(Reason.INVALID_PARAMETERS, message, "another node", "one whose result it has given")
     else:
-        taken = results(store, pair[0], query.slot, query.after, failures_only=query.failures_only)
-        yield from _parts(islice(taken, query.results_max), Results)
+        place, most, failures_only = (query.slot, query.after), query.results_max, query.failures_only
+        taken = results(store, pair[0], *place, results_max=most, failures_only=failures_only)
+        yield from _parts(taken, Results)
 
 
 #: Bounds of one part of an answer; a single item may be larger.
@@ -184,19 +185,23 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 def _parts(
-    items: Iterable[_T], make: Callable[[tuple[_T, ...]], QueryAnswer], between: Callable[[], None] = lambda: None
+    items: Iterable[_T | None],
+    make: Callable[[tuple[_T, ...]], QueryAnswer],
+    between: Callable[[], None] = lambda: None,
 ) -> Iterator[QueryAnswer]:
-    """An answer of many items, in parts that fit into records; at least one part."""
+    """An answer of many items, in parts that fit into records; at least one part. A null counts, and is left out."""
     part: list[_T] = []
-    size = 0
+    size = count = 0
     for item in items:
-        item_bytes = len(_pack(item))
-        if part and (len(part) >= _PART_ITEMS or size + item_bytes > _PART_BYTES):
+        item_bytes = 0 if item is None else len(_pack(item))
+        if count >= _PART_ITEMS or (part and size + item_bytes > _PART_BYTES):
             yield make(tuple(part))
             between()
-            part, size = [], 0
-        part.append(item)
-        size += item_bytes
+            part, size, count = [], 0, 0
+        count += 1
+        if item is not None:
+            part.append(item)
+            size += item_bytes
     yield make(tuple(part))
 
 

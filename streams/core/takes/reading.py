@@ -48,12 +48,28 @@ def _counts(store: Store, taker: Node) -> tuple[TakenCount, ...]:
 
 
 def results(
-    store: Store, taker: Node, slot: int = 0, after: bytes | None = None, *, failures_only: bool = False
-) -> Iterator[TakenResult]:
-    """The results that are there, by slots, from a slot on; of it, those behind the node `after`. RemovedError."""
+    store: Store,
+    taker: Node,
+    slot: int = 0,
+    after: bytes | None = None,
+    *,
+    results_max: int | None = None,
+    failures_only: bool = False,
+) -> Iterator[TakenResult | None]:
+    """The results that are there, by slots, from a slot on; of it, those behind the node `after`. RemovedError.
+
+    Null for a node on the way that is passed over, so that a reader can pause after so many nodes.
+    """
+    left = results_max
     for result in _walk(store, taker, slot, after):
-        if result is not None and (result.failure_index is not None or not failures_only):
-            yield result
+        if result is None or (failures_only and result.failure_index is None):
+            yield None
+            continue
+        yield result
+        if left is not None:
+            left -= 1
+            if left == 0:
+                return
 
 
 def is_place(store: Store, taker: Node, slot: int, after: bytes) -> bool:

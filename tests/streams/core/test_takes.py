@@ -264,6 +264,18 @@ def failed(rig: Rig, name: str, text: str = "it broke") -> Happened:
     return rig.say("errored", name, response=b'{"error":{"message":"%s"}}' % text.encode(), retriable=False)
 
 
+def test_looking_for_failures_among_many_is_done_in_parts(monkeypatch):
+    monkeypatch.setattr(queries, "_PART_ITEMS", 10)
+    rig = group_of(35, allowed=1)
+    failed(rig, "page 30")
+    for number in range(35):
+        if number != 30:
+            rig.complete(f"page {number}", response=response(str(number)))
+    parts = asked(rig, "publish", failures_only=True)
+    assert [len(part.results) for part in parts] == [0, 0, 0, 1]
+    assert [len(part.results) for part in asked(rig, "publish", results_max=25)] == [10, 10, 5]
+
+
 def test_failures_that_a_group_allows_count_as_done_and_its_taker_is_told_which():
     rig = group_of(4, allowed=2)
     assert rig.say("errored", "page 1", response=b'{"error":"again"}').dispatched == []
