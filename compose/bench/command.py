@@ -154,11 +154,11 @@ async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str
             if letter in only:
                 figures[letter] = await rig.supervise(measurement())
         if LIMITS in only:
-            from backbeat.compose.bench.limits import LimitBench
+            from backbeat.compose.bench.costs.limits import LimitBench
 
             figures[LIMITS] = await rig.supervise(LimitBench(rig, runs, say).measure())
         if RESULTS in only:
-            from backbeat.compose.bench.results import ResultsBench
+            from backbeat.compose.bench.costs.results import ResultsBench
 
             figures[RESULTS] = await rig.supervise(ResultsBench(rig, runs, say).measure())
         if "h" in only:

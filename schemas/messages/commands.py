@@ -95,9 +95,7 @@ class AddChildren(Command, frozen=True, kw_only=True):
     children: tuple[NewNode, ...]  #: the nodes to be made, in their order
     #: the attempt that this is a result of: for one that is over, nothing changes; null: an operator's, of any attempt
     attempt: int | None = None
-    #: the node that `attempt` is of, where that is another one of the workflow: members of a group are added to its
-    #: flag by the worker of the node above, whose error a refusal is. Null: `node_id`
-    attempt_of: Id | None = None
+    attempt_of: Id | None = None  #: the node whose attempt it is, above the one of `node_id`: a group's flag has none
 
 
 class Heartbeat(Command, frozen=True, kw_only=True):

@@ -24,7 +24,12 @@ Page = tuple[list[Any], bytes]
 
 @dataclass(frozen=True, slots=True)
 class FailedMember:
-    """A member of a group that has failed for good, within the group's `failures_allowed`."""
+    """A member of a group that has failed for good, within the group's `failures_allowed`.
+
+    >>> from backbeat import FailedMember, Results
+    >>> Results.of(["a", None], failed=[FailedMember(1, "no such file")]).failed
+    (FailedMember(index=1, error='no such file'),)
+    """
 
     index: int  #: place of its value among those that were spread; its result in the list is None
     error: str  #: message of its error
@@ -55,7 +60,7 @@ class Results(_Base[T]):
     handler goes through it, by `for` in a plain handler and by `async for` in an async one, and is not kept: each way
     through reads it again. A handler that annotates with `list[T]` gets all of them at once.
 
-    >>> from backbeat import Results
+    >>> from backbeat import FailedMember, Results
     >>> pages = Results.of(["a", None, "c"], failed=[FailedMember(1, "no such file")])
     >>> len(pages), list(pages), pages.failed[0].error
     (3, ['a', None, 'c'], 'no such file')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
 
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
@@ -35,20 +34,21 @@ from backbeat.compose.verify.rules.tree import (
     TASK_SCHEDULE,
     TASK_SHUT,
     TASK_SWEEP,
+    TEN_YEARS_MS,
     Node,
     Parent,
     Task,
     Tree,
     cost_of_results,
     digest,
+    growing_ms,
+    wait_ms,
 )
 from backbeat.compose.verify.rules.work import Work
 
 EXPIRED = json.dumps(
     {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
 ).encode()
-_TEN_YEARS_MS = 10 * 365 * 86_400_000
-_GROWTHS_MAX = 1_000
 _HANDED_BACK_MAX = 64
 
 
@@ -255,10 +255,10 @@ def client_error(
     if server == RETRYING:
         if _goes_elsewhere(node, attempted=attempted):
             node.handed_back += 1
-            wait = _growing_ms(node, 1.0, node.handed_back, (2.0, 60.0, 0.2))
+            wait = growing_ms(node, 1.0, node.handed_back, (2.0, 60.0, 0.2))
         else:
             node.retries -= 1
-            wait = _wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, _TEN_YEARS_MS))
+            wait = wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, TEN_YEARS_MS))
         node.fires_at = work.now + wait
     work.set_server(node, server)
     if server == RETRYING:
@@ -279,33 +279,6 @@ def _allow_failure(work: Work, node: Node) -> None:
     work.set_server(node, DEACTIVATED)
     schedule_later(work, parent)
     reset(work, node)
-
-
-def _wait_ms(node: Node) -> int:
-    """Milliseconds until the retry, by a share more or less that follows from node and attempt.
-
-    With a backoff the first wait is the interval, and each is so many times as long as the one before, up to the
-    longest; after a thousand it grows no more. Without, the interval is doubled for each of the last six retries that
-    is spent.
-    """
-    if node.backoff is not None:
-        factor, longest, share = node.backoff
-        return _growing_ms(node, node.retry_interval_seconds, node.given - node.retries, (factor, longest, share))
-    spent = min(6, max(0, 6 - node.retries))
-    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, _TEN_YEARS_MS))
-
-
-def _growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float, float]) -> int:
-    """The wait of this number, counted from 1; `backoff`: factor, the longest, share of the jitter."""
-    factor, longest, share = backoff
-    for _ in range(min(number - 1, _GROWTHS_MAX)):
-        wait = min(wait * factor, longest)
-    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), _TEN_YEARS_MS))
-
-
-def _chance(node: Node) -> float:
-    """A number from 0 to 1 that follows from node and attempt."""
-    return int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
 
 
 def retry(work: Work, node: Node, fires_at: int) -> None:

@@ -87,6 +87,8 @@ _FIRST_RESULTS_MAX = 100
 _FIRST_BYTES_MAX = 262_144
 #: Bytes of them that count as a node.
 _BYTES_PER_NODE = 16_384
+TEN_YEARS_MS = 10 * 365 * 86_400_000
+_GROWTHS_MAX = 1_000
 #: State of a result in whose place the default is.
 _DEFAULT = 2
 
@@ -281,3 +283,30 @@ def _first_results(tree: Tree, taker: Node) -> Iterator[bytes | None]:
                     yield b""
                 else:
                     yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None
+
+
+def wait_ms(node: Node) -> int:
+    """Milliseconds until the retry, by a share more or less that follows from node and attempt.
+
+    With a backoff the first wait is the interval, and each is so many times as long as the one before, up to the
+    longest; after a thousand it grows no more. Without, the interval is doubled for each of the last six retries that
+    is spent.
+    """
+    if node.backoff is not None:
+        factor, longest, share = node.backoff
+        return growing_ms(node, node.retry_interval_seconds, node.given - node.retries, (factor, longest, share))
+    spent = min(6, max(0, 6 - node.retries))
+    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, TEN_YEARS_MS))
+
+
+def growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float, float]) -> int:
+    """The wait of this number, counted from 1; `backoff`: factor, the longest, share of the jitter."""
+    factor, longest, share = backoff
+    for _ in range(min(number - 1, _GROWTHS_MAX)):
+        wait = min(wait * factor, longest)
+    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), TEN_YEARS_MS))
+
+
+def _chance(node: Node) -> float:
+    """A number from 0 to 1 that follows from node and attempt."""
+    return int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64

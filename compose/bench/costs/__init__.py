@@ -1,0 +1,1 @@
+"""Figures of what a feature costs, against the same without it."""
