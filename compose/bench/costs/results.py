@@ -10,6 +10,7 @@ from backbeat.compose.bench.worker import JOIN, JOIN_LIST, JOIN_PAGES, PAGE
 _SIZES = (2_000, 10_000)
 #: Members that run at once.
 _CONCURRENCY = 20
+_RUNS_MAX = 3
 #: Nodes beside the members: the signal, the group's flag, and the node that joins.
 _NODES_BESIDE = 3
 _WAIT_SECONDS = 300.0
@@ -32,26 +33,20 @@ class ResultsBench:
         limits = self._rig.client.limits
         await limits.set(PAGE, concurrency=_CONCURRENCY)
         await self._round("none", _SIZES[0])
-        figure: Figure = {}
+        measured: dict[str, tuple[list[float], int]] = {}
         for size in _SIZES:
             costs: dict[str, list[float]] = {kind: [] for kind in _JOINS}
-            for run in range(self._runs):
+            for run in range(min(self._runs, _RUNS_MAX)):
                 for kind, values in costs.items():
                     values.append(await self._round(kind, size))
                 text = ", ".join(f"{kind} {values[-1]:.3f}" for kind, values in costs.items())
                 self._say(f"(results) {size:,} members, run {run + 1}: CPU ms a node: {text}")
-            ratios = {
-                f"ratio_{kind}_{size}": (
-                    [cost / none for cost, none in zip(costs[kind], costs["none"], strict=True)],
-                    2,
-                )
-                for kind in ("list", "pages")
-            }
-            figure |= medians(
-                **ratios, **{f"cpu_ms_per_node_{kind}_{size}": (values, 3) for kind, values in costs.items()}
-            )
+            for kind in ("list", "pages"):
+                ratios = [cost / none for cost, none in zip(costs[kind], costs["none"], strict=True)]
+                measured[f"ratio_{kind}_{size}"] = ratios, 2
+            measured |= {f"cpu_ms_per_node_{kind}_{size}": (values, 3) for kind, values in costs.items()}
         await limits.remove(PAGE)
-        return figure
+        return medians(**measured)
 
     async def _round(self, kind: str, size: int) -> float:
         """Run a group of so many members and its join: processor milliseconds a node."""
