@@ -63,6 +63,16 @@ class BalancedAssignor(PartitionAssignor):
         # Faust takes this assignor only while standbys are set, and then asks for as many.
         super().__init__(app, replicas=0)
 
+    def _get_external_topic_distribution(self, _: Any) -> dict[str, Any]:
+        """Nothing. Faust tells each engine which others have which partitions, for requests that nobody makes here.
+
+        Each would send it back when it joins again, and the group keeps it: engines times partitions. With a hundred
+        engines and a thousand partitions Kafka could not write it into one record.
+        """
+        return {}
+
+    _get_changelog_distribution = _get_external_topic_distribution
+
 
 def make_app(settings: EngineSettings, partitions_count: int) -> App:
     """The Faust app, without agents."""
