@@ -7,12 +7,13 @@ is configured, else the first; we read the first always and the second with a re
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import json
+import os
 import struct
 from typing import Any
-
-import fastavro
 
 from . import catalogue, registry
 from .catalogue import RECORDS, Record
@@ -26,8 +27,21 @@ REGISTRY_VARIABLE = "BACKBEAT_SCHEMA_REGISTRY_URL"
 HEADER_BYTES = 10
 CONFLUENT_HEADER_BYTES = 5
 
+#: Modules in Python run, whatever lies beside them (`streams.compiled` has the same word).
+_PURE_VARIABLE = "BACKBEAT_PURE"
+#: The functions of some records, made ahead and compiled, where this installation is a wheel that has them.
+_HOT_RECORDS = "backbeat.schemas.hot_records"
+
 #: What writing a value that does not fit its schema may raise; and reading bytes that do not.
 _MISFITS = (TypeError, AttributeError, ValueError, LookupError, struct.error)
+
+
+def compiled_functions(name: str) -> tuple[Encode, Decode] | None:
+    """The two functions for a record in C; null: there are none, or all is to be Python."""
+    if os.environ.get(_PURE_VARIABLE) or importlib.util.find_spec(_HOT_RECORDS) is None:
+        return None
+    functions = vars(importlib.import_module(_HOT_RECORDS))
+    return (functions[f"write_{name}"], functions[f"read_{name}"]) if f"write_{name}" in functions else None
 
 
 class Wire:
@@ -89,7 +103,7 @@ class Wire:
 
     def _functions(self, name: str) -> tuple[Encode, Decode]:
         if name not in self._compiled:
-            self._compiled[name] = compile_record(RECORDS[name].schema, TYPES)
+            self._compiled[name] = compiled_functions(name) or compile_record(RECORDS[name].schema, TYPES)
         return self._compiled[name]
 
     def _prepare(self, name: str) -> tuple[Encode, bytes]:
@@ -139,6 +153,8 @@ class Wire:
         reader = RECORDS.get(writer.name)
         if reader is None or writer.full_name != reader.full_name:
             raise DecodeError(f"{writer.full_name} is no record of ours")
+        import fastavro  # noqa: PLC0415 - as in `catalogue.fingerprint`
+
         decode = self._functions(reader.name)[1]
 
         def translate(value: bytes, start: int) -> Any:

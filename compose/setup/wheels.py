@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import hot_records
 from .requirements import ROOT
 
 #: The engine's hot path: folders and modules of the package.
@@ -101,7 +102,9 @@ def _compile(pure: Path, tree: Path, work: Path) -> None:
 
     with zipfile.ZipFile(pure) as archive:
         archive.extractall(tree)
-    modules = [str(module.relative_to(tree)) for module in hot_modules(tree / "backbeat")]
+    package = tree / "backbeat"
+    (package / hot_records.PLACE).write_text(hot_records.source())
+    modules = [str(module.relative_to(tree)) for module in (package / hot_records.PLACE, *hot_modules(package))]
     print(f"Compiling {len(modules)} modules …", flush=True)
     warnings = io.StringIO()
     with contextlib.chdir(tree), contextlib.redirect_stdout(warnings):

@@ -27,7 +27,8 @@ class WorkflowView(
     paused: bool | None  #: whether nodes that are due wait; null: it never was paused or resumed
 
 
-class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="node"):
+# Not by keyword only: made by position it takes a third of the time.
+class NodeView(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="node"):
     """A node as the outside sees it, with what it needs of its workflow."""
 
     id: Id  #: the node's id

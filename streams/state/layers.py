@@ -125,9 +125,14 @@ class Layers(Generic[K, R]):
 
     def mark_durable(self) -> None:
         """The records in flight are in RocksDB now."""
+        changed, young, size = self._changed, self._young, self._generation_size
         for key, record in self._in_flight.items():
             if record is None:
                 self._old.pop(key, None)
-            elif key not in self._changed:
-                self._cache(key, record)
+            elif key not in changed:
+                # As `_cache`, for all of them.
+                young[key] = record
+                if len(young) >= size:
+                    self._old = young
+                    self._young = young = {}
         self._in_flight = {}

@@ -85,7 +85,10 @@ class PartitionStore(StoredRecords):
     @property
     def changed_count(self) -> int:
         """Count of records that wait for the next commit."""
-        return sum(layers.changed_count for layers in self._records.values())
+        count = 0
+        for layers in self._records.values():
+            count += layers.changed_count
+        return count
 
     def is_dirty(self) -> bool:
         """True when a commit would write anything."""

@@ -92,7 +92,8 @@ def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> tup
     child_ids = tuple(ids.node_id(workflow_id, command_id, index) for index in range(len(children)))
     if not children:
         return child_ids, True
-    if step.get_node(child_ids[0]) is not None:
+    # Of a parent without any child none need be looked for.
+    if parent.last_child is not None and step.get_node(child_ids[0]) is not None:
         step.ignore("a repeat: its children are there")
         return child_ids, False
     limit = step.settings.children_max
