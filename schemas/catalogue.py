@@ -12,10 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fastavro
-from fastavro.schema import fingerprint as _fingerprint_text
-from fastavro.schema import to_parsing_canonical_form
-
 from .named_types import NAMESPACE, RECORD_NAMES, TYPES, Schema
 
 FOLDER = Path(__file__).parent
@@ -37,6 +33,8 @@ class Record:
     @cached_property
     def parsed(self) -> Any:
         """As fastavro wants it."""
+        import fastavro  # noqa: PLC0415 - as in `fingerprint`
+
         return fastavro.parse_schema(self.schema, {})
 
     @property
@@ -47,8 +45,12 @@ class Record:
 
 def fingerprint(schema: Schema) -> bytes:
     """CRC-64-AVRO of a schema that stands alone, little-endian."""
+    # With the first record, and not with every import of this package: it takes a tenth of a worker's.
+    from fastavro.schema import fingerprint as as_text  # noqa: PLC0415
+    from fastavro.schema import to_parsing_canonical_form  # noqa: PLC0415
+
     # fastavro's text is the number's bytes in that order already; a test holds it against Apache's library.
-    return bytes.fromhex(_fingerprint_text(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+    return bytes.fromhex(as_text(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def resolve(schema: Any, sources: Mapping[str, Schema], seen: set[str]) -> Any:

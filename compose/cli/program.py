@@ -3,7 +3,6 @@
 import importlib
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,6 +137,8 @@ def _check_text(text: str, place: str) -> None:
 
 def _show_version(context: click.Context, _: click.Parameter, shows: bool) -> None:  # noqa: FBT001 - as click calls it
     if shows and not context.resilient_parsing:
+        from importlib import metadata  # a fifth of the time of `backbeat --help`
+
         code = "engine compiled" if is_compiled() else "pure Python"
         click.echo(f"backbeat {metadata.version('backbeat')} ({code}, Python {platform.python_version()})")
         context.exit()

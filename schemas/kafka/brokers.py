@@ -8,13 +8,15 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.security import SecurityError, connection
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +75,11 @@ class TopicDescription:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def reach(bootstrap_servers: str) -> AdminClient:
+def reach(bootstrap_servers: str) -> "AdminClient":
     """Admin client of brokers that answer. UnreachableError, RefusedError, SecurityError."""
+    # A package of its own, and half of what the import of confluent_kafka takes.
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
     refusals: list[KafkaError] = []
 
     def note(error: KafkaError) -> None:
@@ -133,7 +138,7 @@ def _reason(error: KafkaError) -> str:
     return _TIMES.sub("", text).strip().rstrip(".")
 
 
-def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, TopicDescription]:
+def describe(admin: "AdminClient", names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, TopicDescription]:
     """Descriptions of topics by name, without those that do not exist."""
     descriptions = {}
     for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
@@ -148,8 +153,10 @@ def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_
     return descriptions
 
 
-def with_configs(admin: AdminClient, descriptions: Mapping[str, TopicDescription]) -> dict[str, TopicDescription]:
+def with_configs(admin: "AdminClient", descriptions: Mapping[str, TopicDescription]) -> dict[str, TopicDescription]:
     """The same descriptions with settings."""
+    from confluent_kafka.admin import ConfigResource, ResourceType  # noqa: PLC0415 - as in `reach`
+
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in descriptions]
     settings = {}
     for resource, future in admin.describe_configs(resources, request_timeout=ASK_SECONDS_MAX).items():

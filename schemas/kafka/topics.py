@@ -9,11 +9,14 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, TopicDescription, describe, reach, result, with_configs
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 COMMANDS = "backbeat.commands"
 QUERIES = "backbeat.queries"
@@ -251,7 +254,7 @@ def topic_id(bootstrap_servers: str, topic: str) -> str:
     return descriptions[topic].topic_id
 
 
-def _partitions_of_commands(admin: AdminClient) -> int | None:
+def _partitions_of_commands(admin: "AdminClient") -> int | None:
     descriptions = describe(admin, [COMMANDS])
     return descriptions[COMMANDS].partitions if descriptions else None
 
@@ -263,8 +266,10 @@ def missing(topic: str) -> TopicError:
     )
 
 
-def create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> frozenset[str]:
+def create_missing(admin: "AdminClient", specs: Iterable[TopicSpec], replication: int) -> frozenset[str]:
     """Create missing topics; their names."""
+    from confluent_kafka.admin import NewTopic  # noqa: PLC0415 - as in `brokers.reach`
+
     specs = list(specs)
     missing_specs = {spec.name: spec for spec in specs}
     for name, description in describe(admin, list(missing_specs)).items():
@@ -299,7 +304,7 @@ def create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: 
 
 
 def _check(
-    admin: AdminClient, specs: Iterable[TopicSpec], created: frozenset[str] = frozenset(), *, development: bool
+    admin: "AdminClient", specs: Iterable[TopicSpec], created: frozenset[str] = frozenset(), *, development: bool
 ) -> dict[str, TopicDescription]:
     specs = list(specs)
     descriptions = look(admin, [spec.name for spec in specs], created)
@@ -309,7 +314,7 @@ def _check(
     return descriptions
 
 
-def look(admin: AdminClient, names: list[str], created: frozenset[str]) -> dict[str, TopicDescription]:
+def look(admin: "AdminClient", names: list[str], created: frozenset[str]) -> dict[str, TopicDescription]:
     """Descriptions of topics, settings included.
 
     Brokers learn of a newly `created` topic one after the other, and each request may go to another one: known a moment

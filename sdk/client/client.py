@@ -30,7 +30,6 @@ from backbeat.payload.values import Id, id_text, to_id, to_subject
 from backbeat.schemas.messages import ids
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
-from backbeat.transport.http import HttpTransport, is_http
 from backbeat.transport.kafka import KafkaTransport
 
 P = ParamSpec("P")
@@ -367,7 +366,15 @@ def _open_transport(
     address: str | None, client: str, timeout: float, gateway: str | None, token: str | None
 ) -> Transport:
     address = servers_of(address)
-    if is_http(address):
+    if not _is_http(address) and gateway is None:
+        return KafkaTransport(address, timeout)
+    from backbeat.transport.http import HttpTransport  # noqa: PLC0415 - nobody else needs HTTP
+
+    if _is_http(address):
         return HttpTransport(address, client, token)
-    searches = None if gateway is None else HttpTransport(gateway, client, token)
-    return KafkaTransport(address, timeout, searches)
+    return KafkaTransport(address, timeout, HttpTransport(gateway or "", client, token))
+
+
+def _is_http(address: str) -> bool:
+    """True when an address is a gateway's URL."""
+    return address.startswith(("http://", "https://"))

@@ -70,11 +70,6 @@ _SEARCHES = {
 }
 
 
-def is_http(address: str) -> bool:
-    """True when an address is a gateway's URL."""
-    return address.startswith(("http://", "https://"))
-
-
 class HttpTransport:
     """Transport through a gateway, as the client application of this name or id."""
 

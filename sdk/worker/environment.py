@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from backbeat.activities.environment import EngineEnvironment
-from backbeat.client.client import Client
-from backbeat.client.lent import lent_client
 from backbeat.errors import BackbeatError
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.kafka.client_registry import ClientRegistry
@@ -18,6 +16,9 @@ from backbeat.transport.base import Transport
 from backbeat.transport.connecting import connect_in_thread, in_thread
 from backbeat.transport.kafka import KafkaTransport, find_user, open_registry
 from backbeat.transport.lazy import LazyTransport
+
+if TYPE_CHECKING:
+    from backbeat.client.client import Client
 
 T = TypeVar("T")
 
@@ -84,6 +85,9 @@ class Environment:
     def client(self, packing: PayloadCodec) -> Client:
         """A client of the worker's own application, over the worker's connection."""
         if self._client is None:
+            # Few handlers ask for it; the rest of the SDK is an eighth of a worker's import.
+            from backbeat.client.lent import lent_client  # noqa: PLC0415
+
             transport = LazyTransport(self.connected, self.user_id, self.now)
             self._client = lent_client(self._name, self._user_id, transport, packing)
         return self._client

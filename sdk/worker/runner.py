@@ -16,7 +16,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -24,7 +24,6 @@ from backbeat.activities.context import Activity
 from backbeat.activities.definition import ErrorHook
 from backbeat.activities.environment import EngineEnvironment
 from backbeat.activities.running import running
-from backbeat.client.client import Client
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
 from backbeat.errors import BackbeatError, Fail, RetryAfter
@@ -41,6 +40,9 @@ from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
 from backbeat.worker.taken_results import TakenResults, UnreadResultsError
+
+if TYPE_CHECKING:
+    from backbeat.client.client import Client
 
 T = TypeVar("T")
 

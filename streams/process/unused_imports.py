@@ -1,7 +1,7 @@
 """Modules that Faust imports for types and tasks that an engine does not have: placeholders while it is imported.
 
-aiohttp is there for the type of a client that nobody makes, croniter for tasks at times of day: a third of what
-importing Faust costs at each start. Outside of the block the modules are what they are.
+aiohttp is there for the type of a client that nobody makes, croniter for tasks at times of day, yaml for a codec: over
+a third of what importing Faust costs at each start. Outside of the block the modules are what they are.
 """
 
 import sys
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-_MODULES = ("aiohttp", "aiohttp.client", "croniter", "croniter.croniter")
+_MODULES = ("aiohttp", "aiohttp.client", "croniter", "croniter.croniter", "yaml")
 
 
 class _Placeholder(ModuleType):

@@ -189,9 +189,19 @@ def edges(path: Path, modules: dict[str, Path]) -> Iterator[str]:
 #: What a process imports at its start -> what it has no use for. Each of these costs more than the process itself.
 STARTS = {
     "backbeat": {"aiohttp", "backbeat.client", "backbeat.worker", "confluent_kafka"},
-    "backbeat.compose.cli.program": {"aiohttp", "backbeat.client", "confluent_kafka", "fastavro", "rich", "sqlalchemy"},
-    "backbeat.streams.process.faust_app": {"aiohttp", "backbeat.client", "croniter", "pygments", "rich", "sqlalchemy"},
+    "backbeat.client.client": {"aiohttp", "confluent_kafka.admin", "fastavro"},
+    "backbeat.compose.cli.program": {
+        *("aiohttp", "asyncio", "backbeat.client", "confluent_kafka", "fastavro", "importlib.metadata", "msgspec"),
+        *("rich", "sqlalchemy"),
+    },
+    "backbeat.streams.process.faust_app": {
+        *("aiohttp", "backbeat.client", "croniter", "fastavro", "pygments", "rich", "sqlalchemy", "yaml"),
+    },
     "backbeat.gateway.http.server": {"backbeat.worker", "faust", "pygments", "rich"},
+    "backbeat.worker.worker": {
+        *("aiohttp", "backbeat.gateway", "backbeat.testing", "confluent_kafka.admin", "cronsim", "fastavro"),
+        "zoneinfo",
+    },
 }
 
 
