@@ -60,6 +60,8 @@ _SETTINGS = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     # The cleaner allocates this at its start; 128 MiB of it would be a third of the heap.
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+    # An idle controller writes a record twice a second, to show how far it is: a third of an idle broker's work.
+    "metadata.max.idle.interval.ms": "5000",
     # A request goes from one kind of thread to the other and back: more of them than there are cores only wait on each
     # other. With 2 and 4, many small requests cost a quarter more.
     "num.network.threads": "1",
