@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 from . import catalogue
 from .catalogue import RECORDS, stand_alone
-from .messages.commands import Command
 from .messages.queries import Query
 from .messages.replies import ReplyRecord
+from .messages.values import Command
 from .named_types import REPLIES, TYPES, NamedType, Schema, word
 
 _REPLY_NAMES = {answer.__name__: name for answer, name in REPLIES.items()}

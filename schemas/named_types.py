@@ -16,12 +16,13 @@ from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
+from backbeat.schemas.messages.values import Command
 from backbeat.schemas.signals import SignalRequestRecord
 
 Schema: TypeAlias = dict[str, Any]
 
 NAMESPACE = "backbeat"
-COMMANDS: tuple[type[commands.Command], ...] = typing.get_args(commands.AnyCommand)
+COMMANDS: tuple[type[Command], ...] = typing.get_args(commands.AnyCommand)
 QUERIES: tuple[type[queries.Query], ...] = typing.get_args(queries.AnyQuery)
 #: Name of the record that carries each kind of answer: `NodeReply` carries a NodeView.
 REPLIES: dict[type, str] = {

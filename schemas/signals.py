@@ -56,6 +56,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     fairness_key: str | None = None  #: those of one priority take turns by it
     coalesce_key: str | None = None  #: null: it stands for itself
     coalesce: Coalesce = Coalesce.REPLACE
+    beside: bool = False  #: whether it starts at once, beside the workflow's other signals
 
 
 class SignalRequestRecord(msgspec.Struct, frozen=True):
@@ -93,6 +94,8 @@ class SignalRequestRecord(msgspec.Struct, frozen=True):
     retry_factor: float | None = None  #: how many times as long as the one before each wait is, 1 or more; null: 2
     retry_longest: float | None = None  #: seconds; no wait is longer, before jitter; null: 3600
     retry_jitter: float | None = None  #: share of a wait by which it is longer or shorter, 0 to 1; null: 0.2
+    #: whether it starts at once, beside those that wait their turn, and is in nobody's way; else signals take turns
+    beside: bool = False
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,6 +129,7 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     retry_factor: float | None = None
     retry_longest: float | None = None
     retry_jitter: float | None = None
+    beside: bool | None = None
     mode: str | None = None
 
 
@@ -195,6 +199,7 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
         priority=_priority(document.priority),
         fairness_key=document.fairness_key,
         coalesce_key=_key(document.coalesce_key),
+        beside=bool(document.beside),
         coalesce=_coalesce(document.coalesce),
     )
 
@@ -221,6 +226,7 @@ def from_record(record: SignalRequestRecord, headers: Headers | None) -> SignalR
         priority=_priority(record.priority),
         fairness_key=record.fairness_key,
         coalesce_key=_key(record.coalesce_key),
+        beside=record.beside,
         coalesce=record.coalesce,
     )
 
@@ -246,6 +252,7 @@ def to_record(request: SignalRequest) -> SignalRequestRecord:
         priority=request.priority,
         fairness_key=request.fairness_key,
         coalesce_key=request.coalesce_key,
+        beside=request.beside,
         coalesce=request.coalesce,
     )
 

@@ -100,6 +100,9 @@ class Comparison:
         references: dict[bytes, dict[int, Row]] = {}
         node_rows: dict[bytes, Row] = {}
         coalescing: dict[tuple[bytes, str], bytes] = {}
+        inboxes: dict[bytes, Row] = {}
+        messages: dict[tuple[bytes, int], tuple[str, bytes]] = {}
+        lines: dict[tuple[bytes, str], tuple[bytes, bytes]] = {}
         for key, value in rows:
             kind, identity, rest = split_key(key)
             if kind == "chunk":
@@ -111,6 +114,14 @@ class Comparison:
             elif kind == "reference":
                 slot = int.from_bytes(rest, "big")
                 references.setdefault(identity, {})[slot] = stored.fields(kind, value)
+            elif kind == "inbox":
+                inboxes[identity] = stored.fields(kind, value)
+            elif kind == "message":
+                row = stored.fields(kind, value)
+                messages[identity, int.from_bytes(rest, "big")] = (row["name"], row["payload"])
+            elif kind == "line":
+                row = stored.fields(kind, value)
+                lines[identity, rest.decode()] = (row["first"], row["last"])
             elif kind == "coalesce":
                 coalescing[identity, rest.decode()] = stored.fields(kind, value)["node_id"]
             elif kind == "workflow":
@@ -130,6 +141,7 @@ class Comparison:
                 row["history"] = b"".join(chunks.get(identity, ())) + row["history"]
                 yield from self._node(*pair, row, links.get(identity, {}))
                 yield from self._results(*pair, row["flow"], references)
+                yield from self._awaits(*pair, row["awaits"])
             elif identity not in self._leftovers:
                 yield self.difference("node", identity, "record", "stored", "none", row["created_at"], row["name"])
         for _, node in nodes.values():
@@ -143,6 +155,7 @@ class Comparison:
         if expected != coalescing:
             identity = next(iter(expected.items() ^ coalescing.items()))[0][0]
             yield self.difference("workflow", identity, "signals that coalesce", coalescing, expected)
+        yield from self._messages(family, inboxes, messages, lines)
 
     def _tree(self, tree: Tree, row: Row) -> Iterator[Difference]:
         self.counts["workflows"] += 1
@@ -241,6 +254,56 @@ class Comparison:
         for field, (their, our) in pairs.items():
             if their != our:
                 yield self.difference("node", node.id, field, their, our, None, node.name)
+
+    def _messages(
+        self,
+        family: Family,
+        inboxes: dict[bytes, Row],
+        messages: dict[tuple[bytes, int], tuple[str, bytes]],
+        lines: dict[tuple[bytes, str], tuple[bytes, bytes]],
+    ) -> Iterator[Difference]:
+        """Messages that workflows keep, and the ends of the lines of nodes that wait for some."""
+        trees = family.trees.values()
+        kept = {
+            (tree.id, message.number): (message.name, message.payload) for tree in trees for message in tree.messages
+        }
+        waiting = {
+            (tree.id, name): (tree.node(line[0]).id, tree.node(line[-1]).id)
+            for tree in trees
+            for name, line in tree.lines.items()
+        }
+        listed = {
+            tree.id: [[message.number, message.name] for message in tree.messages] for tree in trees if tree.messages
+        }
+        theirs_listed = {identity: list(map(list, row["kept"])) for identity, row in inboxes.items()}
+        sizes = {
+            tree.id: sum(len(message.name.encode()) + len(message.payload) for message in tree.messages)
+            for tree in trees
+            if tree.messages
+        }
+        their_sizes = {identity: row["size_bytes"] for identity, row in inboxes.items()}
+        for field, theirs, ours in (
+            ("messages", messages, kept),
+            ("list of messages", theirs_listed, listed),
+            ("bytes of messages", their_sizes, sizes),
+            ("nodes that wait for messages", lines, waiting),
+        ):
+            if theirs != ours:
+                key = next(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+                identity = key[0] if isinstance(key, tuple) else key
+                yield self.difference("workflow", identity, field, theirs.get(key), ours.get(key))
+
+    def _awaits(self, tree: Tree, node: Node, values: list[Any] | None) -> Iterator[Difference]:
+        """A node's place in the line of those that wait for messages of its name."""
+        ours = None
+        if node.awaits:
+            line = tree.lines.get(node.name, [])
+            place = line.index(node.seq) if node.seq in line else None
+            before = None if not place else tree.node(line[place - 1]).id
+            after = None if place is None or place + 1 == len(line) else tree.node(line[place + 1]).id
+            ours = [node.default, place is not None, before, after]
+        if values != ours:
+            yield self.difference("node", node.id, "wait for a message", values, ours, None, node.name)
 
     def _history(self, node: Node, theirs: list[Entry]) -> Iterator[Difference]:
         self.counts["status changes"] += len(theirs)

@@ -148,6 +148,8 @@ async def _kept(call: Call, record: Any) -> Any:
             return record if node is record.node else _with(record, node=node)
         case commands.AddChildren():
             return _with(record, children=await store_large(call, record.children))
+        case commands.SendMessage():
+            return _with(record, payload=await fit_response(call, record.payload, is_error=False))
         case commands.ChangeNode():
             if record.response is None:
                 return record
@@ -207,6 +209,7 @@ def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSched
 COMMANDS: dict[type, _Rule] = {
     commands.CreateWorkflow: _Rule(Access.CLIENT, _own_create),
     commands.Signal: _Rule(Access.WRITER, _own_signal),
+    commands.SendMessage: _Rule(Access.WRITER),
     commands.ChangeWorkflow: _Rule(Access.CLIENT),
     commands.ChangeNode: _Rule(Access.CLIENT, _own_children),
     commands.AddChildren: _Rule(Access.WRITER, _own_children),

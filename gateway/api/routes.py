@@ -12,6 +12,7 @@ from backbeat.gateway.api import (
     health,
     jobs,
     limits,
+    messages,
     records,
     reports,
     schedules,
@@ -85,6 +86,8 @@ _WAITS = (
     _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 
+_MESSAGES = (_post("/workflows/{id}/messages/{name}", messages.send, "Send a message to a workflow", Access.WRITER),)
+
 _LIMITS = (
     _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),
     _get("/limits/{activity}", limits.show, "The limit of an activity"),
@@ -150,7 +153,7 @@ _description = Description(lambda: ROUTES)
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
-    *(replace(route, new=True) for route in (*_WAITS, *_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
+    *(replace(route, new=True) for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

@@ -113,6 +113,7 @@ async def _signal(call: Call, name: str) -> Response:
         workflow=_workflow_of_signal(call, workflow_id),
         coalesce_key=call.parameters.text("coalesce_key"),
         coalesce=coalesce(call.parameters),
+        beside=bool(call.parameters.flag("beside")),
     )
     (view,) = await call.whole_nodes([view])
     return answer(call.node_json(view), 201)

@@ -15,7 +15,7 @@ from backbeat.gateway.openapi.reports import REPORTS
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
-from backbeat.gateway.openapi.waits import WAITS
+from backbeat.gateway.openapi.waits import MESSAGES, WAITS
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
@@ -338,6 +338,7 @@ CALLS: dict[str, OperationDoc] = {
     **SCHEDULES,
     **_OTHERS,
     **WAITS,
+    **MESSAGES,
     **REPORTS,
     **RECORDS,
 }

@@ -22,8 +22,9 @@ from backbeat.gateway.openapi.schedules import SCHEDULE_SCHEMAS
 from backbeat.gateway.openapi.schemas import SCHEMAS as OTHER_SCHEMAS
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import UUID, Schema, ref
+from backbeat.gateway.openapi.waits import MESSAGE_SCHEMAS
 
-SCHEMAS = {**OTHER_SCHEMAS, **SCHEDULE_SCHEMAS}
+SCHEMAS = {**OTHER_SCHEMAS, **SCHEDULE_SCHEMAS, **MESSAGE_SCHEMAS}
 
 FORM = "application/x-www-form-urlencoded"
 

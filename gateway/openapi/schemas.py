@@ -182,6 +182,9 @@ _SIGNAL_PROPERTIES: dict[str, Schema] = {
         "with a coalesce_key: replace (which it is without a word): the one that waits is deactivated; drop: it stands "
         "for both, and is answered",
     ),
+    "beside": request_property(
+        {"type": "boolean"}, "true: it starts at once, beside the workflow's other signals (they take turns)"
+    ),
 }
 
 _DECISION: Schema = {

@@ -1,11 +1,11 @@
-"""Operations of waits, and of the lists of nodes that have them, by method and path, with examples."""
+"""Operations of waits, of messages, and of the lists of nodes that have waits, by method and path, with examples."""
 
 from __future__ import annotations
 
 from backbeat.gateway.api.waits import CHILDREN_DEFAULT
 from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.types import UUID, list_of, ref
+from backbeat.gateway.openapi.types import UUID, Schema, list_of, ref
 
 _AT = "2026-01-31T12:00:00.000Z"
 _WAIT = {
@@ -65,5 +65,25 @@ WAITS: dict[str, OperationDoc] = {
         example=[_CHILD],
         query=_PAGE,
         headers=(NEXT_HEADER,),
+    ),
+}
+
+MESSAGE_SCHEMAS: dict[str, Schema] = {
+    "Message": {
+        "type": "object",
+        "properties": {
+            "value": {"description": "any JSON value: the result of the node that gets it (null where it is not there)"}
+        },
+    }
+}
+
+MESSAGES: dict[str, OperationDoc] = {
+    "POST /workflows/{id}/messages/{name}": OperationDoc(
+        text="The oldest node that waits for a message of this name has it as its result. Where none waits, the "
+        "workflow keeps it for the next one, up to 1,000 messages and 1 MiB. With an Idempotency-Key it counts once.",
+        answer=ref("Success"),
+        example={"success": True},
+        body="Message",
+        body_example={"value": {"by": "Grace"}},
     ),
 }

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
-
 from backbeat.schemas.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.ids import limit_id, murmur2
@@ -16,25 +14,17 @@ from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.limits import Limit, LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule, Overlap
-from backbeat.schemas.messages.values import Coalesce, LinkWait, NewNode, NewWorkflow, ReplyTo, Source, Task, TimerKind
-
-
-class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """Fields of every command."""
-
-    #: the command's id: any 16 bytes that no other command has. The same id sent twice makes the same nodes once; the
-    #: nodes it makes are named after it
-    id: Id
-    #: who asks: another's workflows and nodes are not found; null: a part of the system, which may touch anybody's
-    user_id: Id | None = None
-    tid: str = ""  #: transaction id, passed on through activities and logs; empty: none
-    reply_to: ReplyTo | None = None  #: who waits for the answer; null: nobody, and a refusal goes to the dead letters
-    #: for a command with a caller's key: a hash of what was asked, so that a repeat gets the same answer and another
-    #: body under the same key is refused; null: no answer is remembered
-    body_hash: bytes | None = None
-    #: set only by the engine, on what one partition sends to another or to itself; null from anybody else
-    source: Source | None = None
-
+from backbeat.schemas.messages.values import (  # noqa: F401 - ReplyTo, Source: of every command
+    Coalesce,
+    Command,
+    LinkWait,
+    NewNode,
+    NewWorkflow,
+    ReplyTo,
+    Source,
+    Task,
+    TimerKind,
+)
 
 # --- what services, workers, operators and the gateway send --------------------------------------------------------
 
@@ -56,6 +46,16 @@ class Signal(Command, frozen=True, kw_only=True):
     #: null: it stands for itself
     coalesce_key: str | None = None
     coalesce: Coalesce = Coalesce.REPLACE  #: with a coalesce_key: which of the two remains
+    #: whether it starts at once, beside those that wait their turn, and is in nobody's way; else signals take turns
+    beside: bool = False
+
+
+class SendMessage(Command, frozen=True, kw_only=True):
+    """A message for a node of a workflow that waits for one of this name (NewNode.awaits). Answer: Done."""
+
+    workflow_id: Id  #: the workflow
+    name: str  #: the name of the nodes that wait for it
+    payload: bytes = b"null"  #: JSON text in UTF-8: the result of the node that gets it
 
 
 class ChangeWorkflow(Command, frozen=True, kw_only=True):
@@ -337,6 +337,7 @@ class WorkJob(Command, frozen=True, kw_only=True):
 AnyCommand = (
     CreateWorkflow
     | Signal
+    | SendMessage
     | ChangeWorkflow
     | ChangeNode
     | AddChildren
@@ -374,7 +375,7 @@ def route(command: AnyCommand) -> bytes | None:
     match command:
         case CreateWorkflow(workflow=new):
             return route_of_subject(new.subject)
-        case Signal() | ChangeWorkflow() | RemoveWorkflow() | Continue():
+        case Signal() | SendMessage() | ChangeWorkflow() | RemoveWorkflow() | Continue():
             return command.workflow_id
         case TimerFired():
             # A caller's key and a job have no route: their timers are sent to the partition that holds them.

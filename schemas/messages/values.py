@@ -31,6 +31,23 @@ class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True)
     index: int  #: which of that record's effects it is, counted from 0
 
 
+class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """Fields of every command."""
+
+    #: the command's id: any 16 bytes that no other command has. The same id sent twice makes the same nodes once; the
+    #: nodes it makes are named after it
+    id: Id
+    #: who asks: another's workflows and nodes are not found; null: a part of the system, which may touch anybody's
+    user_id: Id | None = None
+    tid: str = ""  #: transaction id, passed on through activities and logs; empty: none
+    reply_to: ReplyTo | None = None  #: who waits for the answer; null: nobody, and a refusal goes to the dead letters
+    #: for a command with a caller's key: a hash of what was asked, so that a repeat gets the same answer and another
+    #: body under the same key is refused; null: no answer is remembered
+    body_hash: bytes | None = None
+    #: set only by the engine, on what one partition sends to another or to itself; null from anybody else
+    source: Source | None = None
+
+
 class Coalesce(enum.IntEnum):
     """Outcome for a signal and one of the same workflow and coalesce_key that still waits."""
 
@@ -84,6 +101,16 @@ class Take(msgspec.Struct, gc=False, frozen=True, array_like=True):
     default: bytes | None = None
 
 
+class Awaits(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A message that a node waits for: one that is sent to its workflow under the node's name.
+
+    Such a node goes to no worker. The message is its result. It fails where none has come by its timeout.
+    """
+
+    #: JSON text in UTF-8 of the result where no message has come by the node's timeout; null: the node fails then
+    default: bytes | None = None
+
+
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A node to be made. Its id follows from the command's id and its place in the command."""
 
@@ -110,6 +137,8 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     takes: tuple[Take, ...] = ()
     #: how many of its children may fail for good: each of them counts as done then, without a result
     failures_allowed: int = 0
+    #: the message that it waits for, in place of being sent to its client; null: its client runs it
+    awaits: Awaits | None = None
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -136,6 +165,7 @@ class TaskKind(enum.IntEnum):
     RETAIN = 9  #: `cursor` is a workflow
     COUNT_RESULTS = 10  #: `mark` is the count of children without a result up to `cursor`
     GIVE_RESULTS = 11
+    DELIVER_MESSAGE = 12  #: `mark` is the message's number in its workflow
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):

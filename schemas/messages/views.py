@@ -76,6 +76,7 @@ class WaitKind(enum.StrEnum):
     SLOT = "slot"  #: a slot of its activity's limit
     LIMIT_PAUSED = "limit_paused"  #: the end of a pause of its activity
     WORKFLOW_PAUSED = "workflow_paused"  #: the end of a pause of its workflow
+    MESSAGE = "message"  #: a message that somebody sends to its workflow
     CLIENT = "client"  #: a worker of its client that takes it
     WORKER = "worker"  #: the answer of the worker that has taken it
     BACKOFF = "backoff"  #: its next retry

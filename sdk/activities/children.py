@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,8 +20,10 @@ from backbeat.payload.values import (
     Arguments,
     ModeWord,
     invalid,
+    seconds,
     to_client_data,
     to_id,
+    to_json,
     to_metadata,
     to_milliseconds,
     to_mode,
@@ -30,7 +33,7 @@ from backbeat.payload.values import (
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import NewNode
+from backbeat.schemas.messages.values import Awaits, NewNode
 from backbeat.schemas.messages.views import NodeView
 
 #: An activity where a child of it is added: its name, its function, or that with options.
@@ -144,6 +147,29 @@ def count_allowed(failures_allowed: object, count: int, *, are_awaited: bool) ->
     if failures_allowed < 0:
         raise invalid(f"{given}; it must be 0 or more", given, "0 or more")
     return min(failures_allowed, count)
+
+
+def make_wait(
+    parent: NodeView,
+    name: str,
+    timeout: float | timedelta | None,
+    *,
+    default: bytes | None,
+    mode: ModeWord,
+    user_id: bytes,
+) -> NewNode:
+    """A node that waits for a message of its name. `default`: its response where none comes in time; None: it fails."""
+    _check_depth(parent.depth + 1)
+    to_text("A name", name)
+    return NewNode(
+        name=name,
+        user_id=user_id,
+        mode=to_mode(mode),
+        type="wait",
+        client_data=to_json("client data", {"timeout": None if timeout is None else seconds(timeout, "timeout")}),
+        retries=0,
+        awaits=Awaits(default),
+    )
 
 
 def make_group(

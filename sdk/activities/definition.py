@@ -96,6 +96,8 @@ class CallOptions(ChildOptions, total=False):
     coalesce_key: str | None
     #: The one that remains: `replace`, the new one; `drop`, the one that waits.
     coalesce: Literal["replace", "drop"]
+    #: Where it is signalled: start at once, beside the signals that wait their turn in the workflow.
+    beside: bool
 
 
 #: Modules that declare activities for others.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
 from backbeat.activities.children import Group as JoinedChildren
-from backbeat.activities.children import arguments, count_allowed, make_child, make_group, named
+from backbeat.activities.children import arguments, count_allowed, make_child, make_group, make_wait, named
 from backbeat.activities.definition import ActivityFunction, BoundActivity, ChildOptions
 from backbeat.activities.environment import ActivityEnvironment
 from backbeat.activities.results import Child, Group, Result
@@ -15,10 +16,12 @@ from backbeat.payload.values import Id, ModeWord, to_id, to_json
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
+from backbeat.worker.responses import result_response
 
 P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
+_NOTHING: Any = object()
 
 
 class Parent(NodeValue):
@@ -212,6 +215,57 @@ class Parent(NodeValue):
             place = len(self._added) - 1
         problem = "" if are_awaited else f"{name!r} is fire_and_forget: nobody waits for its results"
         return Group.of(self, len(members), place, self._pack, problem)
+
+    @overload
+    def wait_for(
+        self, name: str, /, *, timeout: float | timedelta | None = ..., default: Any = ..., mode: ModeWord = ...
+    ) -> Child[Any]: ...
+    @overload
+    def wait_for(
+        self, name: str, of: type[T], /, *, timeout: float | timedelta | None = ..., mode: ModeWord = ...
+    ) -> Child[T]: ...
+    @overload
+    def wait_for(
+        self, name: str, of: type[T], /, *, timeout: float | timedelta | None = ..., default: V, mode: ModeWord = ...
+    ) -> Child[T | V]: ...
+    def wait_for(
+        self,
+        name: str,
+        of: object = None,  # noqa: ARG002 - for type checkers: who takes the result says what it is made into
+        /,
+        *,
+        timeout: float | timedelta | None = None,
+        default: Any = _NOTHING,
+        mode: ModeWord = "blocking",
+    ) -> Child[Any]:
+        """Add a child that waits for a message of this name to the workflow, and has its content as result.
+
+        `await client.send("Orders", "o1", "approval", …)` sends one, also before the wait begins: the workflow keeps
+        it. `of` is the type of its content, for type checkers. No worker runs such a child, and it has no retries.
+        Without a message within `timeout` (seconds, or a timedelta, from its start; None: for ever) its result is
+        `default`; without one it fails, and waits for a person.
+
+        >>> from backbeat import Worker, activity, current
+        >>> from backbeat.testing import PlainBackbeat
+        >>> @activity("Pay")
+        ... def pay(by: str) -> str:
+        ...     return f"paid by {by}"
+        >>> @activity("Order")
+        ... def order() -> None:
+        ...     approval = current().wait_for("approval", str)
+        ...     paid = current().add(pay, approval.result)
+        ...     current().returns(paid.result)
+        >>> with PlainBackbeat(Worker(activities=[order, pay])) as backbeat:
+        ...     client = backbeat.client()
+        ...     node = client.signal("Orders", "o1", order)
+        ...     client.send("Orders", "o1", "approval", "Grace")
+        ...     print(node.result())
+        paid by Grace
+        """
+        packed = None if default is _NOTHING else result_response(self._environment.pack("default", default))
+        user_id = self._environment.user_id(None)
+        self._added.append(make_wait(self._view, name, timeout, default=packed, mode=mode, user_id=user_id))
+        return Child(self, len(self._added) - 1, self._pack)
 
     def result_of(self, node_id: Id) -> Any:
         """The result of a node of this workflow that is there already, as an argument of a child: `Child.result`.

@@ -210,6 +210,16 @@ class Client:
         """Wait until everything published so far has been taken; Unavailable if any was refused."""
         await self._session.transport.flush(self.timeout if timeout is None else timeout)
 
+    async def send(
+        self, workflow: str, subject: Any, name: str, value: Any = None, /, *, idempotency_key: str | None = None
+    ) -> None:
+        """Send a message to a workflow: the oldest of its nodes that wait for one of this name has it as its result.
+
+        Where none waits (`current().wait_for(name)`) the workflow keeps it for the next one, up to 1,000 messages and 1
+        MiB (LimitExceeded). A repeat with the same idempotency key counts once. NotFound: there is no such workflow.
+        """
+        await workflow_calls.send_message(self._session, workflow, subject, name, value, key=idempotency_key)
+
     async def find_or_create(self, workflow: str, subject: Any, *, decider: str | None = None) -> Workflow:
         """The workflow of this name and subject; one that is there keeps its own decider."""
         return await workflow_calls.create_workflow(self._session, workflow, subject, decider)

@@ -62,6 +62,8 @@ class SignalOptions(RunOptions, total=False):
     coalesce_key: str | None
     #: The one that remains: `replace` (the usual), the new one, at its own time; `drop`, the one that waits.
     coalesce: Literal["replace", "drop"]
+    #: Start at once, beside the signals that wait their turn in the workflow, and in nobody's way.
+    beside: bool
 
 
 #: The options of a signal, and of one that a schedule sends.
@@ -75,6 +77,7 @@ _LATER: dict[str, tuple[Any, ...]] = {
     "retry_after_seconds": (None,),
     "attempted": (True,),
     "returns": (None,),
+    "awaits": (None,),
 }
 RUN_WORDS = tuple(RunOptions.__annotations__)
 
@@ -136,6 +139,7 @@ def make_signal(
         workflow=workflow,
         coalesce_key=options.get("coalesce_key"),
         coalesce=to_coalesce(options.get("coalesce", "replace")),
+        beside=bool(options.get("beside")),
     )
     if options.get("idempotency_key") is None:
         return signal
@@ -154,6 +158,8 @@ def _body_hash(signal: Signal, workflow: NewWorkflow, at: When | None, *, hashes
     request: tuple[Any, ...] = (fields, workflow)
     if signal.coalesce_key is not None:
         request = (*request, signal.coalesce_key, signal.coalesce)
+    if signal.beside:
+        request = (*request, "beside")
     return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
 
 

@@ -19,8 +19,8 @@ class Wait(msgspec.Struct, rename="camel", frozen=True):
     kind: Annotated[
         str,
         Meta(
-            description="parent, sibling, results, time, slot, limit_paused, workflow_paused, client, worker, backoff, "
-            "children, links, retries_exhausted, server_error or engine; a newer engine may say another word"
+            description="parent, sibling, results, time, slot, limit_paused, workflow_paused, message, client, worker, "
+            "backoff, children, links, retries_exhausted, server_error or engine; a newer engine may say another word"
         ),
     ]
     sentence: Annotated[str, Meta(description="the wait in words, times in UTC; it goes on from the node's name")]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from backbeat.activities.running import transaction_id
 from backbeat.client.session import Session, as_id
-from backbeat.client.signals import SignalOptions, make_signal, make_workflow
+from backbeat.client.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.client.views import Workflow
 from backbeat.errors import NotFound
-from backbeat.payload.values import Id, id_text, to_id
-from backbeat.schemas.messages import commands, queries
+from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
+from backbeat.schemas.messages import commands, ids, queries
+from backbeat.worker.responses import result_response
 
 #: Signals that are published and not acknowledged: with more, `publish` waits.
 _UNDER_WAY_MAX = 100_000
@@ -67,6 +70,25 @@ async def change_workflow(session: Session, workflow_id: Id, change: str) -> Non
     """Change a workflow: `pause`, `resume` or `complete` (no more signals)."""
     command = commands.ChangeWorkflow(workflow_id=to_id(workflow_id), change=change, **session.command_fields())
     await session.command(command, change)
+
+
+async def send_message(
+    session: Session, workflow: str, subject: Any, name: str, value: Any, *, key: str | None
+) -> None:
+    """Send a message to the workflow of this name and subject. NotFound, WorkflowComplete, LimitExceeded, KeyReused."""
+    to_text("A name", name)
+    workflow_id = ids.workflow_id(session.user_id, to_text("The workflow's name", workflow), to_subject(subject))
+    session.remember(workflow_id, workflow, subject)
+    payload = result_response(await session.pack(f"message {name!r}", value))
+    command = commands.SendMessage(workflow_id=workflow_id, name=name, payload=payload, **session.command_fields())
+    if key is not None:
+        # Encrypted content is other bytes each time: a repeat is recognised by the rest then.
+        asked = command if session.packing.is_repeatable else msgspec.structs.replace(command, payload=b"")
+        command = msgspec.structs.replace(command, id=session.command_id(key), body_hash=change_hash(asked))
+    try:
+        await session.transport.command(command, session.timeout, f"message {name!r} to {workflow!r}", key=key)
+    except NotFound as refusal:
+        raise session.not_found(workflow_id, refusal) from None
 
 
 class Publisher:

@@ -29,7 +29,7 @@ _NOTHING = _RESULT_HEAD + b"null" + _RESULT_TAIL
 
 def result_response(result: Any) -> bytes:
     """The response of an attempt that ended well. LimitExceeded for a result that is too large."""
-    response = _NOTHING if result is None else _RESULT_HEAD + to_json("result", result) + _RESULT_TAIL
+    response = _NOTHING if result is None else as_response(to_json("result", result))
     if len(response) > LIMITS.payload_bytes_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
@@ -38,6 +38,11 @@ def result_response(result: Any) -> bytes:
             f"payload_bytes_max {LIMITS.payload_bytes_max}",
         )
     return response
+
+
+def as_response(text: bytes) -> bytes:
+    """The response that a result makes, of its JSON text."""
+    return _RESULT_HEAD + text + _RESULT_TAIL
 
 
 def error_response(error: BaseException | str) -> bytes:

@@ -53,6 +53,9 @@ def check_node(step: Step, new: NewNode) -> None:
         )
     if new.backoff is not None:
         _check_backoff(new.backoff)
+    if new.awaits is not None and new.awaits.default is not None:
+        check_size("default", new.awaits.default, limits.payload_bytes_max)
+        check_json(step, "default", new.awaits.default)
 
 
 def check_workflow(step: Step, new: NewWorkflow) -> None:

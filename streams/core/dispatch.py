@@ -16,6 +16,7 @@ from backbeat.streams.core.checks import check_tid
 from backbeat.streams.core.coalesce import handlers as coalesce
 from backbeat.streams.core.effects import Effect, Ignored
 from backbeat.streams.core.idempotency import answered, find_reply, save_reply
+from backbeat.streams.core.inbox import handlers as inbox
 from backbeat.streams.core.jobs import handlers as jobs
 from backbeat.streams.core.limits import handlers as limits
 from backbeat.streams.core.links import handlers as links
@@ -106,6 +107,7 @@ def _continue(step: Step, command: Continue) -> None:
 #: Handler of each command type.
 HANDLERS: dict[type, Handler] = {
     **tree.HANDLERS,
+    **inbox.HANDLERS,
     **links.HANDLERS,
     **limits.HANDLERS,
     **schedules.HANDLERS,
@@ -124,10 +126,10 @@ TIMERS: dict[TimerKind, Handler] = {
     TimerKind.ANSWER: _expire_reply,
 }
 _BEFORE: dict[type, Guard] = retention.BEFORE
-_LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS, takes.ON_STATUS)
+_LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS, takes.ON_STATUS, inbox.ON_STATUS)
 _HOOKS = Hooks(
     work=_work,
-    tasks={**tree.TASKS, **links.TASKS, **takes.TASKS},
+    tasks={**tree.TASKS, **links.TASKS, **takes.TASKS, **inbox.TASKS},
     on_signal=(links.ON_SIGNAL, gone.is_repeat),
     before_signal=(coalesce.ON_REPEAT, tree.BEFORE_SIGNAL, links.BEFORE_SIGNAL, coalesce.BEFORE_SIGNAL),
     on_node=(links.ON_NODE, coalesce.ON_NODE),
@@ -135,6 +137,8 @@ _HOOKS = Hooks(
     take=takes.TAKE,
     results=takes.RESULTS,
     returned=takes.RETURNED,
+    await_message=inbox.AWAIT_MESSAGE,
+    no_message=inbox.NO_MESSAGE,
     before_send=(limits.BEFORE_SEND,),
     link_targets=(schedules.LINK_TARGET,),
     on_refused=(links.ON_REFUSED, tree.ON_REFUSED),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.commands import Command
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
-from backbeat.schemas.messages.values import ReplyTo
+from backbeat.schemas.messages.values import Command, ReplyTo
 from backbeat.streams.core.effects import DeadLetter, Effect, Reply
 from backbeat.streams.core.records import StoredReply
 from backbeat.streams.core.tables import STORED_REPLIES

@@ -46,6 +46,15 @@ class Flow(msgspec.Struct, gc=False, frozen=True, array_like=True):
     counted: int = 0  #: children that its takers get, allowed failures included
 
 
+class Awaiting(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The wait of a node for a message (`inbox`). Replaced as a whole: records share it."""
+
+    default: bytes | None  #: its result where none has come by its timeout; null: it fails then
+    in_line: bool = False  #: it waits now, in the line of its workflow and name
+    before: bytes | None = None  #: its neighbors there
+    after: bytes | None = None
+
+
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """The ledger of a parent's children. Changed only where a child is added or its status is set (`tree.progress`)."""
 
@@ -141,6 +150,7 @@ class Node(Parent, array_like=True, kw_only=True):
     handed_back: int = 0  #: times that a worker had no activity of its name, since it was made or restarted
     retries: int = 0  #: retries that it was made with, where it has a backoff; else 0
     flow: Flow | None = None  #: null: it takes no result, and nobody has taken one of it
+    awaits: Awaiting | None = None  #: null: its client runs it
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

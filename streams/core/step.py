@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 from backbeat.schemas.messages.activities import TakenCount, TakenResult
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command, Signal
+from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Signal
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.values import Take, Task, TaskKind, TimerKind
+from backbeat.schemas.messages.values import Command, Take, Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged
 from backbeat.streams.core.idempotency import answered, save_reply
 from backbeat.streams.core.records import Node, Workflow
@@ -296,6 +296,8 @@ class Hooks(NamedTuple):
     #: what a node that starts takes first, and the counts of all where there are more
     results: Callable[[Store, Node], tuple[tuple[TakenResult, ...], tuple[TakenCount, ...]]]
     returned: Callable[[Step, Node], bytes | None]  #: the result of a node that is complete and returns that of a child
+    await_message: Callable[[Step, Node], None]  #: a node starts that waits for a message
+    no_message: Callable[[Step, Node], None]  #: none has come in time
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
     on_refused: tuple[Callable[[Step, Rejection], None], ...]  #: the command was refused and rolled back

@@ -23,6 +23,7 @@ from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.coalesce.records import CoalesceIndex
+from backbeat.streams.core.inbox.records import Inbox, Line, Message
 from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
 from backbeat.streams.core.links.records import Link
 from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
@@ -158,6 +159,14 @@ LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_go
 REFERENCES: Table[tuple[bytes, int], Reference] = Table(
     Reference, _below(b"r", _NUMBER.pack, lambda rest: _NUMBER.unpack(rest)[0])
 )
+#: By workflow.
+INBOXES: Table[bytes, Inbox] = Table(Inbox, _of_workflow(b"b"), comes_and_goes=True)
+#: By workflow and the message's number.
+MESSAGES: Table[tuple[bytes, int], Message] = Table(
+    Message, _below(b"m", _NUMBER.pack, lambda rest: _NUMBER.unpack(rest)[0]), cache_part=None, comes_and_goes=True
+)
+#: By workflow and the nodes' name.
+LINES: Table[tuple[bytes, str], Line] = Table(Line, _below(b"a", str.encode, bytes.decode), comes_and_goes=True)
 #: By workflow and coalesce_key.
 COALESCE_INDEX: Table[tuple[bytes, str], CoalesceIndex] = Table(
     CoalesceIndex, _below(b"c", str.encode, bytes.decode), comes_and_goes=True

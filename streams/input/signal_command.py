@@ -118,6 +118,7 @@ def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal
         link_open=request.parent_link_id is not None,
         coalesce_key=request.coalesce_key,
         coalesce=request.coalesce,
+        beside=request.beside,
     )
     if request.parent_link_id is None:
         return signal

@@ -233,6 +233,7 @@ def _nowhere(_: Any) -> bytes | None:
 _RULES: dict[type, _Rules] = {
     c.CreateWorkflow: _Rules(c.route),
     c.Signal: _Rules(_workflow),
+    c.SendMessage: _Rules(_workflow),
     c.ChangeWorkflow: _Rules(_workflow),
     c.ChangeNode: _Rules(_node),
     c.AddChildren: _Rules(_node),

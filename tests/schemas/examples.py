@@ -226,6 +226,7 @@ COMMANDS: tuple[Any, ...] = (
         children=(NEW_NODE, PLAIN_NODE),
         attempt=3,
     ),
+    commands.SendMessage(**_COMMAND, workflow_id=identity(4), name="approval", payload=b'{"result":{"by":"Grace"}}'),
     commands.AddChildren(**_COMMAND, node_id=identity(5), children=(PLAIN_NODE,) * 70, attempt=1),
     commands.Heartbeat(**_COMMAND, node_id=identity(5), attempt=2),
     commands.RestartNode(**_COMMAND, node_id=identity(5)),

@@ -52,6 +52,9 @@ Examples:
     type=click.Choice(["replace", "drop"]),
     help="Which of the two remains: this one, or the one that waits.  [default: replace]",
 )
+@click.option(
+    "--beside", is_flag=True, default=None, help="Start at once, beside the signals that wait their turn there."
+)
 @click.option("--wait", is_flag=True, help="Wait for its result, and print that.")
 @click.option("--wait-for", type=Length(), metavar="LENGTH", help="Wait no longer than this.")
 @json_option
@@ -149,6 +152,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     link: str | None = None
     coalesce_key: str | None = None
     coalesce: Literal["replace", "drop"] | None = None
+    beside: bool | None = None
 
 
 async def _signal_lines(client: Client, *, as_json: bool) -> None:

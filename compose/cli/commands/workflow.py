@@ -1,7 +1,8 @@
-"""`backbeat workflow`: list, show and draw workflows; pause, resume, close and cancel them."""
+"""`backbeat workflow`: list, show and draw workflows; send them messages; pause, resume, close and cancel them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,15 @@ from backbeat.compose.cli.commands.search import list_
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import connected, json_option, yes_option
-from backbeat.compose.cli.references import workflow_argument, workflow_id, workflow_ids, workflows_argument
+from backbeat.compose.cli.references import (
+    STANDARD_INPUT,
+    is_id,
+    read_value,
+    workflow_argument,
+    workflow_id,
+    workflow_ids,
+    workflows_argument,
+)
 from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_fields, when
 from backbeat.compose.cli.show.rows import tree_row, workflow_row
 from backbeat.compose.cli.show.sanitize import plain
@@ -22,11 +31,12 @@ if TYPE_CHECKING:
     from backbeat.client.views import Tree
 
 _CLOSED = ("complete", "deactivated")
+_BY_ID, _BY_NAME = 2, 3
 
 
 @click.group()
 def workflow() -> None:
-    """List, show, draw, pause, resume, close and cancel workflows.
+    """List, show, draw, send to, pause, resume, close and cancel workflows.
 
     A workflow is named by its id, or by its NAME and SUBJECT. SUBJECT is JSON, or else text: 703 is a number, '"703"' a
     text.
@@ -126,6 +136,45 @@ def tree(
         emit(tree_row(tree, options))
     else:
         make_console().print(draw(tree, options))
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
+  backbeat workflow send "Orders" o1 approval '{"by": "Grace"}'
+  backbeat workflow send 5d3f8a10-… approval --key approval-of-o1
+  cat approval.json | backbeat workflow send "Orders" o1 approval -
+"""
+)
+@click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME [VALUE]")
+@connected
+@click.option("--key", "idempotency_key", help="A repeat with the same key counts once.")
+@json_option
+def send(target: tuple[str, ...], connection: Connection, idempotency_key: str | None, *, as_json: bool) -> None:
+    """Send a message to a workflow: the node that waits for one of this NAME has VALUE as its result.
+
+    VALUE is JSON, or else text; `-` reads it from standard input, and without one it is null. Where no node waits, the
+    workflow keeps it for the next one.
+    """
+    count = _BY_ID if is_id(target[0]) else _BY_NAME
+    if len(target) not in (count, count + 1):
+        raise click.UsageError(
+            "give WORKFLOW SUBJECT NAME, or a workflow's ID and NAME, and then a VALUE if there is one"
+        )
+    name = target[count - 1]
+    text = target[count] if len(target) > count else None
+    value = None if text is None else read_value(sys.stdin.read() if text == STANDARD_INPUT else text)
+
+    async def run(client: Client) -> None:
+        if count == _BY_NAME:
+            workflow, subject = target[0], read_value(target[1])
+        else:
+            view = await client.workflow(target[0])
+            workflow, subject = view.name, view.subject
+        await client.send(workflow, subject, name, value, idempotency_key=idempotency_key)
+
+    connection.run(run)
+    emit({"name": name, "sent": True}) if as_json else note(f"sent {name!r}")
 
 
 def _change(

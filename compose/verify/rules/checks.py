@@ -13,8 +13,8 @@ from backbeat.compose.verify.rules.tree import (
     REFUSAL,
     SCHEDULE,
     START,
+    TASK_DELIVER,
     TASK_FORGET_LINKS,
-    TASK_GIVE_RESULTS,
     TASK_REMOVE,
     TASK_RETAIN,
     TASK_SCHEDULE,
@@ -29,7 +29,7 @@ _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
 _ONLY_ENGINES = {"SpreadLimit", "AskSlot", "GrantSlot", "ReleaseSlot", "FillPool", "CloseLink", "Continue", "WorkJob"}
 #: Commands by the field whose id gives their partition.
 _ROUTES = {
-    "workflow_id": ("Signal", "ChangeWorkflow", "RemoveWorkflow", "Continue"),
+    "workflow_id": ("Signal", "SendMessage", "ChangeWorkflow", "RemoveWorkflow", "Continue"),
     "node_id": (
         "ChangeNode",
         "AddChildren",
@@ -102,7 +102,7 @@ def _tasks_fit(workflow_id: bytes, tasks: list[Command]) -> bool:
     prefix = workflow_id[: ids.PREFIX_BYTES]
     for task in tasks:
         kind, cursor = task["kind"], task["cursor"]
-        if not TASK_SCHEDULE <= kind <= TASK_GIVE_RESULTS or not task["id"].startswith(prefix):
+        if not TASK_SCHEDULE <= kind <= TASK_DELIVER or not task["id"].startswith(prefix):
             return False
         if cursor is not None and kind not in (TASK_FORGET_LINKS, TASK_RETAIN) and not cursor.startswith(prefix):
             return False
@@ -243,6 +243,10 @@ def check_node(new: Command, settings: Command) -> None:
         raise Refused(INVALID)
     if new["fires_at"] is not None and not _is_time(new["fires_at"]):
         raise Refused(INVALID)
+    default = None if new["awaits"] is None else new["awaits"]["default"]
+    if default is not None:
+        check_size(len(default), payload_max)
+        check_json(default, settings["json_depth_max"])
 
 
 def check_workflow(new: Command, settings: Command) -> None:

@@ -13,7 +13,7 @@ from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules.checks import INVALID, Refused
 from backbeat.compose.verify.rules.progress import schedule_later
 from backbeat.compose.verify.rules.schedules import run_ended
-from backbeat.compose.verify.rules.tree import CLOSED, FIRE_AND_FORGET, Node
+from backbeat.compose.verify.rules.tree import BLOCKING, CLOSED, FIRE_AND_FORGET, Node
 from backbeat.compose.verify.rules.work import Work
 from backbeat.schemas.messages import ids
 
@@ -90,21 +90,34 @@ def link_child(work: Work, child: Node, target_id: bytes) -> None:
 
 def holds_up(work: Work, target: Node, child: Node | None) -> bool:
     """True when a signal of the target's workflow cannot end before the target: a new one, or `child`."""
+    held = first_held(work, target)
+    if held is None or child is None:
+        return held is not None and held.mode == BLOCKING
+    if BLOCKING not in (held.mode, child.mode) or held.mode != child.mode:
+        return held.seq == child.seq
+    return held.seq <= child.seq
+
+
+def first_held(work: Work, target: Node) -> Node | None:
+    """The signal that cannot end before the target; null: there is none."""
     node = work.touch(target)
     for _ in range(_LEVELS_MAX):
         if node.mode == FIRE_AND_FORGET or node.server in CLOSED:
-            return False
+            return None
         if not node.parent:
-            return child is None or node.seq <= child.seq
+            return node
         node = work.node(node.parent)
-    return False
+    return None
 
 
 def _remember(work: Work, target: Node, signal: Command) -> None:
-    if not holds_up(work, target, None):
+    held = first_held(work, target)
+    if held is None:
         return
     tree = work.own
     if signal["workflow_id"] == tree.id:
+        if signal["beside"] or held.mode != BLOCKING:
+            return
         raise Refused(INVALID)  # A later signal of its own workflow begins after it.
     if len(tree.waits) >= _WAITS_MAX:
         tree.waits = [wait for wait in tree.waits if _is_open(work, wait)][1 - _WAITS_MAX :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import progress
+from backbeat.compose.verify.rules import progress, signals
 from backbeat.compose.verify.rules.checks import INVALID, NOT_FOUND, Refused
 from backbeat.compose.verify.rules.tree import (
     CLIENT_PENDING,
@@ -47,6 +47,8 @@ def on_node_timer(work: Work, command: Command) -> None:
         progress.start(work, node)
     elif command["kind"] == RETRY:
         progress.retry(work, node, node.fires_at)
+    elif node.awaits:
+        signals.on_timeout(work, node)
     else:
         progress.client_error(work, node, progress.EXPIRED)
 

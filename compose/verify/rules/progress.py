@@ -16,6 +16,7 @@ from backbeat.compose.verify.rules.tree import (
     DEACTIVATED,
     EXPIRY,
     FIRE_AND_FORGET,
+    NON_BLOCKING,
     PAUSED,
     PENDING,
     PROCESSING_CHILDREN,
@@ -34,11 +35,11 @@ from backbeat.compose.verify.rules.tree import (
     TASK_SCHEDULE,
     TASK_SHUT,
     TASK_SWEEP,
-    TEN_YEARS_MS,
     Node,
     Parent,
     Task,
     Tree,
+    asked_ms,
     cost_of_results,
     digest,
     growing_ms,
@@ -119,13 +120,18 @@ def ready_again(work: Work, node: Node) -> None:
 
 
 def start_again(work: Work, node: Node) -> bool:
-    """A ready node starts if the walk has passed it. False: its parent is deactivated."""
+    """A ready node starts if the walk has passed it, or goes past it. False: its parent is deactivated."""
     parent = work.own.parent_of(node)
     if isinstance(parent, Node) and work.touch(parent).server == DEACTIVATED:
         return False
-    if node.place < parent.examined and node.server == READY:
+    if node.server == READY and (node.place < parent.examined or is_beside(node)):
         _start_when_due(work, node)
     return True
+
+
+def is_beside(node: Node) -> bool:
+    """True for a signal that takes no turn with the others."""
+    return not node.parent and node.mode == NON_BLOCKING
 
 
 # --- from started to complete ----------------------------------------------------------------------------------------
@@ -163,11 +169,30 @@ def send(work: Work, node: Node) -> None:
     renew(work, node)
     work.set_server(node, SENT)
     work.set_client(node, RECEIVED)
-    if node.type == "flag":
+    if node.awaits:
+        await_message(work, node)
+    elif node.type == "flag":
         client_complete(work, node, CLIENT_COMPLETE, None)
         children_ready(work, node)
     elif node.takes:
         work.budget -= cost_of_results(work.own, node)
+
+
+def await_message(work: Work, node: Node) -> None:
+    """A node waits for a message, unless one is there already and nobody else waits for it."""
+    tree = work.own
+    if node.name not in tree.lines and any(message.name == node.name for message in tree.messages):
+        give_message(work, node)
+    else:
+        tree.lines.setdefault(node.name, []).append(node.seq)
+
+
+def give_message(work: Work, node: Node) -> None:
+    """The oldest message of its name is a node's result."""
+    message = next(message for message in work.own.messages if message.name == node.name)
+    work.own.messages.remove(message)
+    client_complete(work, node, CLIENT_COMPLETE, message.payload)
+    children_ready(work, node)
 
 
 def renew(work: Work, node: Node) -> None:
@@ -178,7 +203,7 @@ def renew(work: Work, node: Node) -> None:
         node.complete_by = None
         return
     node.complete_by = work.now + int(seconds * 1000)
-    if node.client in (CLIENT_READY, RECEIVED):
+    if node.client in (CLIENT_READY, RECEIVED) or node.awaits:
         work.set_timer(node, node.complete_by, EXPIRY)
 
 
@@ -258,7 +283,7 @@ def client_error(
             wait = growing_ms(node, 1.0, node.handed_back, (2.0, 60.0, 0.2))
         else:
             node.retries -= 1
-            wait = wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, TEN_YEARS_MS))
+            wait = wait_ms(node) if retry_after is None else asked_ms(retry_after)
         node.fires_at = work.now + wait
     work.set_server(node, server)
     if server == RETRYING:
@@ -379,7 +404,7 @@ def shut(work: Work, node: Node, task: Task) -> None:
         sibling = work.node(seq)
         if seq >= mark:
             break
-        if sibling.server != DEACTIVATED:
+        if sibling.server != DEACTIVATED and not is_beside(sibling):
             work.set_server(sibling, DEACTIVATED)
     if node.server in CLOSED:
         return

@@ -1,6 +1,8 @@
-"""Signals: each finds or makes a workflow, and adds a node at its top."""
+"""Signals, which add nodes at the top of workflows; messages, which workflows keep until nodes wait for them."""
 
 from __future__ import annotations
+
+import json
 
 from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules import links, progress, takes
@@ -9,12 +11,15 @@ from backbeat.compose.verify.rules.checks import (
     LIMIT,
     NOT_FOUND,
     Refused,
+    check_json,
     check_node,
+    check_size,
     check_text,
     check_workflow,
     timeout_of,
 )
 from backbeat.compose.verify.rules.tree import (
+    CLIENT_COMPLETE,
     CLIENT_READY,
     CLOSED,
     DEACTIVATED,
@@ -23,11 +28,17 @@ from backbeat.compose.verify.rules.tree import (
     PENDING,
     READY,
     STARTED,
+    TASK_DELIVER,
+    Message,
     Node,
+    Task,
     Tree,
 )
 from backbeat.compose.verify.rules.work import Rule, Work
 from backbeat.schemas.messages import ids
+
+_MESSAGES_MAX = 1_000
+_BYTES_MAX = 1_048_576
 
 
 def on_create_workflow(work: Work, command: Command) -> None:
@@ -94,7 +105,8 @@ def add_signal(work: Work, command: Command, *, is_followed: bool = False) -> No
     if tree is not None and tree.complete:
         raise Refused("workflow_complete")
     link = command["node"]["parent_link_id"]
-    if link is not None and tree is not None and tree.waits and not is_followed and links.follow(work, command):
+    may_close_cycle = link is not None and not command["beside"] and not is_followed
+    if may_close_cycle and tree is not None and tree.waits and links.follow(work, command):
         return
     if command["coalesce_key"] is not None and _coalesce(work, command, tree):
         return
@@ -102,12 +114,15 @@ def add_signal(work: Work, command: Command, *, is_followed: bool = False) -> No
     if tree is None:
         assert new is not None
         tree = _make(work, command["workflow_id"], new)
-    node = add_node(work, None, {**command["node"], "mode": "blocking", "type": "decision"}, 0)
+    mode = "non_blocking" if command["beside"] else "blocking"
+    node = add_node(work, None, {**command["node"], "mode": mode, "type": "decision"}, 0)
     node.server, node.client = READY, CLIENT_READY
     node.coalesce_key = command["coalesce_key"] or ""
     if node.coalesce_key:
         tree.coalescing[node.coalesce_key] = node.seq
     work.answer()
+    if command["beside"]:
+        progress.start_again(work, node)
     progress.schedule_later(work, tree)
 
 
@@ -207,6 +222,9 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
         priority=priority,
         fairness_key=fairness_key,
     )
+    if new["awaits"] is not None:
+        node.awaits, node.default = True, new["awaits"]["default"]
+        node.retries = node.given = 0
     work.add(holder, node)
     if node.link is not None and parent is not None and not born_deactivated:
         links.link_child(work, node, node.link)
@@ -224,8 +242,62 @@ def on_open_link(work: Work, command: Command) -> None:
         links.follow_one(work, command)
 
 
+# --- messages (docs/explanation/messages.md) --------------------------------------------------------------------------
+
+
+def on_send_message(work: Work, command: Command) -> None:
+    """A message is kept, and given to a node that waits for one of its name."""
+    tree = work.enter(command["workflow_id"])
+    if tree is None or command["user_id"] not in (None, tree.user_id):
+        raise Refused(NOT_FOUND)
+    if command["body_hash"] is None and work.partition.answer_of(command["id"]) is not None:
+        return
+    if tree.complete:
+        raise Refused("workflow_complete")
+    name, payload = command["name"], command["payload"]
+    check_text(name, work.settings["name_bytes_max"])
+    check_size(len(payload), work.settings["payload_bytes_max"])
+    check_json(payload, work.settings["json_depth_max"])
+    kept_bytes = sum(len(message.name.encode()) + len(message.payload) for message in tree.messages)
+    if len(tree.messages) >= _MESSAGES_MAX or kept_bytes + len(name.encode()) + len(payload) > _BYTES_MAX:
+        raise Refused(LIMIT)
+    number = tree.messages[-1].number + 1 if tree.messages else 1
+    tree.messages.append(Message(number, name, payload))
+    work.tasks.append((TASK_DELIVER, 0, 0, number))
+    if command["body_hash"] is None:
+        work.partition.remember(command["id"], b"", "done")
+    work.answer("done")
+
+
+def deliver(work: Work, task: Task) -> None:
+    """Messages of one name go to the nodes that wait for them, both from the oldest on."""
+    tree = work.own
+    name = next((message.name for message in tree.messages if message.number == task[3]), None)
+    while name is not None and name in tree.lines and any(message.name == name for message in tree.messages):
+        if work.budget <= 0:
+            work.tasks.appendleft(task)
+            return
+        work.budget -= 1
+        seq = tree.lines[name][0]
+        node = work.node(seq)
+        if tree.lines.get(name, [0])[0] == seq:
+            progress.give_message(work, node)
+
+
+def on_timeout(work: Work, node: Node) -> None:
+    """No message has come in time."""
+    if node.default is not None:
+        progress.client_complete(work, node, CLIENT_COMPLETE, node.default)
+        progress.children_ready(work, node)
+        return
+    text = f"No message {node.name!r} was sent to its workflow in time"
+    error = json.dumps({"error": {"message": text}}, separators=(",", ":"), ensure_ascii=False)
+    progress.client_error(work, node, error.encode())
+
+
 SIGNAL_RULES: dict[str, Rule] = {
     "CreateWorkflow": on_create_workflow,
     "Signal": on_signal,
+    "SendMessage": on_send_message,
     "OpenLink": on_open_link,
 }

@@ -41,7 +41,7 @@ def limit_key(client_id: bytes, activity: str) -> bytes:
 def must_wait(work: Work, node: Node) -> bool:
     """True for a node of a limited activity type: it asks for a slot."""
     limit = work.partition.slots.limits.get(limit_key(node.user_id, node.name))
-    if limit is None or node.type == "flag":
+    if limit is None or node.type == "flag" or node.awaits:
         return False
     key = _key_of(work, node, limit["values"]["key"])
     node.slot = ids.pool_id(node.user_id, node.name, key)

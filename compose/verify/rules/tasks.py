@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from backbeat.compose.verify.rules import progress, takes
+from backbeat.compose.verify.rules import progress, signals, takes
 from backbeat.compose.verify.rules.tree import (
     TASK_COUNT_RESULTS,
+    TASK_DELIVER,
     TASK_FORGET_LINKS,
     TASK_GIVE_RESULTS,
     TASK_PREVIOUS,
@@ -43,6 +44,8 @@ def _do(work: Work, task: Task) -> None:
         takes.count(work, task)
     elif kind == TASK_GIVE_RESULTS:
         takes.give(work, task)
+    elif kind == TASK_DELIVER:
+        signals.deliver(work, task)
     else:
         done = min(work.budget, mark)
         work.budget -= done

@@ -80,14 +80,15 @@ Entry = tuple[int, int, int, int, bytes]
 #: Kind (by `values.TaskKind`), seq of what it is about (0: the workflow), seq to go on with (0: none), mark.
 Task = tuple[int, int, int, int]
 TASK_SCHEDULE, TASK_READY, TASK_SWEEP, TASK_SHUT, TASK_PREVIOUS, TASK_RESUME, TASK_FORGET_LINKS = range(1, 8)
-TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS = range(8, 12)
+TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS, TASK_DELIVER = range(8, 13)
 
 #: Bounds of the results that go along.
 _FIRST_RESULTS_MAX = 100
 _FIRST_BYTES_MAX = 262_144
 #: Bytes of them that count as a node.
 _BYTES_PER_NODE = 16_384
-TEN_YEARS_MS = 10 * 365 * 86_400_000
+#: No wait between two attempts is longer; after so many growths it grows no more.
+_TEN_YEARS_MS = 10 * 365 * 86_400_000
 _GROWTHS_MAX = 1_000
 #: State of a result in whose place the default is.
 _DEFAULT = 2
@@ -115,6 +116,14 @@ class Taken(msgspec.Struct, array_like=True):
     of_children: bool  #: the results of its children, in place of its own
     default: bytes | None  #: digest; null: none
     state: int = 0  #: 0 waits, 1 there, 2 the default
+
+
+class Message(msgspec.Struct, array_like=True):
+    """A message that a workflow keeps."""
+
+    number: int
+    name: str
+    payload: bytes
 
 
 class Node(Parent, array_like=True, kw_only=True, gc=False):
@@ -173,6 +182,8 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     failures: int = 0  #: how many have, and count as done
     is_allowed_failure: bool = False  #: it is one of those
     counted: int = 0  #: children that its takers get
+    awaits: bool = False  #: it waits for a message of its name
+    default: bytes | None = None  #: JSON text of its result where none comes in time; null: it fails then
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0
@@ -231,6 +242,8 @@ class Tree(Parent, array_like=True, kw_only=True):
     #: offset of the command that went beyond its budget -> the work that it left
     pending: dict[int, list[Task]] = {}
     waits: list[tuple[bytes, bytes, bytes]] = []  #: target, child, the child's workflow
+    messages: list[Message] = []  #: oldest first
+    lines: dict[str, list[int]] = {}  #: name -> the nodes that wait for messages of it, oldest first
     open_count: int = 0  #: nodes that are not closed
     finished_at: int | None = None
     removal_at: int | None = None
@@ -285,6 +298,11 @@ def _first_results(tree: Tree, taker: Node) -> Iterator[bytes | None]:
                     yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None
 
 
+def asked_ms(seconds: float) -> int:
+    """A wait that a client asks for, in milliseconds."""
+    return int(min(seconds * 1000.0, _TEN_YEARS_MS))
+
+
 def wait_ms(node: Node) -> int:
     """Milliseconds until the retry, by a share more or less that follows from node and attempt.
 
@@ -296,7 +314,7 @@ def wait_ms(node: Node) -> int:
         factor, longest, share = node.backoff
         return growing_ms(node, node.retry_interval_seconds, node.given - node.retries, (factor, longest, share))
     spent = min(6, max(0, 6 - node.retries))
-    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, TEN_YEARS_MS))
+    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, _TEN_YEARS_MS))
 
 
 def growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float, float]) -> int:
@@ -304,7 +322,7 @@ def growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float
     factor, longest, share = backoff
     for _ in range(min(number - 1, _GROWTHS_MAX)):
         wait = min(wait * factor, longest)
-    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), TEN_YEARS_MS))
+    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), _TEN_YEARS_MS))
 
 
 def _chance(node: Node) -> float:

@@ -25,6 +25,7 @@ from backbeat.compose.verify.rules.tree import (
     PROCESSING_CHILDREN,
     RETRIES_EXHAUSTED,
     RETRYING,
+    SENT,
     SERVER,
     SERVER_MAY_BECOME,
     TASK_COUNT_RESULTS,
@@ -164,6 +165,11 @@ class Work:
             fields = {"pool_id": node.slot, "node_id": node.id, "number": node.slot_number}
             node.slot = node.granted_at = None
             self.send("ReleaseSlot", fields)
+        line = self.own.lines.get(node.name, []) if node.awaits and before == SENT else []
+        if node.seq in line:
+            line.remove(node.seq)
+            if not line:
+                del self.own.lines[node.name]
         if node.server not in CLOSED or before in CLOSED:
             return
         node.timer_at = None

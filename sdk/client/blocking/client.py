@@ -227,6 +227,7 @@ class PlainClient(Blocking):
         signal = blocking_node(Client.signal)
         publish = blocking(Client.publish)
     flush = blocking(Client.flush)
+    send = blocking(Client.send)
     find_or_create = blocking(Client.find_or_create)
     workflow = blocking(Client.workflow)
     tree = blocking_tree(Client.tree)

@@ -42,8 +42,8 @@ WITHOUT_SLOT = (SERVER_TRANSITIONS[ServerStatus.STARTED] | SERVER_TRANSITIONS[Se
 
 def waits(step: Step, node: Node) -> bool:
     """True when a node has to wait for a slot before it is sent; the slot is then requested."""
-    # A flag is never sent.
-    if node.type == "flag" or not step.transaction.meta.limits:
+    # A flag is never sent, and neither is what waits for a message.
+    if node.type == "flag" or not step.transaction.meta.limits or node.awaits is not None:
         return False
     limit = step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
     if limit is None:

@@ -36,7 +36,7 @@ def follow_waits(step: Step, command: Signal) -> bool:
     Refused at once: a signal for whose target's workflow this workflow waits already.
     """
     target_id = command.node.parent_link_id
-    if target_id is None or not step.workflow.waits or step.command is not command:
+    if target_id is None or command.beside or not step.workflow.waits or step.command is not command:
         return False
     for waiting, child_id, _ in _open_waits(step):
         if child_id[:PREFIX_BYTES] == target_id[:PREFIX_BYTES]:
@@ -117,9 +117,12 @@ def _path(command: OpenLink) -> tuple[tuple[str, ...], str]:
 
 def store_wait(step: Step, target: Node, signal: Signal) -> None:
     """Store that a target waits for a signal. Refused: a later signal of the target's own workflow."""
-    if not _holds_up(step, target.id, None):
+    held = _first_held(step, target.id)
+    if held is None:
         return
     if signal.workflow_id == target.workflow_id:
+        if signal.beside or held.mode is not status.BLOCKING:
+            return
         problem = f"{signal.node.name!r} is a later signal of its own workflow and begins after it"
         raise _cycle(target.id, target.name, (signal.node.name,), problem)
     waits = step.workflow.waits
@@ -145,14 +148,26 @@ def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
 
 def _holds_up(step: Step, target_id: bytes, child: Node | None) -> bool:
     """True when a signal of the target's workflow cannot end before the target does. `child` null: a new signal."""
+    held = _first_held(step, target_id)
+    if held is None:
+        return False
+    if child is None:
+        return held.mode is status.BLOCKING
+    if held.mode is not status.BLOCKING or child.mode is not status.BLOCKING:
+        return held.id == child.id  # Signals beside the others wait for none of them, and none for them.
+    return held.seq <= child.seq
+
+
+def _first_held(step: Step, target_id: bytes) -> Node | None:
+    """The signal that cannot end before the target does; null: none has to."""
     node = step.node(target_id)
     for _ in range(_LEVELS_MAX):
         if node.mode is status.FIRE_AND_FORGET or node.server in CLOSED:
-            return False
+            return None
         if node.parent_id is None:
-            return child is None or node.seq <= child.seq
+            return node
         node = step.node(node.parent_id)
-    return False
+    return None
 
 
 def _cycle(target_id: bytes, target: str, names: tuple[str, ...], problem: str) -> Refused:

@@ -21,7 +21,16 @@ from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, NODES, REFERENCES, TOMBSTONES, WORKFLOWS
+from backbeat.streams.core.tables import (
+    ARCHIVE_QUEUE,
+    CHUNKS,
+    INBOXES,
+    MESSAGES,
+    NODES,
+    REFERENCES,
+    TOMBSTONES,
+    WORKFLOWS,
+)
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 
@@ -66,6 +75,11 @@ def remove(step: Step, command: RemoveWorkflow) -> None:
 
 def _begin(step: Step, workflow: Workflow, policy: RetentionPolicy) -> None:
     step.transaction.delete(WORKFLOWS, workflow.id)
+    inbox = step.transaction.get(INBOXES, workflow.id)
+    if inbox is not None:
+        for number, _ in inbox.kept:
+            step.transaction.delete(MESSAGES, (workflow.id, number))
+        step.transaction.delete(INBOXES, workflow.id)
     forget_at = step.now + int(policy.refuse_seconds * 1000)
     go_on(step, Task(TaskKind.REMOVE, workflow.id, workflow.first_child, forget_at))
 

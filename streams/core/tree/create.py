@@ -7,13 +7,14 @@ import msgspec
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import CreateWorkflow, Signal
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT, NewNode, NewWorkflow
 from backbeat.streams.core.checks import check_node, check_workflow, timeout_of
 from backbeat.streams.core.effects import node_view, workflow_view
-from backbeat.streams.core.records import Flow, Node, Workflow
+from backbeat.streams.core.records import Awaiting, Flow, Node, Workflow
 from backbeat.streams.core.step import Step, refuse, require_own_workflow
 from backbeat.streams.core.tree import status
-from backbeat.streams.core.tree.progress import make_ready, schedule_later
+from backbeat.streams.core.tree.progress import make_ready, schedule_later, start_again
 
 
 def create_workflow(step: Step, command: CreateWorkflow) -> None:
@@ -65,9 +66,12 @@ def add_signal(step: Step, command: Signal) -> None:
     for is_done_before in hooks.before_signal:
         if is_done_before(step, command):
             return
-    node = _add(step, None, _as_signal(command.node), node_id, command.coalesce_key or "")
+    mode = status.NON_BLOCKING if command.beside else status.BLOCKING
+    node = _add(step, None, _as_signal(command.node, mode), node_id, command.coalesce_key or "")
     if step.has_reply:
         step.reply(node_view(node, workflow))
+    if command.beside:
+        start_again(step, node)
     schedule_later(step, workflow)
 
 
@@ -79,11 +83,11 @@ def refuse_complete(step: Step, _: Signal) -> bool:
     return False
 
 
-def _as_signal(new: NewNode) -> NewNode:
-    """The node of a signal: always blocking and a decision."""
-    if new.mode is status.BLOCKING and new.type == "decision":
+def _as_signal(new: NewNode, mode: Mode) -> NewNode:
+    """The node of a signal: a decision, and blocking unless it is beside the others."""
+    if new.mode is mode and new.type == "decision":
         return new
-    return msgspec.structs.replace(new, mode=status.BLOCKING, type="decision")
+    return msgspec.structs.replace(new, mode=mode, type="decision")
 
 
 def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> tuple[tuple[bytes, ...], bool]:
@@ -153,6 +157,8 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
         tid=step.command.tid,
         coalesce_key=coalesce_key,
     )
+    if new.awaits is not None:
+        node.awaits, node.retries_remaining, node.retries = Awaiting(new.awaits.default), 0, 0
     workflow.next_seq += 1
     step.add(node)
     for note_added in step.hooks.on_node:

@@ -31,8 +31,10 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         progress.start(step, node)
     elif command.kind == TimerKind.RETRY:
         failures.retry(step, node, fires_at=node.fires_at)
-    else:
+    elif node.awaits is None:
         failures.client_error(step, node, failures.EXPIRED)
+    else:
+        step.hooks.no_message(step, node)
 
 
 HANDLERS: dict[type, Handler] = {

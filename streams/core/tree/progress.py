@@ -107,13 +107,18 @@ def reschedule(step: Step, node: Node) -> None:
 
 
 def start_again(step: Step, node: Node) -> Node | Workflow | None:
-    """Start a ready node that the walk has passed. Its parent; null: that is deactivated."""
+    """Start a ready node that the walk has passed, or that is beside it. Its parent; null: that is deactivated."""
     parent = step.workflow if node.parent_id is None else step.node(node.parent_id)
     if type(parent) is Node and parent.server is status.DEACTIVATED:
         return None
-    if node.seq <= parent.cursor_seq and node.server is status.READY:
+    if node.server is status.READY and (node.seq <= parent.cursor_seq or is_beside(node)):
         _start_when_due(step, node)
     return parent
+
+
+def is_beside(node: Node) -> bool:
+    """True for a signal that starts beside the others: only such a one is at the top, and not blocking."""
+    return node.parent_id is None and node.mode is status.NON_BLOCKING
 
 
 # --- from started to complete ----------------------------------------------------------------------------------------
@@ -152,9 +157,10 @@ def send(step: Step, node: Node) -> None:
     renew_deadline(step, node)
     step.set_server(node, status.SENT_TO_CLIENT)
     step.set_client(node, status.CLIENT_RECEIVED)
-    if node.type == "flag":
-        client_done(step, node, status.CLIENT_COMPLETE, None)
-        children_ready(step, node)
+    if node.awaits is not None:
+        step.hooks.await_message(step, node)
+    elif node.type == "flag":
+        complete(step, node, None)
     else:
         view, elsewhere = node_view(node, step.workflow), node.handed_back > 0
         if node.flow is None or not node.flow.taken:
@@ -178,8 +184,14 @@ def renew_deadline(step: Step, node: Node) -> None:
         node.complete_by = None
         return
     node.complete_by = step.now + int(seconds * 1000)
-    if node.client in (status.CLIENT_READY, status.CLIENT_RECEIVED):
+    if node.client in (status.CLIENT_READY, status.CLIENT_RECEIVED) or node.awaits is not None:
         step.set_timer(node, node.complete_by, _EXPIRY)
+
+
+def complete(step: Step, node: Node, response: bytes | None) -> None:
+    """Complete a node that goes to no client; then its children begin."""
+    client_done(step, node, status.CLIENT_COMPLETE, response)
+    children_ready(step, node)
 
 
 def client_done(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
@@ -318,7 +330,7 @@ def shut_siblings(step: Step, node: Node) -> None:
 
 
 def _shut_siblings(step: Step, task: Task) -> None:
-    """Deactivate siblings up to the mark: those created after the shutdown stay."""
+    """Deactivate siblings up to the mark: those created after the shutdown stay, and signals beside the others."""
     node, cursor = step.node(task.id), task.cursor
     while cursor is not None:
         if not step.may_go_on(task, cursor):
@@ -326,7 +338,7 @@ def _shut_siblings(step: Step, task: Task) -> None:
         sibling = step.node(cursor)
         if sibling.seq >= task.mark:
             break
-        if sibling.server is not status.DEACTIVATED:
+        if sibling.server is not status.DEACTIVATED and not is_beside(sibling):
             step.deactivate(sibling)
         cursor = sibling.next_sibling
     if node.server in CLOSED:

@@ -19,6 +19,7 @@ from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, LIMITS, LINKS, NODES
 from backbeat.streams.core.takes.reading import waits_for
 from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.progress import is_beside
 from backbeat.streams.core.tree.status import (
     COMPLETE,
     DEACTIVATED,
@@ -91,7 +92,7 @@ def _sibling(waiting: Waiting) -> Wait | None:
     """The sibling at which the walk over the parent's children stands: the first one that is blocking and open."""
     store, node = waiting.store, waiting.node
     parent: Parent | None = waiting.workflow if node.parent_id is None else store.get(NODES, node.parent_id)
-    if parent is None or parent.cursor is None or node.seq <= parent.cursor_seq:
+    if parent is None or parent.cursor is None or node.seq <= parent.cursor_seq or is_beside(node):
         return None
     sibling = store.get(NODES, parent.cursor)
     if sibling is None or not parent.blocked or sibling.server in CLOSED:
@@ -150,7 +151,9 @@ def _workflow_paused(waiting: Waiting) -> Wait | None:
 def _client(waiting: Waiting) -> Wait:
     node = waiting.node
     until = "" if node.complete_by is None else f", until {_clock(node.complete_by)}"
-    if node.client is ClientStatus.PROCESSING:
+    if node.awaits is not None:
+        kind, sentence = WaitKind.MESSAGE, f"waits for {_named(node)} to be sent to its workflow{until}"
+    elif node.client is ClientStatus.PROCESSING:
         kind, sentence = WaitKind.WORKER, f"is with its worker{until}"
     else:
         kind, sentence = WaitKind.CLIENT, f"waits in the queue of its client until a worker takes it{until}"

@@ -15,7 +15,7 @@ from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule, Overlap
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import Backoff, Take, TimerKind
+from backbeat.schemas.messages.values import Awaits, Backoff, Take, TimerKind
 from backbeat.streams.core.tables import SCHEDULES
 from tests.compose.verify.log import LoggedWorld
 from tests.streams.core.world import USER, reply_to
@@ -248,6 +248,52 @@ def allowances(scene: Scene) -> None:
             scene.answer(pages[4], response=b'{"result":4}')
 
 
+def messages(scene: Scene) -> None:
+    """Nodes that wait for messages, messages that come first, or never; signals beside the others."""
+    top = scene.signal("messages", "top")
+    workflow_id = scene.workflow_id(top)
+
+    def send(name: str, payload: bytes = b'{"by":"Grace"}', **given: Any) -> None:
+        scene.say(c.SendMessage, workflow_id=workflow_id, name=name, payload=payload, **given)
+
+    def wait(name: str, default: bytes | None = None, **given: Any) -> c.NewNode:
+        return c.NewNode(
+            **{"name": name, "user_id": USER, "mode": Mode.NON_BLOCKING, "awaits": Awaits(default), **given}
+        )
+
+    send("approval", b"1")
+    send("other", b"2")
+    short = {"client_data": b'{"timeout":30}'}
+    steps = [wait("approval"), *(wait("approval", **short) for _ in range(9)), wait("never", b"0", **short)]
+    identity = scene.say(c.ChangeNode, node_id=top, status="completed", children=tuple(steps))
+    nodes = [ids.node_id(workflow_id, identity, index) for index in range(len(steps))]
+    once = scene.world.new_id()
+    for _ in range(2):
+        send("approval", b"3", id=once)
+        send("approval", b"4", id=ids.command_id(b"once", once), body_hash=b"body")
+    send("approval", b"not JSON")
+    scene.answer(nodes[5], "canceled")
+    scene.answer(nodes[6], "processing")
+    scene.answer(nodes[7], "completed", response=b"5")
+    scene.signal("messages", "queued")
+    beside = scene.signal("messages", "beside", beside=True, node={"retries": 1, "retry_interval_seconds": 1.0})
+    scene.answer(beside, "errored", attempt=1)
+    scene.pass_time(40_000)
+    scene.say(c.RestartNode, node_id=nodes[8])
+    scene.signal("messages", "linked", beside=True, node={"parent_link_id": nodes[8]})
+    send("approval", b"6")
+    scene.answer(beside)
+    scene.answer(nodes[9], "shutdown")
+    scene.answer(nodes[3], "resolved")
+    wide = scene.signal("messages", "wide", beside=True)
+    scene.say(c.ChangeNode, node_id=wide, status="completed", children=tuple(wait("wide") for _ in range(12)))
+    for command in (c.ResetNode(id=scene.world.new_id(), user_id=USER, node_id=wide),):
+        scene.world.send(command)  # the nodes are marked, and most of them not reached yet
+    send("wide", b"7")
+    scene.say(c.ChangeWorkflow, workflow_id=workflow_id, change="complete")
+    send("approval", b"8")
+
+
 def links(scene: Scene) -> None:
     """A node that waits for a signal of another workflow, one that waits for a sibling, and a cycle."""
     buyer = scene.signal("buyer", "buy")
@@ -382,7 +428,7 @@ def settings(scene: Scene) -> None:
     scene.pass_time(6_000)
 
 
-ACTS = (trees, errors, takes, allowances, links, pauses, limits, schedules, jobs, retention, settings)
+ACTS = (trees, errors, takes, allowances, messages, links, pauses, limits, schedules, jobs, retention, settings)
 
 
 def played(*acts: Any) -> Scene:

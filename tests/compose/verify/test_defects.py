@@ -11,11 +11,13 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TaskKind, TimerKind
 from backbeat.streams.core import dispatch, retry
 from backbeat.streams.core.coalesce import coalesce
+from backbeat.streams.core.inbox import inbox
 from backbeat.streams.core.limits import pool, wait_queue
 from backbeat.streams.core.links import cycles, links
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Step
+from backbeat.streams.core.tables import LINES, MESSAGES
 from backbeat.streams.core.takes import allowance, takes
 from backbeat.streams.core.tree import create, failures, history, operator, progress, results
 from tests.compose.verify import scene
@@ -352,6 +354,57 @@ def a_failure_that_is_allowed_and_waits(patch):
 @defect(scene.allowances)
 def a_failure_that_counts_for_no_result(patch):
     patch.setattr(takes, "is_allowed_failure", lambda node: False)
+
+
+@defect(scene.messages)
+def a_message_that_is_given_twice(patch):
+    patch.setattr(
+        inbox, "_take", lambda step, number: step.transaction.get(MESSAGES, (step.workflow.id, number)).payload
+    )
+
+
+@defect(scene.messages)
+def the_newest_node_gets_the_message(patch):
+    def newest(real, step, task):
+        name = step.transaction.get(MESSAGES, (step.workflow.id, task.mark))
+        line = None if name is None else step.transaction.edit(LINES, (step.workflow.id, name.name))
+        if line is not None:
+            line.first = line.last
+        real(step, task)
+
+    tasks = dispatch._HOOKS.tasks
+    real = tasks[TaskKind.DELIVER_MESSAGE]
+    changed_tasks = {**tasks, TaskKind.DELIVER_MESSAGE: lambda step, task: newest(real, step, task)}
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(tasks=changed_tasks))
+
+
+@defect(scene.messages)
+def a_repeated_message_counts(patch):
+    patch.setattr(inbox, "store_reply", lambda *_: None)
+
+
+@defect(scene.messages)
+def a_default_that_nobody_gets(patch):
+    def without(step, node):
+        node.awaits = msgspec.structs.replace(node.awaits, default=None)
+        inbox.no_message(step, node)
+
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(no_message=without))
+
+
+@defect(scene.messages)
+def a_wait_that_is_sent_to_its_client(patch):
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(await_message=lambda step, node: None))
+
+
+@defect(scene.messages)
+def a_signal_beside_that_waits_its_turn(patch):
+    patch.setattr(create, "start_again", lambda step, node: None)
+
+
+@defect(scene.messages)
+def a_failed_signal_beside_that_waits_its_turn(patch):
+    patch.setattr(progress, "is_beside", lambda _: False)
 
 
 @defect(scene.schedules)

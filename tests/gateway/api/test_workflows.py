@@ -261,6 +261,36 @@ def test_signals_with_a_key_become_one(user):
     assert signal("four", coalesce_key="index", coalesce="keep").error == (400, "Backbeat::InvalidParameters")
 
 
+def test_a_signal_beside_the_others_does_not_wait_its_turn(user):
+    workflow_id = user.workflow()["id"]
+    for name, said in (("first", {}), ("queued", {"beside": False}), ("urgent", {"beside": True})):
+        assert user.door.post(f"/workflows/{workflow_id}/signal/{name}", said).status == 201
+    found = user.door.get(f"/workflows/{workflow_id}/nodes").json
+    assert [(node["name"], node["mode"], node["currentServerStatus"]) for node in found] == [
+        ("first", "blocking", "sent_to_client"),
+        ("queued", "blocking", "ready"),
+        ("urgent", "non_blocking", "sent_to_client"),
+    ]
+    assert user.door.post(f"/workflows/{workflow_id}/signal/x", {"beside": "soon"}).status == 400
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_kept_by_its_workflow_and_counts_once(user, other):
+    workflow_id = user.workflow()["id"]
+    path = f"/workflows/{workflow_id}/messages/an%20approval"
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    for _ in range(2):
+        assert user.door.call("POST", path, {"value": {"isLarge": True}}, key).json == {"success": True}
+    assert user.door.call("POST", path, {"value": 1}, key).status == 422
+    assert user.door.post(path, {"valeu": 1}).status == 400
+    assert user.door.post(path).json == {"success": True}
+    assert other.door.post(path).error == (404, "Backbeat::NotFound")
+    assert user.door.call("PUT", f"/workflows/{workflow_id}/complete").status == 200
+    assert user.door.post(path, {"value": 1}).status == 400
+
+
 # --- a signal that tells its workflow --------------------------------------------------------------------------------
 
 

@@ -473,6 +473,40 @@ async def a_handler_asks_about_its_surroundings(place: Place) -> Any:
     return await tree.children[0].children[0].node.result(120), await place.picture(node)
 
 
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+@activity("Approved")
+async def approved(approval: dict[str, str], note: str) -> str:
+    return f"{approval['by']}, {note}"
+
+
+@activity("Awaits")
+async def awaits() -> None:
+    approval = current().wait_for("approval", dict[str, str])
+    note = current().wait_for("note", str, timeout=0.05, default="no note", mode="non_blocking")
+    failing = current().wait_for("nothing", timeout=0.05, mode="fire_and_forget")
+    current().returns(current().add(approved, approval.result, note.result).result)
+    assert failing.place == 2
+
+
+@scenario
+async def a_message_is_a_result_and_a_signal_beside_does_not_wait_its_turn(place: Place) -> Any:
+    client, subject = place.client, place.subject("awaits")
+    words = [await words_of(client.send("Same", subject, "approval"))]
+    node = await client.signal("Same", subject, "Awaits")
+    queued = await client.signal("Same", subject, "Approved", args=[{"by": "q"}, "queued"])
+    beside = await client.signal("Same", subject, "Approved", args=[{"by": "b"}, "beside"], beside=True)
+    results = [await beside.result(120), (await queued.refresh()).status]
+    for _ in range(2):
+        await client.send("Same", subject, "approval", {"by": "Grace"}, idempotency_key=f"approval of {subject}")
+    words.append(await words_of(client.send("Same", subject, "approval", 1, idempotency_key=f"approval of {subject}")))
+    results += [await node.result(120), await queued.result(120)]
+    await place.reach(node, lambda tree: tree.children[0].children[2].node.status == "retries_exhausted")
+    await client.resolve((await client.tree(node.workflow_id)).children[0].children[2].node.id)
+    return words, results, await place.picture(node)
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import Take, TimerKind
+from backbeat.schemas.messages.values import Awaits, Take, TimerKind
 from backbeat.streams.core import apply
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import NODES, SCHEDULES
@@ -186,6 +186,10 @@ def try_the_rest(story: Story) -> None:
     below = ids.node_id(workflow_id, made, 0)
     taking = (child("taker", takes=(Take(below), Take(below, of_children=True, default=b"0"))),)
     story.ask(c.AddChildren, node_id=node_id, children=taking, attempt=1)
+    for name in ("approval", "approval", "unasked"):
+        story.ask(c.SendMessage, workflow_id=workflow_id, name=name)
+    waiting = tuple(child("approval", awaits=Awaits(b"0")) for _ in range(4))
+    story.ask(c.AddChildren, node_id=node_id, children=waiting, attempt=1)
     story.ask(c.DeliveryFailed, node_id=node_id, attempt=1, response=b'{"error":"gone"}')
     story.ask(c.RestartNode, node_id=node_id)
     story.ask(c.ChangeNode, node_id=node_id, status="completed")

@@ -95,6 +95,8 @@ class Tree(Parent):
     complete: bool = False
     paused: bool | None = None
     nodes: list[Child] = field(default_factory=list)  #: by seq
+    messages: list[tuple[str, bytes]] = field(default_factory=list)  #: name and payload, those that nobody has got
+    line: list[Child] = field(default_factory=list)  #: nodes that have begun to wait for a message, over or not
     pauses: list[Child] = field(default_factory=list)  #: those that wait for a resume, in the order in which they came
 
 
@@ -124,6 +126,8 @@ class Child(Parent):
     attempt: int = 0
     timer: tuple[str, int] | None = None  #: kind and time
     coalesce_key: str | None = None
+    awaits: bool = False
+    default: bytes | None = None  #: where no message comes
     takes: list[Taken] = field(default_factory=list)
     returns: Child | None = None
     failures_allowed: int = 0
@@ -166,6 +170,7 @@ class Naive:
         self.nodes: dict[bytes, Child] = {}
         self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
         self.dropped: dict[bytes, Child] = {}
+        self.told: set[bytes] = set()  #: messages without a caller's key
         self.removed: set[bytes] = set()  #: top-level nodes of workflows that were removed
         self.policy: RetentionPolicy | None = None
         self.now = 0
@@ -213,7 +218,9 @@ class Naive:
             raise Refused("invalid_parameters")  # the target is asked first
         target = None if link is None else self.nodes.get(link)
         is_new = ids.node_id(command.workflow_id, command.id, 0) not in self.nodes
-        if target is not None and is_new and target.tree.id == command.workflow_id and self._first_held(target):
+        held = None if target is None or command.beside else self._first_held(target)
+        is_own = target is not None and target.tree.id == command.workflow_id
+        if is_new and is_own and held is not None and held.mode == "blocking":
             raise Refused("invalid_parameters")  # it would wait for a signal that comes after it
         if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
             if command.reply_to is None:
@@ -237,7 +244,7 @@ class Naive:
             return ("node", standing.id, standing.server, standing.client)
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
-        if tree is not None and target is not None and not target.closed:
+        if tree is not None and target is not None and not target.closed and not command.beside:
             self._check_cycle(tree, target)
         if tree is None:
             assert command.workflow is not None
@@ -250,7 +257,7 @@ class Naive:
             self._deactivate([node, *self._below(node)])
         node = self._new(tree, tree, command.node, node_id, "decision")
         node.coalesce_key = command.coalesce_key
-        node.mode = "blocking"
+        node.mode = "non_blocking" if command.beside else "blocking"
         node.server = node.client = "ready"
         answer = ("node", node.id, "ready", "ready")
         self._schedule_next(tree)
@@ -261,19 +268,42 @@ class Naive:
         places: list[tuple[Tree, Child | None]] = [(tree, None)]
         for place, child in places:
             first = self._first_held(target)
-            if child is not None and place is target.tree and first is not None and first.seq <= child.seq:
+            if child is not None and place is target.tree and _holds(first, child):
                 raise Refused("invalid_parameters")
             for other in self.nodes.values():
                 waits = None if other.link is None else self.nodes.get(other.link)
                 if waits is None or other.parent is not other.tree or other.closed or waits.tree is not place:
                     continue
                 first = self._first_held(waits)
-                if first is None or other.tree is place or (child is not None and first.seq > child.seq):
+                if other.tree is place or not _holds(first, child):
                     continue
                 if child is None and other.tree is target.tree:
                     raise Refused("invalid_parameters")  # each would wait for the other
                 if (other.tree, other) not in places and other.tree is not tree:
                     places.append((other.tree, other))
+
+    def on_SendMessage(self, command: c.SendMessage) -> tuple[Any, ...]:  # noqa: N802
+        tree = self.trees.get(command.workflow_id)
+        if tree is None or (command.user_id is not None and tree.user_id != command.user_id):
+            raise Refused("not_found")
+        if command.body_hash is None and command.id in self.told:
+            return ("done", False)
+        if tree.complete:
+            raise Refused("workflow_complete")
+        if command.body_hash is None:
+            self.told.add(command.id)
+        tree.messages.append((command.name, command.payload))
+        self._give_message(tree)
+        return ("done", True)
+
+    def _give_message(self, tree: Tree) -> None:
+        """The first node in the line gets the first message of its name, if there is one."""
+        for node in tree.line:
+            for message in tree.messages:
+                if node.server == "sent_to_client" and message[0] == node.name:
+                    tree.messages.remove(message)
+                    self._client_complete(node, "complete", message[1])
+                    return
 
     def _waiting(self, tree: Tree, key: str) -> list[Child]:
         """The newest signal of this key, if it was never sent to its client and is not over."""
@@ -452,6 +482,11 @@ class Naive:
             self._start(node)
         elif kind == "retry":
             self._retry(node)
+        elif node.awaits and node.default is not None:
+            self._client_complete(node, "complete", node.default)
+        elif node.awaits:
+            message = f"No message {node.name!r} was sent to its workflow in time"
+            self._client_error(node, error_text({"message": message}))
         else:
             self._client_error(node, json.dumps({"error": EXPIRED}, separators=(",", ":"), ensure_ascii=False).encode())
         return self.outcome
@@ -462,14 +497,14 @@ class Naive:
         if isinstance(parent, Child) and parent.server == "deactivated":
             return
         due = []
+        blocked = False
         for child in sorted(parent.children, key=lambda node: node.seq):
-            if child.closed:
+            if child.closed or (blocked and not _is_beside(child)):
                 continue
             if child.server == "ready" and all(taken.state != "waits" for taken in child.takes):
                 self._set_server(child, "started")
                 due.append(child)
-            if child.mode == "blocking":
-                break
+            blocked = blocked or child.mode == "blocking"
         for child in due:
             if child.fires_at > self.now:
                 child.timer = ("start", child.fires_at)
@@ -493,8 +528,16 @@ class Naive:
         node.attempt += 1
         self._set_server(node, "sent_to_client")
         self._set_client(node, "received")
-        if node.type == "flag":
+        if node.type == "flag" and not node.awaits:
             self._change(node, "completed", None)
+            return
+        if node.awaits:
+            if node.complete_by is not None:
+                node.timer = ("expiry", node.complete_by)
+            if node in node.tree.line:
+                node.tree.line.remove(node)
+            node.tree.line.append(node)
+            self._give_message(node.tree)
             return
         self.outcome.dispatches.append((node.id, node.attempt))
         if node.takes:
@@ -519,7 +562,10 @@ class Naive:
         match word:
             case "deciding" | "processing":
                 self._set_client(node, "processing")
-                node.timer = None  # a node at processing never expires
+                if node.awaits:
+                    self._renew(node)  # it goes on waiting
+                else:
+                    node.timer = None  # a node at processing never expires
             case "deciding_complete" | "completed" | "resolved":
                 self._client_complete(node, "resolved" if word == "resolved" else "complete", response)
             case "shutdown":
@@ -546,7 +592,8 @@ class Naive:
         node.complete_by = None
         node.timer = None
         if status == "shutdown" and node.mode == "blocking":
-            self._deactivate([other for other in node.parent.children if other.seq > node.seq])
+            later = [other for other in node.parent.children if other.seq > node.seq]
+            self._deactivate([other for other in later if not _is_beside(other)])
         self._children_ready(node)
 
     def _children_ready(self, node: Child) -> None:
@@ -784,6 +831,8 @@ class Naive:
             retries=new.retries,
             timeout=None if timeout == "default" else float("inf") if timeout is None else float(timeout),
         )
+        if new.awaits is not None:
+            node.awaits, node.default, node.retries, node.given = True, new.awaits.default, 0, 0
         if getattr(parent, "server", "") != "deactivated":
             node.takes = [Taken(self.nodes[take.node_id], take.of_children, take.default) for take in new.takes]
         tree.nodes.append(node)
@@ -807,6 +856,18 @@ class Naive:
         assert to in SERVER[node.server], (node.name, node.server, to)
         node.history.append(("server", node.server, to, self.now, response))
         node.server = to
+
+
+def _is_beside(node: Child) -> bool:
+    """Whether it is a signal that takes no turn with the others."""
+    return node.parent is node.tree and node.mode == "non_blocking"
+
+
+def _holds(first: Child | None, child: Child | None) -> bool:
+    """Whether a signal, or a new one, cannot end before this one."""
+    if first is None or child is None:
+        return first is not None and first.mode == "blocking"
+    return first is child or (first.mode == child.mode == "blocking" and first.seq <= child.seq)
 
 
 def _way(node: Child) -> list[Child]:

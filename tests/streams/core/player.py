@@ -17,7 +17,7 @@ from backbeat.schemas.messages import ids, status
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Backoff, Take
+from backbeat.schemas.messages.values import Awaits, Backoff, Take
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
@@ -49,6 +49,8 @@ USUAL = {
 }
 
 
+#: Names of messages, and of the nodes that wait for them.
+MESSAGES = ("approval", "payment")
 NODE_TIMERS = {"start", "retry", "expiry"}
 
 
@@ -150,6 +152,13 @@ class Player:
                 node=self._new(move.how, mode=status.Mode.BLOCKING, user=USER),
                 coalesce_key=(None, None, "a", "b")[move.how % 4 if move.how % 3 else 0],
                 coalesce=c.Coalesce(move.how % 5 == 1),
+                beside=move.how % 7 == 3,
+            )
+        if move.word == "send":
+            which = move.node % len(WORKFLOWS)
+            payload = (b"null", b'{"by":"Grace"}', b'{"result":1}')[move.how % 3]
+            return c.SendMessage(
+                **carried, workflow_id=WORKFLOW_IDS[which], name=MESSAGES[move.how % 2], payload=payload
             )
         if move.word == "retain":
             policy = RetentionPolicy(
@@ -281,8 +290,9 @@ class Player:
         client_data = bits.choice(
             [b"{}", b"{}", b'{"timeout":5}', b'{"timeout":null}', b'{"timeout":"2.5"}', b'{"x":1}']
         )
+        awaits = Awaits(bits.choice([None, b'{"result":0}'])) if how % 8 == 6 else None
         return c.NewNode(
-            name=f"n{how}",
+            name=f"n{how}" if awaits is None else bits.choice(MESSAGES),
             user_id=user or bits.choice([USER, USER, USER, OTHER]),
             mode=mode,
             type="decision" if user else kind,
@@ -293,6 +303,7 @@ class Player:
             retries=bits.choice([0, 0, 1, 1, 2, 3]),
             backoff=bits.choice([None, None, Backoff(), Backoff(1.7, 3.0, 0.5), Backoff(1.0, 0.7, 1.0)]),
             failures_allowed=bits.choice([0, 0, 0, 1, 2]),
+            awaits=awaits,
         )
 
     def rush(self, move: Move) -> None:
@@ -364,6 +375,7 @@ class Player:
         if kind == "answer":
             self.naive.answers.pop(command.subject_id, None)
             self.naive.dropped.pop(command.subject_id, None)
+            self.naive.told.discard(command.subject_id)
             self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
             return
         if kind in ("retention", "refusal"):

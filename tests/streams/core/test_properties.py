@@ -14,6 +14,7 @@ from tests.streams.core.world import USER
 
 WORDS = (
     ["signal"] * 4
+    + ["send"] * 4
     + ["completed"] * 10
     + ["errored"] * 4
     + ["fire"] * 6

@@ -21,6 +21,7 @@ NAMED_BY = {
     "jobs": {"dispatch.py"},
     "retention": {"dispatch.py", "tables.py"},
     "waits": {"queries.py"},
+    "inbox": {"dispatch.py", "tables.py"},
 }
 
 

@@ -33,8 +33,11 @@ from backbeat.streams.core.tables import (
     CHUNKS,
     COALESCE_INDEX,
     FAIRNESS_QUEUES,
+    INBOXES,
     JOBS,
+    LINES,
     LINKS,
+    MESSAGES,
     NODES,
     POOLS,
     REFERENCES,
@@ -299,6 +302,7 @@ class World:
             self._check_rest(workflow, nodes)
         self._check_waiting(nodes)
         self._check_references(nodes)
+        self._check_messages(nodes)
         expected = {
             (each.timer_at, each.id, each.timer_kind): each.timer_number
             for each in [*nodes.values(), *(one for store in self.stores for one in store[SCHEDULES].values())]
@@ -386,6 +390,30 @@ class World:
             assert expected <= set(chain)
         assert {taker for taker, _ in references} <= set(nodes), "references of a removed node"
 
+    def _check_messages(self, nodes: dict[bytes, records.Node]) -> None:
+        """The nodes that wait for messages of a name are a line; where there is one, no such message is kept."""
+        waiting = {node.id for node in nodes.values() if node.awaits and node.server is ServerStatus.SENT_TO_CLIENT}
+        assert waiting == {node.id for node in nodes.values() if node.awaits and node.awaits.in_line}
+        for store in self.stores:
+            for (workflow_id, name), line in store[LINES].items():
+                before, node_id = None, line.first
+                while node_id is not None:
+                    node = nodes[node_id]
+                    waiting.remove(node_id)
+                    assert (node.workflow_id, node.name, node.awaits.before) == (workflow_id, name, before)
+                    before, node_id = node_id, node.awaits.after
+                assert before == line.last
+                inbox = store[INBOXES].get(workflow_id)
+                assert inbox is None or name not in {kept for _, kept in inbox.kept}, "a message that is not given"
+            kept = {(identity, number): name for identity, row in store[INBOXES].items() for number, name in row.kept}
+            assert kept == {key: message.name for key, message in store[MESSAGES].items()}
+            for identity, row in store[INBOXES].items():
+                assert row.kept, "an inbox without a message"
+                own = [message for (workflow_id, _), message in store[MESSAGES].items() if workflow_id == identity]
+                assert row.size_bytes == sum(len(message.name.encode()) + len(message.payload) for message in own)
+                assert identity in store[WORKFLOWS], "messages of a removed workflow"
+        assert not waiting, "a node waits in no line"
+
     def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
         """Under a coalesce_key stands the newest node of it, as long as that waits; and nothing else."""
         newest = {
@@ -417,7 +445,8 @@ class World:
         for child in children:
             if in_the_way:
                 never_started = ("pending", "ready", "deactivated", "errored")
-                assert word(child.server) in never_started or child.server is ServerStatus.DEACTIVATED, (
+                is_beside = child.parent_id is None and child.mode is Mode.NON_BLOCKING
+                assert is_beside or word(child.server) in never_started or child.server is ServerStatus.DEACTIVATED, (
                     "a sibling overtook a blocking one"
                 )
             if child.mode is Mode.BLOCKING and child.server not in CLOSED:

@@ -8,6 +8,7 @@ from backbeat.schemas.messages.schedules import NewSchedule
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.streams.core.coalesce.records import CoalesceIndex
+from backbeat.streams.core.inbox.records import Inbox, Line, Message
 from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
 from backbeat.streams.core.links.records import Link
 from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
@@ -62,6 +63,9 @@ STORED = {
     "workflow": (_key(b"w", ID), WORKFLOW),
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
     "reference": (_key(b"r", ID, bytes(4)), Reference(producer=ID, of_children=False, default=None)),
+    "inbox": (_key(b"b", ID), Inbox(kept=((1, "approval"),), size_bytes=12)),
+    "message": (_key(b"m", ID, bytes(4)), Message("approval", b"null")),
+    "line": (_key(b"a", ID, b"approval"), Line(ID, ID)),
     "stored reply": (b"i" + ID, StoredReply(body_hash=ID, effect=b"", forget_at=0)),
     "pool": (_key(b"p", ID), Pool(id=ID, client_id=ID, activity="pay", key="")),
     "fairness queue": (_key(b"q", ID, b"queue"), FairnessQueue(before=b"queue", next=b"queue")),
@@ -134,7 +138,7 @@ def test_a_newer_record_in_the_changelog_is_refused(name, tmp_path):
 
     with pytest.raises(NewerRecordError) as caught:
         restored(tmp_path / "newer", [*known, (key, encoded(record, version=newer))])
-    named = f"{'an' if name == 'archive entry' else 'a'} {name} record"
+    named = f"{'an' if name[0] in 'ai' else 'a'} {name} record"
     assert f"partition 3: {named} of version {newer} was written by a newer Backbeat" in str(caught.value)
     assert "What to do" in str(caught.value)
 

@@ -1,0 +1,1 @@
+"""Messages to a workflow, and the nodes that wait for them."""
