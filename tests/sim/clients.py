@@ -15,8 +15,8 @@ from backbeat.schemas.messages import ids, queries, views
 from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.schemas.messages.limits import LimitValues
-from backbeat.schemas.messages.status import CLOSED, ServerStatus
-from backbeat.schemas.messages.values import Take
+from backbeat.schemas.messages.status import CLOSED, Mode, ServerStatus
+from backbeat.schemas.messages.values import Awaits, Take
 from backbeat.streams.core.store import every
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, NODES, SCHEDULES, WORKFLOWS
 
@@ -56,7 +56,8 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
         error = b'{"error":{"message":"it broke"}}'
         return [*found, c.ChangeNode(id=identity(1), status="errored", response=error, **given)]
     before: tuple[c.NewNode, ...] = ()
-    children = behaviour.children
+    children, messages = with_messages(plan, node, behaviour.children)
+    found += [msgspec.structs.replace(message, id=identity(5 + place)) for place, message in enumerate(messages)]
     if behaviour.adds_before and len(children) > 1:
         children, before = children[1:], children[:1]
     made = [ids.node_id(node.workflow_id, identity(2), 0)] if before else []
@@ -71,6 +72,29 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
 def has_takes(plan: Any) -> bool:
     """Whether nodes take results: in a quarter of the runs, the others stay as they were before they could."""
     return bool(plan.seed % 4 == 1)
+
+
+def with_messages(
+    plan: Any, node: views.NodeView, children: tuple[c.NewNode, ...]
+) -> tuple[tuple[c.NewNode, ...], list[c.SendMessage]]:
+    """The children, and some that wait for messages, in the runs with results; the messages that end their waits."""
+    waits, messages = [], []
+    chance = random.Random(f"messages {plan.seed} {name_of(node)}")
+    for _ in range(chance.choice((0, 1, 2)) if children and has_takes(plan) else 0):
+        ends_by_time = chance.random() < 0.3
+        name = f"{name_of(node)}.{'late' if ends_by_time else 'wait'}"
+        waits.append(
+            c.NewNode(
+                name=name,
+                user_id=ALICE,
+                mode=chance.choice((Mode.BLOCKING, Mode.NON_BLOCKING)),
+                client_data=b'{"timeout":2}' if ends_by_time else b'{"timeout":null}',
+                awaits=Awaits(b'{"result":0}' if ends_by_time else None),
+            )
+        )
+        if not ends_by_time:
+            messages.append(c.SendMessage(id=b"", workflow_id=node.workflow_id, name=name, payload=b'{"result":1}'))
+    return (*waits, *children), messages
 
 
 def with_takes(plan: Any, children: tuple[c.NewNode, ...], made: list[bytes], first: int) -> tuple[c.NewNode, ...]:
