@@ -9,10 +9,10 @@ from aiohttp.web import Response
 
 from backbeat.gateway.api import (
     activities,
+    changes,
     health,
     jobs,
     limits,
-    messages,
     records,
     reports,
     schedules,
@@ -83,10 +83,11 @@ _WAITS = (
     _get("/activities/{id}/waits", waits.waits, "Why an activity does not go on"),
     _get("/activities/{id}/children", waits.children_of_node, "The nodes right below an activity, and their waits"),
     _get("/activities/{id}/path", waits.path, "The nodes above an activity, and the activity"),
+    _get("/workflows/{id}/changes", changes.changes, "A workflow's changes as they come, as server-sent events"),
     _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 
-_MESSAGES = (_post("/workflows/{id}/messages/{name}", messages.send, "Send a message to a workflow", Access.WRITER),)
+_MESSAGES = (_post("/workflows/{id}/messages/{name}", waits.send, "Send a message to a workflow", Access.WRITER),)
 
 _LIMITS = (
     _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),

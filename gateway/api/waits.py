@@ -1,4 +1,4 @@
-"""Calls for why nodes wait, and for short lists of nodes with what each waits for."""
+"""Calls for why nodes wait, for short lists of nodes with what each waits for, and for messages that end waits."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from aiohttp.web import Response
 
 from backbeat.client.waits import Child, Wait
 from backbeat.gateway import engine_calls
+from backbeat.gateway.api.nodes import fit_response
 from backbeat.gateway.http import errors
-from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages import queries
+from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.views import ChildView
+from backbeat.worker.responses import as_response
 
 _wait_json = json_writer(Wait)
 _child_json = json_writer(Child)
@@ -58,3 +60,17 @@ async def _children(call: Call, target: str) -> Response:
     nodes: list[ChildView] = [node for part in parts for node in part.nodes]
     headers = {NEXT_HEADER: id_text(nodes[limit - 1].id)} if len(nodes) > limit else None
     return answer([_child_json(node) for node in nodes[:limit]], headers=headers)
+
+
+async def send(call: Call) -> Response:
+    """POST /workflows/:id/messages/:name: a message, for the node that waits for one of this name."""
+    workflow_id, name = call.path_id(), call.segment("name")
+    if not name.strip() or "\0" in name:
+        raise errors.invalid("name is missing: the message's")
+    value = await call.read(lambda: call.parameters.untouched("value") or b"null")
+    payload = await fit_response(call, as_response(value), is_error=False)
+    target = f"workflow {id_text(workflow_id)}"
+    await engine_calls.change(
+        call, commands.SendMessage, workflow_id, target, workflow_id=workflow_id, name=name, payload=payload
+    )
+    return success()

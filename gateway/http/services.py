@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from backbeat.delivery.change_feed import ChangeFeed
 from backbeat.errors import BackbeatError
 from backbeat.gateway.archiving import Archiver, BackgroundArchiver, open_archive_store
 from backbeat.gateway.engine_client import Engine
@@ -45,6 +46,10 @@ class Services:
             self._archiver = BackgroundArchiver(
                 lambda: Archiver(settings.bootstrap_servers, archive_store), settings.archive_poll_seconds
             )
+        #: Followers of workflows: pages, and callers of `GET /workflows/:id/changes`.
+        self.changes = ChangeFeed(settings.bootstrap_servers)
+        #: Callers that follow a workflow now.
+        self.followers = 0
         #: Semaphore of large answers.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
@@ -85,7 +90,15 @@ class Services:
 
     async def stop(self) -> None:
         """Stop in reverse order."""
-        for part in (self._archiver, self._queue_log, self.deliverer, self.payloads, self.projection, self.engine):
+        for part in (
+            self.changes,
+            self._archiver,
+            self._queue_log,
+            self.deliverer,
+            self.payloads,
+            self.projection,
+            self.engine,
+        ):
             if part is None:
                 continue
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backbeat.gateway.api.waits import CHILDREN_DEFAULT
 from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.types import UUID, Schema, list_of, ref
+from backbeat.gateway.openapi.types import TEXT, UUID, Schema, list_of, ref
 
 _AT = "2026-01-31T12:00:00.000Z"
 _WAIT = {
@@ -58,6 +58,16 @@ WAITS: dict[str, OperationDoc] = {
     ),
     "GET /activities/{id}/path": OperationDoc(
         text="From the top of its workflow down.", answer=list_of(ref("Child")), example=[_CHILD]
+    ),
+    "GET /workflows/{id}/changes": OperationDoc(
+        text="Events `change`: nodes' server statuses, from now on, or behind the one that the header `Last-Event-ID` "
+        "(or `after`) names, as long as that is kept (else an event `missed`); `0` is before the oldest. After 10 "
+        "minutes the stream ends: whoever connects anew with the last id misses nothing.",
+        answer=TEXT,
+        example='id: 703-0\nevent: change\ndata: {"id":"703-0","nodeId":"5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416",'
+        '"name":"charge card","status":"complete","before":"processing_children","at":"2026-01-31T12:00:00Z"}\n\n',
+        media_type="text/event-stream",
+        query=(query("after", TEXT, "the id of a change, to go on behind it"),),
     ),
     "GET /workflows/{id}/top": OperationDoc(
         text="In their order, without their data.",

@@ -23,6 +23,7 @@ from backbeat.client.waiting import wait_for_result
 from backbeat.client.waits import Child, Wait, get_children, get_waits
 from backbeat.client.words import check_options
 from backbeat.codecs import Codec
+from backbeat.delivery.changes import Change
 from backbeat.delivery.kafka import servers_of
 from backbeat.errors import KeyReused, WorkflowComplete
 from backbeat.payload.payload_codec import PayloadCodec
@@ -237,6 +238,17 @@ class Client:
     async def tree(self, workflow_id: Id, *, top_level_only: bool = False) -> Tree[Node]:
         """A workflow with its nodes, nested."""
         return await get_tree(self._session, workflow_id, top_level_only=top_level_only)
+
+    async def follow(self, workflow_id: Id, *, after: str | None = None) -> AsyncIterator[Change]:
+        """The changes of nodes' statuses in a workflow as they come, from when the first is asked for.
+
+        `after`: go on behind a change, by its `id`; "0" is before the oldest that is kept. It never ends by itself:
+        leave the loop. A connection that breaks goes on where it was. After a crash an engine may tell changes again,
+        with new ids. Unavailable: changes were missed. Over Kafka it needs the right to read the history topic; in
+        memory it ends when nothing is left to run.
+        """
+        async for change in workflow_calls.follow_workflow(self._session, workflow_id, after):
+            yield change
 
     async def pause(self, workflow_id: Id) -> None:
         """Start nothing in the workflow until it is resumed."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from backbeat.activities.running import transaction_id
+from backbeat.client.node_calls import get_node
 from backbeat.client.session import Session, as_id
 from backbeat.client.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.client.views import Workflow
+from backbeat.delivery.changes import Change
 from backbeat.errors import NotFound
 from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
 from backbeat.schemas.messages import commands, ids, queries
@@ -21,6 +24,7 @@ _UNDER_WAY_MAX = 100_000
 #: The transport is asked for their number every so many signals.
 _LOOK_EVERY = 1_000
 _BACK_OFF_SECONDS = 0.005
+_NAMES_MAX = 10_000
 
 
 async def signal_command(
@@ -114,3 +118,38 @@ class Publisher:
                 return id_text(self._session.transport.publish(command, key=key))
             except BufferError:
                 await asyncio.sleep(_BACK_OFF_SECONDS)
+
+
+# --- changes as they come --------------------------------------------------------------------------------------------
+
+
+class Names:
+    """Names of nodes, each asked for once; the oldest are forgotten."""
+
+    def __init__(self, ask: Callable[[bytes], Awaitable[str]]) -> None:
+        self._ask = ask
+        self._names: dict[str, str] = {}
+
+    async def named(self, change: Change) -> Change:
+        """A change with its node's name; empty where there is no such node any more."""
+        name = change.name or self._names.get(change.node_id)
+        if name is None:
+            name = self._names[change.node_id] = await self._ask(to_id(change.node_id))
+            if len(self._names) > _NAMES_MAX:
+                del self._names[next(iter(self._names))]
+        return msgspec.structs.replace(change, name=name)
+
+
+async def follow_workflow(session: Session, workflow_id: Id, after: str | None) -> AsyncIterator[Change]:
+    """The changes of a workflow as they come. NotFound, InvalidParameters, Unavailable."""
+
+    async def name_of(node_id: bytes) -> str:
+        try:
+            return (await get_node(session, node_id)).name
+        except NotFound:
+            return ""
+
+    names = Names(name_of)
+    await get_workflow(session, workflow_id)
+    async for change in session.transport.follow(as_id(workflow_id)[0], after):
+        yield await names.named(change)

@@ -9,6 +9,7 @@ from backbeat.schemas.codec import encode_command, encode_query
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.queries import AnyQuery, query_route
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
@@ -91,6 +92,19 @@ class MemoryEngine:
         """True where a node's retries are exhausted: nobody but an operator brings it forward."""
         node = self.node(node_id)
         return node is not None and node.server is ServerStatus.RETRIES_EXHAUSTED
+
+    @property
+    def history_count(self) -> int:
+        """Records on the history topic."""
+        return self._topics.history_count
+
+    def has_history_behind(self, offset: int) -> bool:
+        """True when there is a record at this offset of the history topic."""
+        return self._topics.history_count > offset
+
+    def history_at(self, offset: int) -> StatusChangesRecord:
+        """A record of the history topic."""
+        return self._topics.history_at(offset)
 
     def end_waits(self) -> None:
         """Answer every wait with its node as it is."""

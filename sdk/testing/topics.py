@@ -87,3 +87,12 @@ class Topics:
     def history(self) -> list[StatusChangesRecord]:
         """Every status change so far, oldest first: what is on the history topic."""
         return [decode_status_changes(value) for value in self._history]
+
+    @property
+    def history_count(self) -> int:
+        """Records on the history topic."""
+        return len(self._history)
+
+    def history_at(self, offset: int) -> StatusChangesRecord:
+        """A record of the history topic."""
+        return decode_status_changes(self._history[offset])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
+from backbeat.delivery.changes import Change, Place, changes_in
 from backbeat.errors import Timeout, Unavailable, rejected
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, Signal, route
@@ -18,6 +20,7 @@ from backbeat.testing.memory_registry import MemoryRegistry
 
 from .clock import Clock
 from .engine import NEVER, MemoryEngine
+from .errors import NothingDue
 from .faults import Faults
 
 C = TypeVar("C", bound=AnyCommand)
@@ -177,6 +180,22 @@ class MemoryTransport:
     def _numbered(self, command: C) -> C:
         """The command with a serial id, random on Kafka: so nodes have the same ids, and jitter, in every run."""
         return msgspec.structs.replace(command, id=self._replies.next_id())
+
+    async def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+        """The changes of a workflow, while anything is left to run that could bring about some."""
+        place = Place(self._engine.history_count, -1) if after is None else Place.parse(after)
+        told = place.offset
+        while True:
+            while told < self._engine.history_count:
+                record = self._engine.history_at(told)
+                for at, change in changes_in(told, record) if record.workflow_id == workflow_id else ():
+                    if at > place:
+                        yield change
+                told += 1
+            try:
+                await self._until(partial(self._engine.has_history_behind, told), workflow_id)
+            except NothingDue:
+                return
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """Searches are a gateway's, and there is none in memory."""

@@ -7,8 +7,8 @@ A `Client` makes the same calls on all of them, and gets the same answers and er
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from backbeat.errors import InvalidParameters, rejected
 from backbeat.schemas.errors import EncodeError
@@ -16,6 +16,9 @@ from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.values import ReplyTo
+
+if TYPE_CHECKING:
+    from backbeat.delivery.changes import Change
 
 T = TypeVar("T")
 
@@ -108,6 +111,12 @@ class Transport(Protocol):
 
     async def flush(self, timeout: float) -> None:
         """Wait until all published signals are acknowledged. Unavailable: one was refused. Timeout."""
+
+    def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+        """The changes of a workflow as they come, from now on, or behind the place `after`. Names may be missing.
+
+        Unavailable: some were missed, or it cannot be followed here.
+        """
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a gateway's search (`workflows` or `activities`), as a list of WorkflowView or NodeView.

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -25,6 +25,7 @@ from backbeat.transport.base import checked, written
 from backbeat.transport.busy import until_taken
 from backbeat.transport.call_slots import CallSlots
 from backbeat.transport.connecting import Home
+from backbeat.transport.events import follow
 from backbeat.transport.http_values import (
     IncompatibleGatewayError,
     read_nodes,
@@ -47,6 +48,8 @@ from backbeat.transport.kafka import unknown_user
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from backbeat.delivery.changes import Change
 
 T = TypeVar("T")
 
@@ -271,6 +274,14 @@ class HttpTransport:
                 return read_nodes(text)
             case _:
                 return read_value(text)
+
+    def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+        """The changes of a workflow, as server-sent events. A connection that ends is opened anew, where it was."""
+        if self._session is None:
+            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
+        headers = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
+        return follow(self._session, f"{self._url}/workflows/{id_text(workflow_id)}/changes", headers, after)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 

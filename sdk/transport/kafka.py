@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,10 @@ from backbeat.transport.base import Transport, every_answer, to_every_partition,
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 from backbeat.transport.requests import RequestClient
 
+if TYPE_CHECKING:
+    from backbeat.delivery.change_feed import ChangeFeed
+    from backbeat.delivery.changes import Change
+
 
 class KafkaTransport:
     """Transport through the topics of a Kafka."""
@@ -33,6 +37,7 @@ class KafkaTransport:
         self._requests = RequestClient(bootstrap_servers, send_seconds_max)
         self._registry: ClientRegistry | None = None
         self._searches = searches
+        self._feed: ChangeFeed | None = None
         self._search_lock = asyncio.Lock()
         self._searches_started = False
         self._home: Home
@@ -55,6 +60,9 @@ class KafkaTransport:
         if self._registry is not None and self._home.is_inherited:
             return
         await self._requests.stop()
+        if self._feed is not None:
+            await self._feed.stop()
+            self._feed = None
         if self._searches is not None and self._searches_started:
             self._searches_started = False
             await self._searches.stop()
@@ -129,6 +137,23 @@ class KafkaTransport:
     async def flush(self, timeout: float) -> None:
         """Wait until Kafka has acknowledged all published signals."""
         await self._requests.flush(timeout)
+
+    async def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+        """The changes of a workflow, from the history topic."""
+        # Few clients follow anything.
+        from backbeat.delivery.change_feed import ChangeFeed, Subscription  # noqa: PLC0415
+        from backbeat.delivery.changes import Place  # noqa: PLC0415
+
+        place = None if after is None else Place.parse(after)
+        if self._feed is None:
+            self._feed = ChangeFeed(self._bootstrap_servers)
+        subscription = Subscription(self._feed, workflow_id, place)
+        try:
+            while True:
+                for change in await subscription.take():
+                    yield change
+        finally:
+            subscription.close()
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a search, by the gateway's transport. Unavailable: the client has none."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from backbeat.errors import Unavailable
 from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.transport.base import Transport
+
+if TYPE_CHECKING:
+    from backbeat.delivery.changes import Change
 
 
 class LazyTransport:
@@ -78,6 +81,11 @@ class LazyTransport:
     async def flush(self, timeout: float) -> None:
         """Wait until all published signals are acknowledged."""
         await (await self._ready()).flush(timeout)
+
+    async def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+        """The changes of a workflow as they come."""
+        async for change in (await self._ready()).follow(workflow_id, after):
+            yield change
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a gateway's search."""

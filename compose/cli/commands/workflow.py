@@ -141,6 +141,30 @@ def tree(
 @workflow.command(
     epilog="""\b
 Examples:
+  backbeat workflow follow "Camera sale" "Camera 703"
+  backbeat workflow follow 5d3f8a10-… --after 703-0 --json
+"""
+)
+@workflow_argument
+@connected
+@click.option("--after", metavar="ID", help="Go on behind this change; 0: from the oldest that is kept on.")
+@json_option
+def follow(workflow: tuple[str, ...], connection: Connection, after: str | None, *, as_json: bool) -> None:
+    """Print the changes of a workflow's nodes as they come, until Ctrl-C: a line for each status."""
+
+    async def run(client: Client) -> None:
+        async for change in client.follow(workflow_id(client, workflow), after=after):
+            if as_json:
+                emit(change)
+            else:
+                click.echo(f"{when(change.at)}  {plain(change.name)}: {change.status}")
+
+    connection.run(run)
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
   backbeat workflow send "Orders" o1 approval '{"by": "Grace"}'
   backbeat workflow send 5d3f8a10-… approval --key approval-of-o1
   cat approval.json | backbeat workflow send "Orders" o1 approval -

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from backbeat.gateway.console.live.history_reader import HistoryReader
+from backbeat.delivery.history_reader import Followed
 
 if TYPE_CHECKING:
     from backbeat.gateway.console.figures import Counter, Figures
@@ -68,9 +68,7 @@ class Hub:
         self._services = services
         self._counter = counter
         self._streams: set[Stream] = set()
-        self._reader: HistoryReader | None = None
         self._rounds: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def streams(self) -> int:
@@ -85,7 +83,6 @@ class Hub:
     def add(self, stream: Stream) -> None:
         """Begin to tell a page."""
         self._streams.add(stream)
-        self._loop = asyncio.get_running_loop()
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._run_rounds())
         self._watch()
@@ -102,41 +99,33 @@ class Hub:
             stream.wake.set()
         if self._rounds is not None:
             self._rounds.cancel()
-        if self._reader is not None:
-            await asyncio.to_thread(self._reader.stop)
+        self._services.changes.follow(self, {})
 
     def _watch(self) -> None:
         watched = frozenset(workflow for stream in self._streams for workflow in stream.workflows)
-        if self._reader is None:
-            if not watched:
-                return
-            bootstrap_servers = self._services.settings.bootstrap_servers
-            self._reader = HistoryReader(
-                bootstrap_servers, self._in_loop(self._told), self._in_loop(self._became_watched)
-            )
-        self._reader.watch(watched)
+        self._services.changes.follow(self, dict.fromkeys(watched))
 
-    def _in_loop(self, call: Callable[..., None]) -> Callable[..., None]:
-        """The call, made in the event loop by the reader's thread."""
+    # --- what the feed of changes says -------------------------------------------------------------------------------
 
-        def from_thread(*arguments: object) -> None:
-            if self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(call, *arguments)
-
-        return from_thread
-
-    def _told(self, changed: dict[bytes, set[bytes]]) -> None:
+    def told(self, records: list[Followed]) -> None:
+        """Tell the pages of a record's workflow which nodes have changed."""
+        changed: dict[bytes, set[bytes]] = {}
+        for workflow_id, _, record in records:
+            changed.setdefault(workflow_id, set()).update(change.node_id for change in record.changes)
         for stream in self._streams:
             for workflow_id in stream.workflows & changed.keys():
                 stream.note(workflow_id, changed[workflow_id])
 
-    def _became_watched(self, workflow_ids: frozenset[bytes]) -> None:
+    def followed(self, offsets: Mapping[bytes, int]) -> None:
         """Mark a page as stale: changes between its making and now were not seen."""
         for stream in self._streams:
-            if not stream.is_watched and stream.workflows <= workflow_ids:
+            if not stream.is_watched and stream.workflows <= offsets.keys():
                 stream.is_watched = True
                 for workflow_id in stream.workflows:
                     stream.note_stale(workflow_id)
+
+    def failed(self, reason: str) -> None:
+        """Nothing: the reader says it, and tries again."""
 
     async def _run_rounds(self) -> None:
         """While somebody looks: end streams when the gateway stops, and count figures for those who want them."""

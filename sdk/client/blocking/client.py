@@ -231,6 +231,7 @@ class PlainClient(Blocking):
     find_or_create = blocking(Client.find_or_create)
     workflow = blocking(Client.workflow)
     tree = blocking_tree(Client.tree)
+    follow = blocking_rows(Client.follow)
     pause = blocking(Client.pause)
     resume = blocking(Client.resume)
     close = blocking(Client.close)

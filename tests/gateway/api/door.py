@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import urllib.parse
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,16 @@ class Door:
             return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, found)
         finally:
             connection.close()
+
+    def lines(self, path: str, headers: Mapping[str, str] = {}) -> Iterator[str]:
+        """The lines of a stream of events, as they come."""
+        address = urllib.parse.urlsplit(self.url)
+        with contextlib.closing(http.client.HTTPConnection(address.hostname, address.port, timeout=120)) as connection:
+            connection.request("GET", path, headers={**self._headers, **headers})
+            response = connection.getresponse()
+            assert (response.status, response.headers["Content-Type"]) == (200, "text/event-stream"), response.read()
+            for line in response:
+                yield line.decode().rstrip()
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.call("GET", path, headers=headers)

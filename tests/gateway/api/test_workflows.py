@@ -1,5 +1,6 @@
 """The rows of section 5 that are about workflows, on the real thing."""
 
+import contextlib
 import json
 import re
 import uuid
@@ -289,6 +290,48 @@ def test_a_message_is_kept_by_its_workflow_and_counts_once(user, other):
     assert other.door.post(path).error == (404, "Backbeat::NotFound")
     assert user.door.call("PUT", f"/workflows/{workflow_id}/complete").status == 200
     assert user.door.post(path, {"value": 1}).status == 400
+
+
+# --- changes as they come --------------------------------------------------------------------------------------------
+
+
+def events(user, workflow_id, count, **headers):
+    """The first events of a stream: id, name and data."""
+    found = []
+    with contextlib.closing(user.door.lines(f"/workflows/{workflow_id}/changes", headers)) as lines:
+        for line in lines:
+            word, _, text = line.partition(": ")
+            if word == "id":
+                found.append([text])
+            elif word in {"event", "data"} and (found or text == "missed"):
+                found[-1].append(text if word == "event" else json.loads(text))
+                if word == "data" and len(found) == count:
+                    return found
+    raise AssertionError(f"it ended after {found}")
+
+
+def test_changes_come_as_events_and_whoever_was_away_goes_on_where_it_was(user):
+    workflow_id = user.workflow()["id"]
+    user.door.post(f"/workflows/{workflow_id}/signal/first")
+    begun = events(user, workflow_id, 2, **{"Last-Event-ID": "0"})
+    assert [(name, data["name"], data["status"]) for _, name, data in begun] == [
+        ("change", "first", "started"),
+        ("change", "first", "sent_to_client"),
+    ]
+    user.door.post(f"/workflows/{workflow_id}/signal/urgent", {"beside": True})
+    again = events(user, workflow_id, 3, **{"Last-Event-ID": begun[0][0]})
+    assert [(data["name"], data["status"]) for _, _, data in again] == [
+        ("first", "sent_to_client"),
+        ("urgent", "started"),
+        ("urgent", "sent_to_client"),
+    ]
+
+
+def test_a_follower_of_anothers_workflow_or_of_no_place_is_refused(user, other):
+    path = f"/workflows/{user.workflow()['id']}/changes"
+    assert other.door.get(path).error == (404, "Backbeat::NotFound")
+    assert user.door.get(f"{path}?after=soon").error == (400, "Backbeat::InvalidParameters")
+    assert user.door.get(f"{path}?behind=0").status == 400
 
 
 # --- a signal that tells its workflow --------------------------------------------------------------------------------

@@ -507,6 +507,25 @@ async def a_message_is_a_result_and_a_signal_beside_does_not_wait_its_turn(place
     return words, results, await place.picture(node)
 
 
+@scenario
+async def changes_are_followed_in_order_and_from_where_somebody_was(place: Place) -> Any:
+    client, subject = place.client, place.subject("follows")
+    first = await client.signal("Same", subject, "Approved", args=[{"by": "a"}, "first"])
+    await first.result(120)
+    seen, ids = [], []
+    async for change in client.follow(first.workflow_id, after="0"):
+        seen.append((change.name, change.before, change.status))
+        ids.append(change.id)
+        if change.status == "complete":
+            break
+    await client.signal("Same", subject, "Approved", args=[{"by": "b"}, "second"])
+    async for change in client.follow(first.workflow_id, after=ids[0]):
+        seen.append((change.name, change.before, change.status))
+        if len(seen) == 2 * len(ids) - 1 + 4:
+            break
+    return seen, await words_of(anext(client.follow(first.workflow_id, after="soon")))
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 

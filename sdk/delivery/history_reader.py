@@ -1,0 +1,153 @@
+"""Reader of the history topic: records of the workflows that somebody follows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from backbeat.delivery.kafka import logger, make_consumer
+from backbeat.errors import Unavailable
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import HISTORY
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.history import StatusChangesRecord
+
+_ASK_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_AGAIN_SECONDS = 1.0
+_RECORDS_AT_ONCE = 500
+#: Records of a partition that are read again for somebody who was away, at most.
+_AGAIN_RECORDS_MAX = 100_000
+
+
+class Followed(NamedTuple):
+    """A record of a workflow that is followed, and its place."""
+
+    workflow_id: bytes
+    offset: int
+    record: StatusChangesRecord
+
+
+class HistoryReader:
+    """Reads in a thread of its own, from the end on, or from where somebody was. Others' records it drops undecoded."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        tell: Callable[[list[Followed]], None],
+        ready: Callable[[Mapping[bytes, int]], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        """All of these are called in the thread.
+
+        `tell`: with records, in order of each workflow. `ready`: with the workflows that are followed from then on,
+        each with the offset of the first record that is read. `failed`: with why Kafka cannot be read at the moment.
+        """
+        self._bootstrap_servers = bootstrap_servers
+        self._tell = tell
+        self._ready = ready
+        self._failed = failed
+        self._followed: frozenset[bytes] = frozenset()
+        self._begins: list[tuple[bytes, int]] = []
+        self._changed = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def follow(self, workflow_ids: frozenset[bytes], begins: Mapping[bytes, int]) -> None:
+        """Follow these workflows, and no others. Without any the thread ends.
+
+        `begins`: of some of them the offset to read from; the others are followed from the end on.
+        """
+        self._followed = workflow_ids
+        self._begins += begins.items()
+        self._changed.set()
+        if workflow_ids and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._run, name="backbeat-history", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading. Blocks."""
+        self._stopping = True
+        self.follow(frozenset(), {})
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._followed and not self._stopping:
+            try:
+                self._read()
+            except (KafkaException, Unavailable) as error:
+                logger.warning("changes cannot be followed at the moment: %s", error)
+                self._failed(str(error))
+                self._changed.wait(_AGAIN_SECONDS)
+
+    def _read(self) -> None:
+        settings = {"fetch.wait.max.ms": 500}
+        consumer = make_consumer(self._bootstrap_servers, "backbeat-history-reader", settings)
+        offsets: dict[int, int] = {}
+        followed: frozenset[bytes] = frozenset()
+        self._changed.set()
+        try:
+            topic = consumer.list_topics(HISTORY, _ASK_SECONDS).topics[HISTORY]
+            count = len(topic.partitions)
+            if not count:
+                reason = topic.error or "What to do: run `backbeat topics create`."
+                raise Unavailable(f"The topic {HISTORY} cannot be read. {reason}")
+            while True:
+                if self._changed.is_set():
+                    self._changed.clear()
+                    followed = self._followed
+                    if not followed or self._stopping:
+                        return
+                    partitions = {one: ids.partition_of(one, count) for one in followed}
+                    _assign(consumer, offsets, set(partitions.values()), self._begins_of(partitions))
+                    self._ready({one: offsets[partition] for one, partition in partitions.items()})
+                self._take(consumer.consume(_RECORDS_AT_ONCE, _POLL_SECONDS), followed, offsets)
+        finally:
+            consumer.close()
+
+    def _begins_of(self, partitions: Mapping[bytes, int]) -> dict[int, int]:
+        """The offsets that were asked for, by partition; they are asked for once."""
+        begins: dict[int, int] = {}
+        while self._begins:
+            workflow_id, offset = self._begins.pop()
+            if workflow_id in partitions:
+                partition = partitions[workflow_id]
+                begins[partition] = min(begins.get(partition, offset), offset)
+        return begins
+
+    def _take(self, messages: list[Message], followed: frozenset[bytes], offsets: dict[int, int]) -> None:
+        records: list[Followed] = []
+        for message in messages:
+            if message.error() is not None:
+                continue
+            offset = message.offset() or 0
+            offsets[message.partition() or 0] = offset + 1
+            key, value = message.key(), message.value()
+            if not isinstance(key, bytes) or key not in followed or value is None:
+                continue
+            try:
+                records.append(Followed(key, offset, codec.decode_status_changes(value)))
+            except DecodeError:
+                # Somebody else's record.
+                continue
+        if records:
+            self._tell(records)
+
+
+def _assign(consumer: Consumer, offsets: dict[int, int], partitions: set[int], begins: Mapping[int, int]) -> None:
+    """Read these partitions: those that are new from their ends on, or from where somebody wants to begin."""
+    for partition in list(offsets):
+        if partition not in partitions:
+            del offsets[partition]
+    for partition in partitions:
+        begin = begins.get(partition)
+        if partition in offsets and (begin is None or begin >= offsets[partition]):
+            continue
+        low, high = consumer.get_watermark_offsets(TopicPartition(HISTORY, partition), timeout=_ASK_SECONDS)
+        offsets[partition] = high if begin is None else min(max(begin, low, high - _AGAIN_RECORDS_MAX), high)
+    consumer.assign([TopicPartition(HISTORY, partition, offset) for partition, offset in offsets.items()])

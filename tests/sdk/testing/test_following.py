@@ -1,0 +1,134 @@
+"""Changes of a workflow as they come, in memory and by the blocking twin."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backbeat import Worker, activity, current
+from backbeat.delivery.change_feed import Subscription
+from backbeat.delivery.changes import Place
+from backbeat.delivery.history_reader import Followed
+from backbeat.errors import InvalidParameters, NotFound, Unavailable
+from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.testing import Backbeat, PlainBackbeat
+
+
+@activity("Step")
+async def step() -> None: ...
+
+
+@activity("Steps")
+async def steps() -> None:
+    current().add(step)
+
+
+WORKER = Worker(activities=[step, steps])
+
+
+async def test_changes_come_in_order_until_nothing_is_left_to_run():
+    async with Backbeat(WORKER) as backbeat:
+        client = backbeat.client()
+        node = await client.signal("Sale", 703, steps)
+        other = await client.signal("Sale", 704, steps)
+        seen = [change async for change in client.follow(node.workflow_id)]
+        assert [str(change) for change in seen][-2:] == ["Step: complete", "Steps: complete"]
+        assert {change.node_id for change in seen}.isdisjoint({other.id})
+        behind = [change async for change in client.follow(node.workflow_id, after=seen[2].id)]
+        assert behind == seen[3:]
+        everything = [change async for change in client.follow(node.workflow_id, after="0")]
+        assert everything[-len(seen) :] == seen
+        assert str(everything[0]) == "Steps: started"
+
+
+async def test_a_workflow_that_is_not_there_and_a_place_that_is_none_are_refused():
+    async with Backbeat(WORKER) as backbeat:
+        client = backbeat.client()
+        with pytest.raises(NotFound):
+            await anext(client.follow(client.workflow_id("Sale", 703)))
+        workflow = await client.find_or_create("Sale", 703)
+        with pytest.raises(InvalidParameters, match="'soon' is no place of a change"):
+            await anext(client.follow(workflow.id, after="soon"))
+
+
+def test_the_blocking_twin_follows_too():
+    with PlainBackbeat(WORKER) as backbeat:
+        client = backbeat.client()
+        node = client.signal("Sale", 703, steps)
+        for change in client.follow(node.workflow_id):
+            if change.name == "Step" and change.status == "complete":
+                break
+        assert client.status(node.id) == "complete"
+
+
+# --- a follower of the history topic ----------------------------------------------------------------------------------
+
+WORKFLOW, NODE = b"w" * 16, b"n" * 16
+MOVED = StatusChange(True, ServerStatus.READY, ServerStatus.STARTED, 5, None)
+
+
+class Feed:
+    """A feed that is told by hand."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[bytes, int | None]] = []
+
+    def follow(self, _: object, workflows: dict[bytes, int | None]) -> None:
+        self.asked.append(workflows)
+
+
+def records(*offsets: int) -> list[Followed]:
+    changes = (NodeChange(NODE, MOVED), NodeChange(NODE, MOVED))
+    return [Followed(WORKFLOW, offset, StatusChangesRecord(WORKFLOW, "", changes)) for offset in offsets]
+
+
+def subscribed(after: str | None) -> tuple[Feed, Subscription]:
+    feed = Feed()
+    return feed, Subscription(feed, WORKFLOW, None if after is None else Place.parse(after))  # type: ignore[arg-type]
+
+
+async def test_a_follower_gets_each_change_once_though_others_have_records_read_again():
+    feed, subscription = subscribed(None)
+    subscription.told(records(3))  # somebody else follows it already
+    subscription.followed({WORKFLOW: 5})
+    subscription.told(records(4, 5))
+    subscription.told(records(3, 4, 5, 6))
+    assert [change.id for change in await subscription.take()] == ["5-0", "5-1", "6-0", "6-1"]
+    subscription.close()
+    assert feed.asked == [{WORKFLOW: None}, {}]
+
+
+async def test_a_follower_goes_on_within_a_record():
+    feed, subscription = subscribed("5-0")
+    assert feed.asked == [{WORKFLOW: 5}]
+    subscription.followed({WORKFLOW: 5})
+    subscription.told(records(5))
+    assert [change.id for change in await subscription.take()] == ["5-1"]
+
+
+@pytest.mark.parametrize(("after", "begin", "is_missed"), [("5-1", 6, False), ("5-1", 7, True), ("0", 7, False)])
+async def test_a_follower_hears_what_is_not_kept_any_more(after, begin, is_missed):
+    _, subscription = subscribed(after)
+    subscription.followed({WORKFLOW: begin})
+    subscription.told(records(begin))
+    if is_missed:
+        with pytest.raises(Unavailable, match="the changes behind 5-1 are not kept any more"):
+            await subscription.take()
+    else:
+        assert [change.id for change in await subscription.take()] == [f"{begin}-0", f"{begin}-1"]
+
+
+async def test_a_follower_that_never_began_hears_why_and_one_that_has_goes_on():
+    _, subscription = subscribed(None)
+    waiting = asyncio.create_task(subscription.take())
+    await asyncio.sleep(0)
+    subscription.failed("Topic authorization failed")
+    with pytest.raises(Unavailable, match="Topic authorization failed"):
+        await waiting
+    _, begun = subscribed(None)
+    begun.followed({WORKFLOW: 5})
+    begun.failed("the broker is away")
+    begun.told(records(5))
+    assert len(await begun.take()) == 2
