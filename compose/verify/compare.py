@@ -27,7 +27,7 @@ _PAGE_ROWS = 2_000
 _SAME = (
     *("user_id", "name", "type", "seq", "depth", "created_at", "fires_at", "retry_interval_seconds", "complete_by"),
     *("attempt", "timer_number", "tid", "priority", "fairness_key", "slot", "slot_number", "granted_at"),
-    *("coalesce_key", "in_paused", "mode", "timer_at", "backoff", "handed_back"),
+    *("coalesce_key", "in_paused", "mode", "timer_at", "backoff", "handed_back", "progress"),
 )
 _TREE_SAME = (
     *("user_id", "name", "subject", "decider", "created_at", "updated_at", "complete", "paused"),

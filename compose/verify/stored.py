@@ -103,6 +103,7 @@ FIELDS: dict[str, list[str]] = {
             "retries",
             "flow",
             "awaits",
+            "progress",
         ],
     ],
     "link": ["child", "open", "next", "version"],

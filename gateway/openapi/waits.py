@@ -81,6 +81,7 @@ WAITS: dict[str, OperationDoc] = {
 MESSAGE_SCHEMAS: dict[str, Schema] = {
     "Message": {
         "type": "object",
+        "additionalProperties": False,
         "properties": {
             "value": {"description": "any JSON value: the result of the node that gets it (null where it is not there)"}
         },

@@ -20,6 +20,7 @@ from backbeat.schemas.messages.values import (  # noqa: F401 - ReplyTo, Source: 
     LinkWait,
     NewNode,
     NewWorkflow,
+    Progress,
     ReplyTo,
     Source,
     Task,
@@ -99,13 +100,11 @@ class AddChildren(Command, frozen=True, kw_only=True):
 
 
 class Heartbeat(Command, frozen=True, kw_only=True):
-    """A worker is still at an activity: its complete_by is renewed. Answer: Done.
-
-    It is refused once the attempt is over, so that the worker can stop.
-    """
+    """A worker is still at an activity: complete_by is renewed. Refused once the attempt is over. Answer: Done."""
 
     node_id: Id  #: the node
     attempt: int  #: the attempt that is at work, as the activity had it
+    progress: Progress | None = None  #: how far it is; null: as it was
 
 
 class RestartNode(Command, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from backbeat.schemas.marks import Id, Merged, Time, Words
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import Progress
 
 AnyStatus: TypeAlias = Annotated[
     ClientStatus | ServerStatus,
@@ -46,9 +47,18 @@ class NodeChange(msgspec.Struct, gc=False, frozen=True):
     change: StatusChange  #: what changed
 
 
+class NodeProgress(msgspec.Struct, gc=False, frozen=True):
+    """Progress of a node's running attempt."""
+
+    node_id: Id  #: the node
+    at: Time  #: when it was said, in milliseconds since the epoch
+    progress: Progress  #: how far it is
+
+
 class StatusChangesRecord(msgspec.Struct, frozen=True):
     """Every status change that one command made in one workflow, on `backbeat.history`."""
 
     workflow_id: Id  #: the workflow
     tid: str  #: transaction id of the command; empty: none
     changes: tuple[NodeChange, ...]  #: the changes, oldest first
+    progress: tuple[NodeProgress, ...] = ()  #: what workers said of how far they are

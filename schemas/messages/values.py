@@ -101,6 +101,13 @@ class Take(msgspec.Struct, gc=False, frozen=True, array_like=True):
     default: bytes | None = None
 
 
+class Progress(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """Progress of an attempt, as its worker said it last."""
+
+    fraction: float | None = None  #: how much of it is done, 0 to 1; null: not said
+    note: str = ""  #: what it is at; empty: not said
+
+
 class Awaits(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """A message that a node waits for: one that is sent to its workflow under the node's name.
 

@@ -8,7 +8,7 @@ import msgspec
 
 from backbeat.schemas.marks import Id, Long, Time
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Progress
 
 
 class WorkflowView(
@@ -64,6 +64,7 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     granted_at: Time | None = None
     #: the first nodes whose results it waits for; empty: it waits for none
     waits_for_results: tuple[Id, ...] = ()
+    progress: Progress | None = None  #: of the running attempt; null: none was said
 
 
 class WaitKind(enum.StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,15 +19,16 @@ from backbeat.activities.running import running
 from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions, make_signal, make_workflow
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
+from backbeat.delivery.kafka import logger
 from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
 from backbeat.observe.tracing import Traced
-from backbeat.payload.values import When, from_json, id_text, to_json
+from backbeat.payload.values import When, from_json, id_text, invalid, to_json, to_text
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityRecord, error_of
 from backbeat.schemas.messages.commands import Heartbeat, Signal
 from backbeat.schemas.messages.history import StatusChange as Change
 from backbeat.schemas.messages.status import ClientStatus
-from backbeat.schemas.messages.values import NewWorkflow
+from backbeat.schemas.messages.values import NewWorkflow, Progress
 from backbeat.transport.base import NOBODY, Transport
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Activity(Parent):
     attempt 1 for Camera 703
     """
 
-    __slots__ = ("_on_cancel", "_signals", "cancelled", "record", "traced")
+    __slots__ = ("_on_cancel", "_progress", "_signals", "_tells", "cancelled", "is_over", "record", "traced")
 
     def __init__(self, record: ActivityRecord, environment: ActivityEnvironment) -> None:
         super().__init__(record.node, environment)
@@ -65,6 +67,11 @@ class Activity(Parent):
         self.cancelled = False
         #: Span of the attempt, while it runs, where OpenTelemetry is installed.
         self.traced: Traced | None = None
+        #: True: its handler has ended.
+        self.is_over = False
+        #: Progress that the engine does not know yet.
+        self._progress: Progress | None = None
+        self._tells = False
         self._signals: list[Signal] = []
         self._on_cancel: Callable[[], object] | None = None
 
@@ -278,22 +285,55 @@ class Activity(Parent):
 
         It need not be awaited. Awaited, it raises Cancelled once the attempt is over.
         """
+        return Pending(self._environment.ask(self._beat))
 
-        async def beat(transport: Transport) -> None:
-            command = Heartbeat(
-                id=os.urandom(16),
-                user_id=self._environment.user_id(None),
-                tid=self._view.tid,
-                node_id=self._view.id,
-                attempt=self._view.attempt,
+    async def _beat(self, transport: Transport) -> None:
+        progress = self._progress
+        command = Heartbeat(
+            id=os.urandom(16),
+            user_id=self._environment.user_id(None),
+            tid=self._view.tid,
+            node_id=self._view.id,
+            attempt=self._view.attempt,
+            progress=progress,
+        )
+        try:
+            await transport.command(command, _ASK_SECONDS, f"heartbeat of node {self.id}")
+        except InvalidStatus:
+            self.tell_cancelled()
+            self.raise_if_cancelled()
+        if self._progress is progress:
+            self._progress = None
+
+    def progress(self, fraction: float | None = None, note: str = "") -> None:
+        """Say how far this is: `progress(0.4, "page 40")`. The tree, `waits` and `follow` show it.
+
+        It may be said as often as one likes: the newest goes to the engine every 2 seconds at most, as a heartbeat,
+        which renews `complete_by`. What is said in between, or by an attempt that ends sooner, nobody sees; nor does it
+        outlive the attempt.
+        """
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise invalid(
+                f"the progress is {fraction}; it must be from 0 to 1", str(fraction), "a fraction from 0 to 1"
             )
-            try:
-                await transport.command(command, _ASK_SECONDS, f"heartbeat of node {self.id}")
-            except InvalidStatus:
-                self.tell_cancelled()
-                self.raise_if_cancelled()
+        self._progress = Progress(fraction, to_text("note", note, may_be_empty=True))
+        if not self._tells:
+            self._tells = True
+            self._environment.ask(self._tell_progress)
 
-        return Pending(self._environment.ask(beat))
+    async def _tell_progress(self, transport: Transport) -> None:
+        """Tell the engine the newest progress, after a while, unless the handler has ended or a heartbeat told it."""
+        if self._environment.progress_seconds:
+            await asyncio.sleep(self._environment.progress_seconds)
+        self._tells = False
+        if self._progress is None or self.is_over or self.cancelled:
+            return
+        try:
+            await self._beat(transport)
+        except Cancelled:
+            return
+        except BackbeatError as error:
+            logger.warning("the progress of %s %s is not told: %s", self.name, self.id, error)
 
     def raise_if_cancelled(self) -> None:
         """Cancelled where the attempt is over: for plain handlers that run for long."""

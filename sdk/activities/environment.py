@@ -57,6 +57,9 @@ class NodeEnvironment(Protocol):
 class EngineEnvironment(Protocol):
     """Kafka and its registry as a `Runner` knows them, or their stand-ins in memory."""
 
+    #: Time between two tellings of an activity's progress.
+    progress_seconds: float
+
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
 
@@ -75,6 +78,10 @@ class ActivityEnvironment(NodeEnvironment, Protocol):
 
     #: What the worker's lifespan yields; None: it has none.
     state: Any
+
+    @property
+    def progress_seconds(self) -> float:
+        """Time between two tellings of an activity's progress."""
 
     @property
     def client(self) -> Client:

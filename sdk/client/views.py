@@ -119,6 +119,21 @@ class NodeValue:
         return [id_text(node_id) for node_id in self._view.waits_for_results]
 
     @property
+    def type(self) -> str:
+        """Kind of node: `decision` (signals are), `activity`, `flag`, `wait`, or a word of its maker's own."""
+        return self._view.type
+
+    @property
+    def fraction_done(self) -> float | None:
+        """Share that its worker has done of the running attempt, 0 to 1; None: it has not said."""
+        return None if self._view.progress is None else self._view.progress.fraction
+
+    @property
+    def progress_note(self) -> str:
+        """Note of its worker on what the running attempt is at; empty: it has said none."""
+        return "" if self._view.progress is None else self._view.progress.note
+
+    @property
     def attempt(self) -> int:
         """Number of its attempts so far."""
         return self._view.attempt

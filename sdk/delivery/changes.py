@@ -13,13 +13,13 @@ from backbeat.errors import InvalidParameters
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.status import ServerStatus, word
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Change(msgspec.Struct, rename="camel", frozen=True):
-    """A change of a node's status."""
+    """A change of a node's status; or how far its worker is: then its status is as it was before."""
 
     id: Annotated[str, Meta(description="its place: following may go on behind it")]
     node_id: str
@@ -27,10 +27,17 @@ class Change(msgspec.Struct, rename="camel", frozen=True):
     status: Annotated[str, Meta(description="its server status from then on")]
     before: Annotated[str, Meta(description="its server status before")]
     at: datetime
+    progress: Annotated[
+        float | None, Meta(description="how much its worker has done, 0 to 1; null: it is none, or it was not said")
+    ] = None
+    note: Annotated[str, Meta(description="what its worker is at; empty: it is none, or it was not said")] = ""
 
     def __str__(self) -> str:
-        """Name and status."""
-        return f"{self.name}: {self.status}"
+        """Name and status, or progress."""
+        if self.status != self.before:
+            return f"{self.name}: {self.status}"
+        done = "" if self.progress is None else f" {self.progress:.0%}"
+        return f"{self.name}:{done}{f' ({self.note})' if self.note else ''}"
 
 
 class Place(NamedTuple):
@@ -50,10 +57,18 @@ class Place(NamedTuple):
 
 
 def changes_in(offset: int, record: StatusChangesRecord) -> Iterator[tuple[Place, Change]]:
-    """The changes of server statuses in a record, without their nodes' names."""
-    for index, entry in enumerate(record.changes):
+    """The changes of server statuses in a record, and progress, without their nodes' names."""
+    for number, entry in enumerate(record.changes):
         change = entry.change
         if change.server:
-            at = _EPOCH + timedelta(milliseconds=change.at)
             status, before = word(change.to_status), word(change.from_status)
-            yield Place(offset, index), Change(f"{offset}-{index}", id_text(entry.node_id), "", status, before, at)
+            place = Place(offset, number)
+            yield place, Change(f"{offset}-{number}", id_text(entry.node_id), "", status, before, _time(change.at))
+    running = word(ServerStatus.SENT_TO_CLIENT)
+    for number, told in enumerate(record.progress, len(record.changes)):
+        fields = (f"{offset}-{number}", id_text(told.node_id), "", running, running, _time(told.at))
+        yield Place(offset, number), Change(*fields, told.progress.fraction, told.progress.note)
+
+
+def _time(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -34,6 +34,9 @@ T = TypeVar("T")
 class MemoryEnvironment:
     """Clients and engine in memory, as handlers know them (`backbeat.activities.environment.EngineEnvironment`)."""
 
+    #: At once: no time passes in memory.
+    progress_seconds = 0.0
+
     def __init__(self, worker: Worker, registry: MemoryRegistry, clock: Clock, transport: Transport) -> None:
         self._name = worker.name
         self._registry = registry

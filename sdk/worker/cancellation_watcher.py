@@ -79,6 +79,7 @@ class CancellationWatcher:
 
     def ended(self, activity: Activity) -> None:
         """Forget a handler that has ended."""
+        activity.is_over = True
         run = self._runs.pop(id(activity), None)
         if run is not None:
             if run.in_loop:

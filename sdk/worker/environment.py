@@ -42,6 +42,8 @@ class WorkerEnvironment(EngineEnvironment, Protocol):
 class Environment:
     """Kafka and its registry (a `WorkerEnvironment`), in the worker's event loop."""
 
+    progress_seconds = 2.0
+
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._registry: ClientRegistry | None = None

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The notification of an activity whose retries are exhausted; others tell of the engine's own failures.
+#: Notification of an activity whose retries are exhausted; others tell of the engine's failures.
 _CLIENT_ERROR = "Client Error"
 
 
@@ -330,6 +330,10 @@ class Runner:
     def pack(self, label: str, value: Any) -> Any:
         """A JSON value for arguments; `label` names it in errors."""
         return self.packing.pack(label, value)
+
+    @property
+    def progress_seconds(self) -> float:  # noqa: D102 - as the environment's
+        return self._environment.progress_seconds
 
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""

@@ -15,6 +15,7 @@ from backbeat.streams.core import gone, idempotency
 from backbeat.streams.core.checks import check_tid
 from backbeat.streams.core.coalesce import handlers as coalesce
 from backbeat.streams.core.effects import Effect, Ignored
+from backbeat.streams.core.heartbeat import handlers as heartbeat
 from backbeat.streams.core.idempotency import answered, find_reply, save_reply
 from backbeat.streams.core.inbox import handlers as inbox
 from backbeat.streams.core.jobs import handlers as jobs
@@ -107,6 +108,7 @@ def _continue(step: Step, command: Continue) -> None:
 #: Handler of each command type.
 HANDLERS: dict[type, Handler] = {
     **tree.HANDLERS,
+    **heartbeat.HANDLERS,
     **inbox.HANDLERS,
     **links.HANDLERS,
     **limits.HANDLERS,

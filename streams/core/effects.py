@@ -9,7 +9,7 @@ import msgspec
 
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenCount, TakenResult
 from backbeat.schemas.messages.commands import AnyCommand
-from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
+from backbeat.schemas.messages.history import NodeChange, NodeProgress, StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, Rejection
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView, WorkflowView
@@ -106,14 +106,15 @@ class Broadcast(msgspec.Struct, gc=False, frozen=True):
 
 
 class StatusChanged(msgspec.Struct, gc=False, frozen=True):
-    """All status changes of the command, oldest first, for the history topic."""
+    """All status changes of the command, oldest first, and progress that it tells of, for the history topic."""
 
     workflow_id: bytes
     changes: tuple[NodeChange, ...]
+    progress: tuple[NodeProgress, ...] = ()
 
     def record(self, tid: str) -> StatusChangesRecord:
         """The record for the history topic; `tid`: the command's transaction id."""
-        return StatusChangesRecord(self.workflow_id, tid, self.changes)
+        return StatusChangesRecord(self.workflow_id, tid, self.changes, self.progress)
 
 
 Effect = Reply | DeadLetter | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged
@@ -166,4 +167,5 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         node.fairness_key,
         node.slot is not None and node.server is status.STARTED,
         node.granted_at,
+        node.progress if node.server is status.SENT_TO_CLIENT else None,
     )

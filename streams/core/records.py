@@ -16,7 +16,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Backoff
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Backoff, Progress
 
 #: `timeout_seconds` of a node whose client data has no timeout: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
@@ -151,6 +151,7 @@ class Node(Parent, array_like=True, kw_only=True):
     retries: int = 0  #: retries that it was made with, where it has a backoff; else 0
     flow: Flow | None = None  #: null: it takes no result, and nobody has taken one of it
     awaits: Awaiting | None = None  #: null: its client runs it
+    progress: Progress | None = None  #: of this attempt, or the last one; null: none was said
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

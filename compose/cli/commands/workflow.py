@@ -157,7 +157,7 @@ def follow(workflow: tuple[str, ...], connection: Connection, after: str | None,
             if as_json:
                 emit(change)
             else:
-                click.echo(f"{when(change.at)}  {plain(change.name)}: {change.status}")
+                click.echo(f"{when(change.at)}  {plain(str(change))}")
 
     connection.run(run)
 

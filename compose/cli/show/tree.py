@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from rich.tree import Tree as Drawing
 
-from backbeat.compose.cli.show.printing import ago, json_text, status_text
+from backbeat.compose.cli.show.printing import ago, json_text, status_text, when
 from backbeat.compose.cli.show.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ def _remarks(node: Node, names: dict[str, str]) -> Iterator[str]:
         yield f"attempt {node.attempt}"
     if node.status == "retrying" or (node.status == "started" and node.attempt == 0):
         yield f"due {ago(node.due_at)}"
+    if node.type == "wait" and node.status == "sent_to_client":
+        yield "waits for it to be sent" + (f", until {when(node.complete_by)}" if node.complete_by else "")
+    if node.status == "sent_to_client" and (node.fraction_done is not None or node.progress_note):
+        done = "" if node.fraction_done is None else f"{node.fraction_done:.0%}"
+        yield " ".join(part for part in (done, one_line(node.progress_note)) if part)
     if node.waits_for_results:
         awaited = dict.fromkeys(one_line(names.get(node_id, node_id)) for node_id in node.waits_for_results)
         yield f"waits for the result of {', '.join(awaited)}"

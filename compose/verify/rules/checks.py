@@ -220,6 +220,13 @@ def check_retry_after(seconds: float | None) -> None:
         raise Refused(INVALID)
 
 
+def check_progress(progress: Command, settings: Command) -> None:
+    """Refuse a fraction beyond 0 and 1, and a note that is longer than a name."""
+    if progress["fraction"] is not None and not 0 <= progress["fraction"] <= 1:
+        raise Refused(INVALID)
+    check_size(len(progress["note"].encode()), settings["name_bytes_max"])
+
+
 def check_node(new: Command, settings: Command) -> None:
     """Refuse a node beyond the limits."""
     name_max, payload_max = settings["name_bytes_max"], settings["payload_bytes_max"]

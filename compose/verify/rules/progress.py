@@ -166,6 +166,7 @@ def pause(work: Work, node: Node) -> None:
 def send(work: Work, node: Node) -> None:
     """A new attempt: the node is with its client. A flag is complete at once."""
     node.attempt += 1
+    node.progress = None
     renew(work, node)
     work.set_server(node, SENT)
     work.set_client(node, RECEIVED)

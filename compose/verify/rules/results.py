@@ -8,6 +8,7 @@ from backbeat.compose.verify.rules.checks import (
     LIMIT,
     Refused,
     check_node,
+    check_progress,
     check_response,
     check_retry_after,
     timeout_of,
@@ -184,8 +185,14 @@ def on_heartbeat(work: Work, command: Command) -> None:
     """A worker is still at it."""
     node = work.own_node(command["node_id"])
     if is_running(node, command["attempt"]):
+        told = command["progress"]
+        if told is not None:
+            check_progress(told, work.settings)
         work.enter_node(node.id)
         progress.renew(work, node)
+        if told is not None:
+            node.progress = [told["fraction"], told["note"]]
+            work.changed = True
         work.answer()
     elif command["reply_to"] is not None:
         raise Refused("invalid_server_status")

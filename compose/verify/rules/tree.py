@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -184,6 +185,7 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     counted: int = 0  #: children that its takers get
     awaits: bool = False  #: it waits for a message of its name
     default: bytes | None = None  #: JSON text of its result where none comes in time; null: it fails then
+    progress: list[Any] | None = None  #: of its attempt: fraction and note
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0

@@ -154,6 +154,7 @@ def pause(step: Step, node: Node) -> None:
 def send(step: Step, node: Node) -> None:
     """Begin an attempt: dispatch the node to its client."""
     node.attempt += 1
+    node.progress = None
     renew_deadline(step, node)
     step.set_server(node, status.SENT_TO_CLIENT)
     step.set_client(node, status.CLIENT_RECEIVED)

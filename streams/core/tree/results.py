@@ -1,12 +1,11 @@
-"""A client's results: new status and children of a node, heartbeats."""
+"""A client's results: new status and children of a node."""
 
 from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Heartbeat
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
-from backbeat.schemas.messages.status import word
 from backbeat.streams.core.checks import check_response, check_retry_after
 from backbeat.streams.core.records import Flow, Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
@@ -53,22 +52,6 @@ def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
     step.ignore(f"a result of attempt {attempt}, which is over")
     step.reply(Done(changed=False))
     return True
-
-
-def heartbeat(step: Step, command: Heartbeat) -> None:
-    """Renew the deadline of a running attempt."""
-    node = require_own_node(step, command.node_id)
-    if is_running(node, command.attempt):
-        progress.renew_deadline(step, node)
-        step.reply(Done())
-        return
-    actual = word(node.server) if node.attempt == command.attempt else f"attempt {node.attempt}"
-    if command.reply_to is None:
-        # It crossed its own result: no case for an operator.
-        step.ignore(f"a heartbeat of attempt {command.attempt}, which is over")
-        return
-    message = f"Attempt {command.attempt} is over"
-    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=word(status.SENT_TO_CLIENT))
 
 
 def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> None:

@@ -153,11 +153,21 @@ def _client(waiting: Waiting) -> Wait:
     until = "" if node.complete_by is None else f", until {_clock(node.complete_by)}"
     if node.awaits is not None:
         kind, sentence = WaitKind.MESSAGE, f"waits for {_named(node)} to be sent to its workflow{until}"
-    elif node.client is ClientStatus.PROCESSING:
-        kind, sentence = WaitKind.WORKER, f"is with its worker{until}"
+    elif node.client is ClientStatus.PROCESSING or node.progress is not None:
+        kind, sentence = WaitKind.WORKER, f"is with its worker{_progress(node)}{until}"
     else:
         kind, sentence = WaitKind.CLIENT, f"waits in the queue of its client until a worker takes it{until}"
     return waiting.wait(kind, sentence, until=node.complete_by)
+
+
+def _progress(node: Node) -> str:
+    progress = node.progress
+    if progress is None:
+        return ""
+    parts = [] if progress.fraction is None else [f"{progress.fraction:.0%} done"]
+    if progress.note:
+        parts.append(f"at {_quoted(progress.note)}")
+    return "".join([f", {part}" for part in parts])
 
 
 def _backoff(waiting: Waiting) -> Wait:

@@ -18,7 +18,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Backoff
+from backbeat.schemas.messages.values import Backoff, Progress
 from backbeat.streams.core import retry
 
 # The tables of section 3, as they stand in the document.
@@ -127,6 +127,7 @@ class Child(Parent):
     timer: tuple[str, int] | None = None  #: kind and time
     coalesce_key: str | None = None
     awaits: bool = False
+    progress: Progress | None = None
     default: bytes | None = None  #: where no message comes
     takes: list[Taken] = field(default_factory=list)
     returns: Child | None = None
@@ -391,7 +392,11 @@ class Naive:
         if node.server != "sent_to_client" or command.attempt != node.attempt:
             found = node.server if command.attempt == node.attempt else f"attempt {node.attempt}"
             raise Refused("invalid_server_status", found, "sent_to_client")
+        told = command.progress
+        if told is not None and told.fraction is not None and not 0 <= told.fraction <= 1:
+            raise Refused("invalid_parameters", f"{told.fraction:g}", "0 to 1")
         self._renew(node)
+        node.progress = node.progress if told is None else told
         return ("done", True)
 
     def on_RestartNode(self, command: c.RestartNode) -> tuple[Any, ...]:  # noqa: N802
@@ -526,6 +531,7 @@ class Naive:
         timeout = self.settings.default_timeout_seconds if node.timeout is None else node.timeout
         node.complete_by = None if timeout == float("inf") else self.now + int(timeout * 1000)
         node.attempt += 1
+        node.progress = None
         self._set_server(node, "sent_to_client")
         self._set_client(node, "received")
         if node.type == "flag" and not node.awaits:

@@ -17,7 +17,7 @@ from backbeat.schemas.messages import ids, status
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Awaits, Backoff, Take
+from backbeat.schemas.messages.values import Awaits, Backoff, Progress, Take
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
@@ -191,7 +191,10 @@ class Player:
             case "schedule":
                 return c.ScheduleNode(**carried, node_id=node.id)
             case "heartbeat":
-                return c.Heartbeat(**carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4))
+                said = (None, Progress(0.25, "page 40"), Progress(None, "page 41"), Progress(1.5))[move.how % 4]
+                return c.Heartbeat(
+                    **carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4), progress=said
+                )
             case "add":
                 children = self._children(carried["id"], node, move.children or (move.how,))
                 attempt = node.attempt + move.how % 2 if move.how % 5 == 4 else None
@@ -432,6 +435,7 @@ class Player:
         for node in self.naive.nodes.values():
             row = self.world.node(node.id)
             mine = (node.seq, node.depth, node.attempt, node.retries, node.fires_at, node.mode)
+            assert row.progress == node.progress, story
             assert (row.seq, row.depth, row.attempt, row.retries_remaining, row.fires_at, status.word(row.mode)) == mine
         self._compare_changes(happened)
         self.world.check()

@@ -3,10 +3,14 @@
 import pytest
 
 from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.history import NodeProgress
+from backbeat.schemas.messages.queries import GetWaits
 from backbeat.schemas.messages.replies import Done, Reason
-from backbeat.streams.core.effects import DeadLetter, Ignored
-from tests.streams.core.rig import Rig, new, running
-from tests.streams.core.world import OTHER
+from backbeat.schemas.messages.values import Progress
+from backbeat.streams.core import queries
+from backbeat.streams.core.effects import DeadLetter, Ignored, StatusChanged
+from tests.streams.core.rig import CAMERA_ID, Rig, new, running
+from tests.streams.core.world import OTHER, reply_to
 
 
 def beat(rig: Rig, name: str = "a", attempt: int = 1, **given):
@@ -83,3 +87,45 @@ def test_one_that_crosses_its_own_answer_is_no_dead_letter():
 def test_anothers_node_is_not_found():
     rig = running(new("a"))
     assert beat(rig, user_id=OTHER).reply.reason is Reason.NOT_FOUND
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_kept_with_its_attempt_and_told_to_followers():
+    rig = running(new("a", retries=1, retry_interval_seconds=1.0))
+    happened = beat(rig, progress=Progress(0.4, "page 40"))
+    assert happened.of(StatusChanged) == [
+        StatusChanged(CAMERA_ID, (), (NodeProgress(rig["a"], rig.now, Progress(0.4, "page 40")),))
+    ]
+    beat(rig)
+    assert rig.row("a").progress == Progress(0.4, "page 40")
+    rig.error("a", attempt=1)
+    rig.due("a")
+    assert rig.row("a").progress is None
+
+
+@pytest.mark.parametrize(
+    "progress", [Progress(-0.1), Progress(1.1), Progress(float("nan")), Progress(0.5, "x" * 2_000)]
+)
+def test_progress_that_is_none_is_refused_and_nothing_is_renewed(progress):
+    rig = running(new("a"))
+    before = rig.snapshot()
+    rig.now += 1_000
+    assert beat(rig, progress=progress).reply.reason in (Reason.INVALID_PARAMETERS, Reason.LIMIT_EXCEEDED)
+    assert rig.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("progress", "sentence"),
+    [
+        (Progress(0.4, "page 40"), "is with its worker, 40% done, at “page 40”, until 1970-01-03 00:16:40 UTC"),
+        (Progress(0.4), "is with its worker, 40% done, until 1970-01-03 00:16:40 UTC"),
+        (Progress(None, "page 40"), "is with its worker, at “page 40”, until 1970-01-03 00:16:40 UTC"),
+    ],
+)
+def test_progress_is_said_where_it_is_asked_why_the_node_does_not_go_on(progress, sentence):
+    rig = running(new("a"))
+    beat(rig, progress=progress)
+    (answer,) = queries.answer(GetWaits(node_id=rig["a"], reply_to=reply_to(), deadline=0), rig.store_of(rig["a"]))
+    assert answer.waits[0].sentence == sentence

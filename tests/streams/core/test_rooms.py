@@ -22,6 +22,7 @@ NAMED_BY = {
     "retention": {"dispatch.py", "tables.py"},
     "waits": {"queries.py"},
     "inbox": {"dispatch.py", "tables.py"},
+    "heartbeat": {"dispatch.py"},
 }
 
 

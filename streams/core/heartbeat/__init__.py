@@ -1,0 +1,1 @@
+"""Heartbeats of workers, and their progress."""
