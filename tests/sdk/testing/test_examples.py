@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backbeat import NodeFailed, Worker
-from backbeat.examples import camera, payment, pipeline
+from backbeat.examples import camera, payment, pipeline, subscription
 from backbeat.testing import Backbeat
 
 FRIDAY = datetime(2026, 1, 2, 18, tzinfo=UTC)
@@ -25,6 +25,8 @@ def empty():
         payment.closed_accounts,
         payment.to_do,
     ):
+        kept.clear()
+    for kept in (subscription.charges, subscription.cards, subscription.goodbyes):
         kept.clear()
 
 
@@ -164,9 +166,84 @@ async def test_whatever_goes_wrong_each_file_is_in_the_index_once(seeds):
             await indexed(backbeat, files=100 + seed % 60, damaged=seed % 2)
 
 
+# --- subscription ----------------------------------------------------------------------------------------------------
+
+
+async def subscribe(backbeat: Backbeat):
+    subscription.cards["Ada"] = "4000"
+    plan = subscription.Plan(12)
+    return await backbeat.client().signal("Subscriptions", "Ada", subscription.subscription, plan)
+
+
+async def cancel(backbeat: Backbeat) -> None:
+    reason = subscription.Cancellation("too dear")
+    await backbeat.client().send("Subscriptions", "Ada", "cancel", reason, idempotency_key="cancel")
+
+
+@pytest.mark.backbeat(Worker(activities=subscription.ACTIVITIES))
+async def test_a_subscription_is_paid_every_month_until_it_is_canceled(backbeat):
+    begun = await subscribe(backbeat)
+    for month in range(1, 4):
+        await backbeat.run()
+        assert list(subscription.charges.values()) == [("Ada", "4000", 12)] * month
+        await backbeat.advance(days=30)
+    await cancel(backbeat)
+    await backbeat.run()
+    assert subscription.goodbyes == {"Ada": "too dear"}
+    await backbeat.advance(days=90)
+    assert len(subscription.charges) == 4
+    assert {status for *_, status in await statuses(backbeat, begun)} == {"complete"}
+
+
+@pytest.mark.backbeat(Worker(activities=subscription.ACTIVITIES))
+async def test_a_cancellation_that_comes_before_the_period_waits_for_it_counts(backbeat):
+    begun = await subscribe(backbeat)
+    await cancel(backbeat)
+    await begun.result()
+    assert (len(subscription.charges), subscription.goodbyes) == (1, {"Ada": "too dear"})
+
+
+@pytest.mark.backbeat(Worker(activities=subscription.ACTIVITIES))
+async def test_a_card_is_changed_in_the_middle_of_a_period(backbeat):
+    await subscribe(backbeat)
+    await backbeat.run()
+    change = subscription.change_card.with_options(beside=True)
+    await (await backbeat.client().signal("Subscriptions", "Ada", change, "5000")).result()
+    await backbeat.advance(days=30)
+    assert list(subscription.charges.values()) == [("Ada", "4000", 12), ("Ada", "5000", 12)]
+
+
+async def paid_once_a_period_and_never_after_the_end(backbeat: Backbeat, seed: int) -> None:
+    backbeat.faults.draw(seed, fail=0.2, crash=0.3, duplicate=0.3)
+    begun = await subscribe(backbeat)
+    await backbeat.advance(days=30 + seed % 40)
+    await cancel(backbeat)
+    await cancel(backbeat)
+    await backbeat.advance(days=2)
+    periods = [name for _, name, _ in await statuses(backbeat, begun) if name == "Subscription"]
+    assert len(subscription.charges) == len(periods) in (1, 2, 3)
+    assert subscription.goodbyes == {"Ada": "too dear"}
+    await backbeat.advance(days=60)
+    assert {status for *_, status in await statuses(backbeat, begun)} == {"complete"}
+    assert len(subscription.charges) == len(periods)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.backbeat(Worker(activities=subscription.ACTIVITIES))
+async def test_whatever_goes_wrong_a_period_is_paid_once(backbeat, seed):
+    await paid_once_a_period_and_never_after_the_end(backbeat, seed)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", range(1_000))
+@pytest.mark.backbeat(Worker(activities=subscription.ACTIVITIES))
+async def test_whatever_goes_wrong_a_period_is_paid_once_a_thousand_times(backbeat, seed):
+    await paid_once_a_period_and_never_after_the_end(backbeat, seed)
+
+
 # --- all -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("example", "lines"), [(camera, 80), (payment, 80), (pipeline, 120)])
-def test_an_example_can_be_read_at_one_glance(example, lines):
-    assert len(Path(example.__file__).read_text().splitlines()) < lines
+@pytest.mark.parametrize(("example", "lines_max"), [(camera, 80), (payment, 80), (pipeline, 120), (subscription, 120)])
+def test_an_example_can_be_read_at_one_glance(example, lines_max):
+    assert len(Path(example.__file__).read_text().splitlines()) < lines_max
