@@ -167,5 +167,5 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         node.fairness_key,
         node.slot is not None and node.server is status.STARTED,
         node.granted_at,
-        node.progress if node.server is status.SENT_TO_CLIENT else None,
+        progress=node.progress if node.server is status.SENT_TO_CLIENT else None,
     )
