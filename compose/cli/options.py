@@ -120,6 +120,7 @@ timeout_option = setting(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
 )
+compensate_option = click.option("--compensate", is_flag=True, help="Undo what was done below first (undo=…).")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask whether that is meant.")
 application_option = setting(
     "--application-id", "The consumer group of the engines.", default="backbeat", metavar="GROUP"

@@ -142,6 +142,7 @@ class Comparison:
                 yield from self._node(*pair, row, links.get(identity, {}))
                 yield from self._results(*pair, row["flow"], references)
                 yield from self._awaits(*pair, row["awaits"])
+                yield from self._follow_ups(*pair, row["follow_ups"])
             elif identity not in self._leftovers:
                 yield self.difference("node", identity, "record", "stored", "none", row["created_at"], row["name"])
         for _, node in nodes.values():
@@ -224,8 +225,15 @@ class Comparison:
             chain.append((taker, slot))
             reference = references.get(taker, {}).get(slot, {"next_taker": None, "next_slot": 0})
             taker, slot = reference["next_taker"], reference["next_slot"]
+        unknown = {number for number, taken in enumerate(node.takes) if taken.default == ANY_RESPONSE}
         rows = [
-            (number, row["producer"], row["of_children"], _digest(row["default"]), row["state"])
+            (
+                number,
+                row["producer"],
+                row["of_children"],
+                ANY_RESPONSE if number in unknown else _digest(row["default"]),
+                row["state"],
+            )
             for number, row in sorted(references.get(node.id, {}).items())
         ]
         pairs = {
@@ -304,6 +312,24 @@ class Comparison:
             ours = [node.default, place is not None, before, after]
         if values != ours:
             yield self.difference("node", node.id, "wait for a message", values, ours, None, node.name)
+
+    def _follow_ups(self, tree: Tree, node: Node, values: list[Any] | None) -> Iterator[Difference]:
+        """Activities that follow a node."""
+        names = stored.FOLLOW_UPS_FIELDS
+        theirs: Row = dict.fromkeys(names, 0) | stored.named(names, values or [])
+        theirs = {name: theirs[name] or (() if name == "wanted" else 0) for name in names}
+        text = self._partition.text
+        ours: Row = {name: getattr(node, name) for name in names if name != "wanted"}
+        ours |= {name: tree.node(ours[name]).id if ours[name] else 0 for name in ("handler", "undo_from", "undo")}
+        ours["wanted"] = tuple(
+            [
+                *(row.kind, row.name, row.user_id, text(node.id, row.client_data)),
+                *(row.retry_interval_seconds, row.retries, row.backoff),
+            ]
+            for row in node.follow_ups
+        )
+        theirs["wanted"] = tuple(theirs["wanted"])
+        yield from self._fields("node", node.id, theirs, ours, node.name)
 
     def _history(self, node: Node, theirs: list[Entry]) -> Iterator[Difference]:
         self.counts["status changes"] += len(theirs)

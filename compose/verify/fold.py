@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command, Commands, UnreadableError
 from backbeat.compose.verify.partition import Partition
-from backbeat.compose.verify.rules import jobs, operators, progress, removal, schedules, slots, tasks
+from backbeat.compose.verify.rules import jobs, operators, progress, removal, schedules, slots
 from backbeat.compose.verify.rules.checks import INVALID, LIMIT, Refused, check_record, check_size
 from backbeat.compose.verify.rules.links import child_of
 from backbeat.compose.verify.rules.results import RESULT_RULES, is_running
@@ -75,7 +75,7 @@ class Fold:
             partition.counts["refusals"] += 1
             self._refuse(name, command, refused.reason)
         else:
-            tasks.run(work)
+            operators.run_tasks(work)
             removal.review(work)
             work.finish()
 
@@ -102,7 +102,7 @@ class Fold:
         node = work.enter_node(node_id)
         if node is not None and is_running(node, node.attempt if attempt is None else attempt):
             progress.client_error(work, node, None, is_refusal=True)
-            tasks.run(work)
+            operators.run_tasks(work)
             work.finish()
 
 

@@ -104,6 +104,7 @@ FIELDS: dict[str, list[str]] = {
             "flow",
             "awaits",
             "progress",
+            "follow_ups",
         ],
     ],
     "link": ["child", "open", "next", "version"],
@@ -210,6 +211,21 @@ FLOW_FIELDS = [
     "failures",
     "is_allowed_failure",
     "counted",
+]
+#: `follow_ups` of a node, in order; null: all are empty.
+FOLLOW_UPS_FIELDS = [
+    "wanted",
+    "handler",
+    "gives_up",
+    "given_up",
+    "has_undos",
+    "undo_due",
+    "undo_from",
+    "undo_walks",
+    "is_undoing",
+    "is_canceled",
+    "is_added",
+    "undo",
 ]
 _DEFAULTS: Row = {
     "retries": 0,

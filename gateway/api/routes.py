@@ -84,6 +84,7 @@ _WAITS = (
     _get("/activities/{id}/children", waits.children_of_node, "The nodes right below an activity, and their waits"),
     _get("/activities/{id}/path", waits.path, "The nodes above an activity, and the activity"),
     _get("/workflows/{id}/changes", changes.changes, "A workflow's changes as they come, as server-sent events"),
+    _get("/workflows/{id}/outcome", waits.outcome, "Whether a workflow runs, has failed or is done, and what fails"),
     _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 

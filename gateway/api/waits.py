@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp.web import Response
 
-from backbeat.client.waits import Child, Wait
+from backbeat.client.waits import Child, Wait, failing_step, sum_up
 from backbeat.gateway import engine_calls
 from backbeat.gateway.api.nodes import fit_response
 from backbeat.gateway.http import errors
@@ -37,6 +38,19 @@ async def children_of_node(call: Call) -> Response:
 async def top_of_workflow(call: Call) -> Response:
     """GET /workflows/:id/top: the nodes at the top of a workflow."""
     return await _children(call, f"workflow {id_text(call.path_id())}")
+
+
+async def outcome(call: Call) -> Response:
+    """GET /workflows/:id/outcome: whether a workflow runs, waits, retries, has failed or is done, and what fails."""
+    workflow_id = call.path_id()
+    target = f"workflow {id_text(workflow_id)}"
+    _, *parts = await engine_calls.ask(call, queries.GetTree, target, workflow_id=workflow_id)
+    state, failing = sum_up([node for part in parts for node in part.nodes])
+    steps = []
+    for node in failing:
+        path_parts = await engine_calls.ask(call, queries.GetPath, f"node {id_text(node.id)}", node_id=node.id)
+        steps.append(failing_step(path_parts[-1].nodes[-1]))
+    return answer(msgspec.structs.replace(state, failing=steps))
 
 
 async def path(call: Call) -> Response:

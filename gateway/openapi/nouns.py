@@ -9,7 +9,7 @@ import msgspec
 from backbeat.client.jobs.views import Job, JobFilter, JobMatch, JobRefusal
 from backbeat.client.limits.views import ActivityLimit, LimitPool
 from backbeat.client.schedules.views import Run, Schedule
-from backbeat.client.waits import Child, Wait
+from backbeat.client.waits import Child, FailingStep, Outcome, Wait
 from backbeat.gateway.api.health import Health, Stats, Today
 from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.limits import NewLimit
@@ -21,7 +21,7 @@ from backbeat.transport.http_nouns import Error, Node, Rejection, StatusChange, 
 
 _NOUNS: tuple[type[msgspec.Struct], ...] = (
     *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow, Error, Rejection, Health, Stats, Today),
-    *(Job, JobFilter, JobMatch, JobRefusal, ActivityLimit, LimitPool, Schedule, Run, Wait, Child),
+    *(Job, JobFilter, JobMatch, JobRefusal, ActivityLimit, LimitPool, Schedule, Run, Wait, Child, Outcome, FailingStep),
 )
 #: Names in the description of those that have another one in the SDK.
 _NAMES = {"ActivityLimit": "Limit", "LimitPool": "Pool"}

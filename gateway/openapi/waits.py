@@ -69,6 +69,25 @@ WAITS: dict[str, OperationDoc] = {
         media_type="text/event-stream",
         query=(query("after", TEXT, "the id of a change, to go on behind it"),),
     ),
+    "GET /workflows/{id}/outcome": OperationDoc(
+        text="Read from the whole tree. `done` of `total` nodes are complete; `failing` are the steps in its way.",
+        answer=ref("Outcome"),
+        example={
+            "state": "failed",
+            "done": 3,
+            "total": 4,
+            "givenUp": False,
+            "failing": [
+                {
+                    "id": _CHILD["id"],
+                    "name": "Charge card",
+                    "status": "retries_exhausted",
+                    "why": "connection refused; has used up its 7 attempts: it waits until somebody retries, resolves, "
+                    "shuts down or cancels it",
+                }
+            ],
+        },
+    ),
     "GET /workflows/{id}/top": OperationDoc(
         text="In their order, without their data.",
         answer=list_of(ref("Child")),

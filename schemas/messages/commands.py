@@ -77,16 +77,16 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     children: tuple[NewNode, ...] = ()  #: nodes to be added below it before its status changes
     #: the attempt that this is a result of: for one that is over, nothing changes; null: an operator's, of any attempt
     attempt: int | None = None
-    #: of `errored`: false says that another attempt could not end otherwise; the node's retries then count as exhausted
-    retriable: bool = True
+    retriable: bool = True  #: of `errored`: false says that no attempt could end otherwise: its retries are exhausted
     #: of `errored`: seconds until the next attempt, for this once; null: by the node's own rule
     retry_after_seconds: float | None = None
     #: of `errored`: false says that the worker has no activity of this name, and nobody tried it. It goes to another
     #: worker after a moment, and no retry is spent; after an hour of that it is as any other error
     attempted: bool = True
-    #: of `completed`: a child of the node, whose result is the node's own once both are complete; null: none, and the
-    #: response has the node's result
+    #: of `completed`: a child, whose result is the node's own once both are complete; null: the response has it
     returns: Id | None = None
+    gives_up: bool = False  #: of `completed`, by what follows its parent's failure: that is shut down, not resolved
+    compensate: bool = False  #: of `canceled`: what was done below the node is undone first, the newest first
 
 
 class AddChildren(Command, frozen=True, kw_only=True):

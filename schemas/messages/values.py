@@ -118,6 +118,29 @@ class Awaits(msgspec.Struct, gc=False, frozen=True, array_like=True):
     default: bytes | None = None
 
 
+class FollowUpKind(enum.StrEnum):
+    """Event of a node that an activity follows."""
+
+    FAILURE = "failure"  #: its retries are exhausted
+    UNDO = "undo"  #: it was done, and what it is a step of is given up or canceled
+    CANCEL = "cancel"  #: it is canceled after it has begun
+
+
+class FollowUp(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """An activity that the engine adds as a node when something happens to another node.
+
+    Slot 0 of what the new node takes is the error (`failure`: a JSON object) or the result (`undo`) of that node.
+    """
+
+    kind: FollowUpKind  #: what has to happen
+    name: str  #: name of the activity
+    user_id: Id  #: the client application that runs it
+    client_data: bytes = b"{}"  #: as that of a node that takes results
+    retry_interval_seconds: float = 1200.0  #: as that of a node
+    retries: int = 6  #: how many times it is tried again after an error
+    backoff: Backoff | None = None  #: how the waits grow; null: as the original's
+
+
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A node to be made. Its id follows from the command's id and its place in the command."""
 
@@ -146,6 +169,7 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     failures_allowed: int = 0
     #: the message that it waits for, in place of being sent to its client; null: its client runs it
     awaits: Awaits | None = None
+    follow_ups: tuple[FollowUp, ...] = ()  #: activities that follow its failure, undo or cancel; one of a kind
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -173,6 +197,8 @@ class TaskKind(enum.IntEnum):
     COUNT_RESULTS = 10  #: `mark` is the count of children without a result up to `cursor`
     GIVE_RESULTS = 11
     DELIVER_MESSAGE = 12  #: `mark` is the message's number in its workflow
+    UNDO = 13  #: `cursor` is the node to be looked at next
+    FOLLOW_CANCEL = 14
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):

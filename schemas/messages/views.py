@@ -65,6 +65,7 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     #: the first nodes whose results it waits for; empty: it waits for none
     waits_for_results: tuple[Id, ...] = ()
     progress: Progress | None = None  #: of the running attempt; null: none was said
+    given_up: bool = False  #: whether it, or a node below that it waited for, was shut down
 
 
 class WaitKind(enum.StrEnum):

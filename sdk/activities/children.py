@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -11,6 +12,7 @@ import msgspec
 
 from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, BoundActivity, ChildOptions
 from backbeat.activities.environment import Defaults, NodeEnvironment
+from backbeat.activities.follow_ups import check_plain, followings
 from backbeat.activities.results import TAKES_MAX, Taking, check_marks, written
 from backbeat.activities.retry import child_rule
 from backbeat.client.words import check_options
@@ -33,7 +35,7 @@ from backbeat.payload.values import (
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import Awaits, NewNode
+from backbeat.schemas.messages.values import Awaits, FollowUp, NewNode
 from backbeat.schemas.messages.views import NodeView
 
 #: An activity where a child of it is added: its name, its function, or that with options.
@@ -100,6 +102,7 @@ def make_child(
     kind = to_text("type", options.get("type", "activity"))
     if options.get("fairness_key") is not None:
         to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
+    follow_ups = _follow_ups(known, args, options, environment, owner)
     params, at, link = options.get("params"), options.get("at"), options.get("link")
     client_data, slots = written(
         owner,
@@ -122,6 +125,7 @@ def make_child(
         parent_link_id=None if link is None else to_id(link, "link"),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
+        follow_ups=follow_ups,
         **child_rule(options, None if known is None else known.retry).fields,
     )
     if not slots.results:
@@ -170,6 +174,19 @@ def make_wait(
         retries=0,
         awaits=Awaits(default),
     )
+
+
+def _follow_ups(
+    known: Defaults | None, args: Arguments, options: ChildOptions, environment: NodeEnvironment, owner: object
+) -> tuple[FollowUp, ...]:
+    params = options.get("params")
+    follow_ups = []
+    for following in followings(options, known, args if params is None else params, environment.defaults):
+        user_id = environment.user_id(following.client or options.get("client"))
+        follow_up, slots = written(owner, functools.partial(following.made, user_id, environment.pack))
+        check_plain(following.name, following.params, slots.written_count)
+        follow_ups.append(follow_up)
+    return tuple(follow_ups)
 
 
 def make_group(

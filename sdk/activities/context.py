@@ -13,6 +13,7 @@ import msgspec
 from backbeat.activities.children import named_by_content
 from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.activities.environment import ActivityEnvironment
+from backbeat.activities.follow_ups import check_plain, followings
 from backbeat.activities.parent import Parent
 from backbeat.activities.pending import Pending
 from backbeat.activities.running import running
@@ -28,7 +29,7 @@ from backbeat.schemas.messages.activities import ActivityRecord, error_of
 from backbeat.schemas.messages.commands import Heartbeat, Signal
 from backbeat.schemas.messages.history import StatusChange as Change
 from backbeat.schemas.messages.status import ClientStatus
-from backbeat.schemas.messages.values import NewWorkflow, Progress
+from backbeat.schemas.messages.values import FollowUp, NewWorkflow, Progress
 from backbeat.transport.base import NOBODY, Transport
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class Activity(Parent):
             "at": at,
             "retry": None if known is None else replace(known.retry, give_up_on=()),
             "timeout": None if known is None else known.timeout,
+            "on_failure": None if known is None else known.on_failure,
+            "on_cancel": None if known is None else known.on_cancel,
         }
         return self._send(None, signal_name, options)
 
@@ -181,6 +184,7 @@ class Activity(Parent):
         client, key = options.get("client"), options.get("idempotency_key")
         user_id = self._environment.user_id(None)
         args = options.get("args", ())
+        follow_ups = self._follow_ups(options)
         content = _content(options.get("client_data") or args)
         if args:
             options["args"] = self._environment.pack(f"arguments of {name!r}", args)
@@ -193,6 +197,7 @@ class Activity(Parent):
             name=name,
             options=options,
             now=self._environment.now(),
+            follow_ups=follow_ups,
         )
         if workflow is None:
             # The workflow that runs it, whosever it is.
@@ -201,6 +206,15 @@ class Activity(Parent):
             signal = named_by_content(signal, content, self._view, self._signals)
         self._signals.append(signal)
         return id_text(ids.node_id(signal.workflow_id, signal.id, 0))
+
+    def _follow_ups(self, options: SignalOptions) -> tuple[FollowUp, ...]:
+        """The activities that follow a signal."""
+        environment, follow_ups = self._environment, []
+        for following in followings(options, None, options.get("args") or (), environment.defaults):
+            check_plain(following.name, following.params, 0)
+            user_id = environment.user_id(following.client or options.get("client"))
+            follow_ups.append(following.made(user_id, environment.pack))
+        return tuple(follow_ups)
 
     # --- questions -------------------------------------------------------------------------------------------------
 

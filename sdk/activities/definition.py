@@ -22,7 +22,7 @@ from backbeat.activities.limit import Limit
 from backbeat.activities.retry import RETRY_WORDS, Retry, RetryOptions, retry_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
-from backbeat.payload.values import Arguments, Id, ModeWord, When, invalid, seconds, to_mode, to_text
+from backbeat.payload.values import Arguments, Id, ModeWord, When, invalid, kind_of, seconds, to_mode, to_text
 from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
@@ -37,6 +37,8 @@ else:
     V_co = TypeVar("V_co", covariant=True)
 #: Called with an `Activity` (a module that imports this one) and the error of its last attempt, {"message": …}.
 ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
+#: An activity that follows another one: its function, that with options, or its name.
+Followed: TypeAlias = "str | ActivityFunction[..., Any] | BoundActivity[..., Any]"
 
 
 class ActivityOptions(RetryOptions, total=False):
@@ -50,7 +52,16 @@ class ActivityOptions(RetryOptions, total=False):
     max_concurrent: int | None
     #: Limit over all workers, which each sets when it starts; one set by `Client.limits` holds until then.
     limit: Limit | None
-    #: Function called with the activity and its error when its retries are exhausted.
+    #: Activity that handles its failure when its retries are exhausted: it gets the error, then the arguments, as
+    #: many as it takes. What it returns is the result; or it gives up (`Activity.give_up`).
+    on_failure: Followed | None
+    #: Activity that undoes what it did, where its parent gives a later step up or is canceled: it gets the result, then
+    #: the arguments, as many as it takes.
+    undo: Followed | None
+    #: Activity that runs when it is canceled after it has begun: it gets the arguments, as many as it takes.
+    on_cancel: Followed | None
+    #: Function called with the activity and its error when its retries are exhausted, again until it returns: for
+    #: notices. Nothing can be added or signalled in it.
     rescue: ErrorHook | None
     #: True: it is not completed by returning; somebody completes it later, by its id (`Client.answer`).
     asynchronous: bool
@@ -67,6 +78,10 @@ class ChildOptions(RetryOptions, total=False):
     at: When | None
     #: Time that its worker has to answer, in seconds; by default the declaration's.
     timeout: float | timedelta | None
+    #: Activities that handle its failure, undo it, and run when it is canceled: see `ActivityOptions`.
+    on_failure: Followed | None
+    undo: Followed | None
+    on_cancel: Followed | None
     #: Notes, for searches.
     metadata: Mapping[str, Any] | None
     #: The client application that runs it, if it is another than the worker's.
@@ -118,6 +133,9 @@ class ActivityDefinition:
     max_concurrent: int | None = None
     limit: Limit | None = None
     rescue: ErrorHook | None = None
+    on_failure: Followed | None = None
+    undo: Followed | None = None
+    on_cancel: Followed | None = None
     asynchronous: bool = False
     heartbeat: float | timedelta | None = None
 
@@ -128,12 +146,25 @@ class ActivityDefinition:
             raise ValueError(f"max_concurrent is {self.max_concurrent}; it must be 1 or more")
         if self.limit is not None and not isinstance(self.limit, Limit):
             raise invalid(f"limit is {self.limit!r}; it must be a Limit(concurrency=…)", repr(self.limit), "a Limit")
+        for word in ("on_failure", "undo", "on_cancel"):
+            check_followed(word, getattr(self, word))
         if self.timeout is not None:
             seconds(self.timeout, "timeout")
         if self.heartbeat is not None and seconds(self.heartbeat, "heartbeat") <= 0:
             raise InvalidParameters(
                 Reason.INVALID_PARAMETERS, "heartbeat is not above 0", str(self.heartbeat), "more than 0 seconds"
             )
+
+
+def check_followed(word: str, activity: object) -> None:
+    """Refuse what is neither an activity that follows another one, nor the name of one. InvalidParameters."""
+    if activity is not None and not isinstance(activity, (str, ActivityFunction, BoundActivity)):
+        raise invalid(
+            f"{word} is {activity!r}; it must be an activity, or its name. What to do: put @backbeat.activity above "
+            "the function",
+            kind_of(activity),
+            "a name, or a function that is an activity",
+        )
 
 
 class ActivityFunction(Generic[P, R_co]):

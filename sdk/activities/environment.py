@@ -13,6 +13,7 @@ from backbeat.payload.values import ModeWord
 from backbeat.transport.base import Transport
 
 if TYPE_CHECKING:
+    from backbeat.activities.definition import Followed
     from backbeat.client.client import Client
 
 T = TypeVar("T")
@@ -36,6 +37,18 @@ class Defaults(Protocol):
     @property
     def timeout(self) -> float | timedelta | None:
         """Time that their worker has to answer, in seconds; None: the engine's default."""
+
+    @property
+    def on_failure(self) -> Followed | None:
+        """Activity that handles its failure."""
+
+    @property
+    def undo(self) -> Followed | None:
+        """Activity that undoes it."""
+
+    @property
+    def on_cancel(self) -> Followed | None:
+        """Activity that runs when it is canceled."""
 
 
 class NodeEnvironment(Protocol):

@@ -27,13 +27,15 @@ _NOTHING: Any = object()
 class Parent(NodeValue):
     """Base of a running activity: what adds children to its node."""
 
-    __slots__ = ("_added", "_environment", "_returns")
+    __slots__ = ("_added", "_environment", "_returns", "gives_up")
 
     def __init__(self, view: NodeView, environment: ActivityEnvironment) -> None:
         super().__init__(view)
         self._environment = environment
         self._added: list[NewNode | JoinedChildren] = []
         self._returns: Result | None = None
+        #: True: it handles a failure, and gives up (`give_up`).
+        self.gives_up = False
 
     @overload
     def add(
@@ -293,6 +295,14 @@ class Parent(NodeValue):
             raise TypeError(f"{child.name!r} is fire_and_forget: nobody waits for its result")
         self._returns = result
         return cast("T", None)
+
+    def give_up(self) -> None:
+        """Give up what has failed, where this activity handles its failure (`on_failure`), once it is complete.
+
+        The failed one is shut down, and not resolved: what comes after it does not run, and what was done before it is
+        undone (`undo`). Of any other activity it is an error.
+        """
+        self.gives_up = True
 
     def _pack(self, label: str, value: Any) -> bytes:
         return to_json(label, self._environment.pack(label, value))

@@ -20,7 +20,7 @@ from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
-from backbeat.client.waits import Child, Wait, get_children, get_waits
+from backbeat.client.waits import Child, Outcome, Wait, get_children, get_outcome, get_waits
 from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.changes import Change
@@ -214,10 +214,9 @@ class Client:
     async def send(
         self, workflow: str, subject: Any, name: str, value: Any = None, /, *, idempotency_key: str | None = None
     ) -> None:
-        """Send a message to a workflow: the oldest of its nodes that wait for one of this name has it as its result.
+        """Send a message to a workflow: the oldest node that waits for one of this name (`wait_for`) has it as result.
 
-        Where none waits (`current().wait_for(name)`) the workflow keeps it for the next one, up to 1,000 messages and 1
-        MiB (LimitExceeded). A repeat with the same idempotency key counts once. NotFound: there is no such workflow.
+        Where none waits, the workflow keeps it for the next one, up to 1,000 messages and 1 MiB (LimitExceeded).
         """
         await workflow_calls.send_message(self._session, workflow, subject, name, value, key=idempotency_key)
 
@@ -240,15 +239,25 @@ class Client:
         return await get_tree(self._session, workflow_id, top_level_only=top_level_only)
 
     async def follow(self, workflow_id: Id, *, after: str | None = None) -> AsyncIterator[Change]:
-        """The changes of nodes' statuses in a workflow as they come, from when the first is asked for.
+        """The changes of nodes' statuses in a workflow as they come, from when the first is asked for; without an end.
 
-        `after`: go on behind a change, by its `id`; "0" is before the oldest that is kept. It never ends by itself:
-        leave the loop. A connection that breaks goes on where it was. After a crash an engine may tell changes again,
-        with new ids. Unavailable: changes were missed. Over Kafka it needs the right to read the history topic; in
-        memory it ends when nothing is left to run.
+        `after`: go on behind a change, by its `id`; "0" is before the oldest that is kept. Unavailable: changes were
+        missed. Over Kafka it needs the right to read the history topic; in memory it ends when nothing is left to run.
         """
         async for change in workflow_calls.follow_workflow(self._session, workflow_id, after):
             yield change
+
+    async def outcome(self, workflow: str, subject: Any) -> Outcome:
+        """Whether the workflow of this name and subject runs, waits, retries, has failed or is done, and what fails.
+
+        `state`, `done` of `total` nodes, `given_up`, and `failing`, the steps, each with `why`. It reads the whole
+        tree. NotFound where there is no such workflow.
+        """
+        return await get_outcome(self._session, self.workflow_id(workflow, subject))
+
+    async def outcome_of(self, workflow_id: Id) -> Outcome:
+        """As `outcome`, of a workflow by its id."""
+        return await get_outcome(self._session, workflow_id)
 
     async def pause(self, workflow_id: Id) -> None:
         """Start nothing in the workflow until it is resumed."""
@@ -290,12 +299,13 @@ class Client:
         """
         return await get_children(self._session, parent_id, limit, after)
 
-    async def wait(self, node_id: Id | bytes, timeout: float | None = None) -> Any:
+    async def wait(self, node_id: Id | bytes, timeout: float | None = None, *, fail_fast: bool = False) -> Any:
         """The return value of the node's handler, once the node and everything below it are complete.
 
-        NodeFailed where its retries are exhausted or it was deactivated; Timeout after `timeout` seconds.
+        NodeFailed where its retries are exhausted, it was deactivated, or it or a step below was given up; `fail_fast`:
+        also where a step below has failed and waits for somebody. Timeout after `timeout` seconds.
         """
-        return await wait_for_result(self._session, to_id(node_id), timeout)
+        return await wait_for_result(self._session, to_id(node_id), timeout, fail_fast=fail_fast)
 
     async def answer(
         self,
@@ -327,9 +337,15 @@ class Client:
         """Start what can start below a node, and complete it where all there is done: the engine looks again."""
         await node_calls.start_next(self._session, to_id(node_id))
 
-    async def cancel(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
-        """Deactivate a node and everything below it; what waited for it goes on."""
-        await node_calls.change_node(self._session, to_id(node_id), "canceled", idempotency_key)
+    async def cancel(
+        self, node_id: Id | bytes, *, compensate: bool = False, idempotency_key: str | None = None
+    ) -> None:
+        """Deactivate a node and everything below it; what waited for it goes on.
+
+        `compensate`: what was done below it is undone first (`undo` of activities), the newest first; what is not done
+        is deactivated at once, and what waited for the node goes on once it is undone. InvalidStatus: it is complete.
+        """
+        await node_calls.cancel_node(self._session, to_id(node_id), idempotency_key, compensate=compensate)
 
     async def resolve(
         self, node_id: Id | bytes, response: Any = None, *, result: Any = None, idempotency_key: str | None = None

@@ -50,12 +50,14 @@ class Node(NodeValue, Generic[V]):
         """The node as it is now."""
         return Node(self._session, await node_calls.get_node(self._session, self._view.id), self._convert)
 
-    async def result(self, timeout: float | None = None) -> V:
+    async def result(self, timeout: float | None = None, *, fail_fast: bool = False) -> V:
         """The return value of its handler, once it and everything below it are complete (`Client.wait`).
 
-        CodecError for one that is not what its function says that it returns.
+        NodeFailed where it fails, is canceled, or a step below it was given up. `fail_fast`: also, at once, where a
+        step below it has failed and waits for somebody. CodecError for a value that is not what its function says that
+        it returns.
         """
-        result: Any = await wait_for_result(self._session, self._view.id, timeout)
+        result: Any = await wait_for_result(self._session, self._view.id, timeout, fail_fast=fail_fast)
         if self._convert is not None and result is not None:
             try:
                 result = self._convert(result)
@@ -102,9 +104,9 @@ class Node(NodeValue, Generic[V]):
         """Deactivate everything below it."""
         await node_calls.reset_node(self._session, self._view.id)
 
-    async def cancel(self, *, idempotency_key: str | None = None) -> None:
-        """Deactivate it and everything below; what waited for it goes on."""
-        await node_calls.change_node(self._session, self._view.id, "canceled", idempotency_key)
+    async def cancel(self, *, compensate: bool = False, idempotency_key: str | None = None) -> None:
+        """Deactivate it and everything below; what waited for it goes on (`Client.cancel`)."""
+        await node_calls.cancel_node(self._session, self._view.id, idempotency_key, compensate=compensate)
 
     async def resolve(self, response: Any = None, *, result: Any = None, idempotency_key: str | None = None) -> None:
         """Count it as done though its retries are exhausted; the tree goes on (`Client.resolve`)."""

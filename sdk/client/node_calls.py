@@ -92,14 +92,18 @@ async def start_next(session: Session, node_id: bytes) -> None:
 async def change_node(
     session: Session, node_id: bytes, status: str, key: str | None = None, response: Any = None
 ) -> None:
-    """Change the node's client status to `canceled`, `resolved`, `shutdown` or `deactivated` (all before it)."""
+    """Change the node's client status to `resolved`, `shutdown` or `deactivated` (all before it)."""
     text = None if response is None else to_json("response", response)
     command = commands.ChangeNode(node_id=node_id, status=status, response=text, **session.command_fields())
-    if status == "canceled":
-        # Asked twice it is done once: it is canceled.
-        await session.command(command, status, key)
-    else:
-        await _change(session, command, node_id, status, key)
+    await _change(session, command, node_id, status, key)
+
+
+async def cancel_node(session: Session, node_id: bytes, key: str | None, *, compensate: bool) -> None:
+    """Deactivate the node and everything below, with `compensate` once what was done there is undone."""
+    fields = session.command_fields()
+    command = commands.ChangeNode(node_id=node_id, status="canceled", compensate=compensate, **fields)
+    # Asked twice it is done once: it is canceled.
+    await session.command(command, "canceled", key)
 
 
 async def resolve_node(session: Session, node_id: bytes, response: Any, result: Any, key: str | None) -> None:

@@ -57,6 +57,9 @@ def signalled(
     declared = function.declared
     rule = child_rule(options, replace(declared.retry, give_up_on=()))
     options = {word: value for word, value in options.items() if word not in ("retries", "backoff")} | {"retry": rule}
+    for word in ("on_failure", "on_cancel"):
+        if options.get(word) is None and getattr(declared, word) is not None:
+            options[word] = getattr(declared, word)
     if options.get("timeout") is None:
         options["timeout"] = declared.timeout
     return Signalled(function.name, options, result_converter(function.function))  # type: ignore[arg-type]  # as above

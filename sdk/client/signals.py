@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -25,7 +25,10 @@ from backbeat.payload.values import (
 )
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, Signal
-from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
+from backbeat.schemas.messages.values import Backoff, FollowUp, NewNode, NewWorkflow
+
+if TYPE_CHECKING:
+    from backbeat.activities.definition import Followed
 
 
 class RunOptions(RetryOptions, total=False):
@@ -52,6 +55,9 @@ class RunOptions(RetryOptions, total=False):
 class SignalOptions(RunOptions, total=False):
     """Options of a signal that is sent now."""
 
+    #: Activities that handle its failure, and run when it is canceled (`backbeat.activities.ActivityOptions`).
+    on_failure: Followed | None
+    on_cancel: Followed | None
     #: Earliest start: an aware datetime, or a timedelta from now.
     at: When | None
     #: A repeat with the same key gives the same node; the same key with another signal is refused.
@@ -78,6 +84,9 @@ _LATER: dict[str, tuple[Any, ...]] = {
     "attempted": (True,),
     "returns": (None,),
     "awaits": (None,),
+    "follow_ups": ((),),
+    "gives_up": (False,),
+    "compensate": (False,),
 }
 RUN_WORDS = tuple(RunOptions.__annotations__)
 
@@ -102,6 +111,7 @@ def make_signal(
     now: float,
     packed: Any = None,
     hashes_arguments: bool = True,
+    follow_ups: tuple[FollowUp, ...] = (),
 ) -> Signal:
     """The command; `runs_it` is the id of the client application that runs the node, `now` seconds since the epoch.
 
@@ -128,6 +138,7 @@ def make_signal(
         parent_link_id=None if link is None else to_id(link, "link"),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
+        follow_ups=follow_ups,
         **child_rule(options).fields,
     )
     signal = Signal(
@@ -153,7 +164,8 @@ def _body_hash(signal: Signal, workflow: NewWorkflow, at: When | None, *, hashes
     if isinstance(at, timedelta):
         node = msgspec.structs.replace(node, fires_at=int(at.total_seconds() * 1000))
     if not hashes_arguments:
-        node = msgspec.structs.replace(node, client_data=b"")
+        follow_ups = tuple(msgspec.structs.replace(follow_up, client_data=b"") for follow_up in node.follow_ups)
+        node = msgspec.structs.replace(node, client_data=b"", follow_ups=follow_ups)
     fields = _as_sent_before(node)
     request: tuple[Any, ...] = (fields, workflow)
     if signal.coalesce_key is not None:

@@ -114,6 +114,11 @@ class NodeValue:
         return self._view.waits_for_slot
 
     @property
+    def given_up(self) -> bool:
+        """True for a node that was shut down, or that has waited for one below it that was: no success."""
+        return self._view.given_up
+
+    @property
     def waits_for_results(self) -> list[str]:
         """The ids of the first nodes whose results it waits for; empty: it waits for none."""
         return [id_text(node_id) for node_id in self._view.waits_for_results]

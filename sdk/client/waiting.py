@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from backbeat.client.node_calls import get_node
 from backbeat.client.session import Session
 from backbeat.client.views import NodeValue
-from backbeat.errors import NodeFailed, Rejected, Timeout
+from backbeat.errors import BackbeatError, NodeFailed, Rejected, Timeout
 from backbeat.payload.values import from_json, id_text
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.views import NodeView, WaitKind
 
 #: Statuses of a step that keeps what is above it from being complete, the worst first.
 _FAILING = (ServerStatus.RETRIES_EXHAUSTED, ServerStatus.ERRORED, ServerStatus.RETRYING)
@@ -37,8 +38,11 @@ _WHY_NOT_DONE = {
 }
 
 
-async def wait_for_result(session: Session, node_id: bytes, timeout: float | None) -> Any:
-    """The result of a node once it and everything below are complete. NodeFailed; Timeout after `timeout` seconds."""
+async def wait_for_result(session: Session, node_id: bytes, timeout: float | None, *, fail_fast: bool = False) -> Any:
+    """The result of a node once it and everything below are complete. NodeFailed; Timeout after `timeout` seconds.
+
+    `fail_fast`: NodeFailed of a step below that has failed and waits for somebody, too. Each look reads the tree.
+    """
     ends_at = None if timeout is None else time.monotonic() + timeout
     slice_seconds = _SLICE_SECONDS_FIRST
     view: NodeView | None = None
@@ -58,10 +62,17 @@ async def wait_for_result(session: Session, node_id: bytes, timeout: float | Non
             # Nobody answers: an engine starts, or the partition changes its owner.
             await asyncio.sleep(0)
             continue
+        except BackbeatError:
+            if fail_fast:
+                # In memory nothing is left to run: a step may have failed.
+                await _raise_failed(session, await get_node(session, node_id), is_stuck)
+            raise
         if view.server in CLOSED:
             return await _result(session, view, changes)
-        if view.server is ServerStatus.RETRIES_EXHAUSTED:
+        if view.server is ServerStatus.RETRIES_EXHAUSTED and not await _is_handled(session, view):
             raise _failure(view, changes)
+        if fail_fast and view.server is ServerStatus.PROCESSING_CHILDREN:
+            await _raise_failed(session, view, is_stuck)
         slice_seconds = min(2 * slice_seconds, _SLICE_SECONDS_MAX)
         # An answer that came too early must not make this loop spin.
         await asyncio.sleep(max(0.0, asked_at + min(left, 0.05) - time.monotonic()))
@@ -78,6 +89,10 @@ async def _wait_slice(session: Session, node_id: bytes, seconds: float) -> tuple
 async def _result(session: Session, view: NodeView, changes: list[StatusChange]) -> Any:
     if view.server is ServerStatus.DEACTIVATED:
         raise _failure(view, changes)
+    if view.given_up:
+        if view.client is not ClientStatus.SHUTDOWN:
+            await _raise_failed(session, view, _is_shut_down)
+        raise _failure(view, changes, "it was given up")
     for change in reversed(changes):
         # The response of its end is that of the child that it returns.
         is_childs = change.server and change.to_status is ServerStatus.COMPLETE and change.response is not None
@@ -95,19 +110,61 @@ async def _failing_below(session: Session, view: NodeView | None) -> str:
     if view is None or view.server is not ServerStatus.PROCESSING_CHILDREN:
         return ""
     try:
-        query = queries.GetTree(workflow_id=view.workflow_id, **session.query_fields())
-        _, *parts = await session.query(query, f"tree of workflow {id_text(view.workflow_id)}", _FAILING_SECONDS_MAX)
-        nodes = {node.id: node for part in parts for node in part.nodes}
-        failing = [node for node in nodes.values() if node.server in _FAILING and _is_below(node, view.id, nodes)]
-        if not failing:
-            return ""
-        step = min(failing, key=lambda node: (_FAILING.index(node.server), node.seq))
-        history = queries.GetHistory(node_id=step.id, **session.query_fields())
-        changes = [change for part in await session.query(history, "history") for change in part.changes]
+        step, changes = await _step_below(session, view, lambda node, _: node.server in _FAILING)
     except (Timeout, Rejected):
         # It is somebody else's workflow, or nobody answers: what was asked is still not done.
         return ""
-    return f". Below it {step.name} {_failure(step, changes)}"
+    return "" if step is None else f". Below it {step.name} {_failure(step, changes)}"
+
+
+#: True for a node that is looked for; given the nodes below each, too.
+_Test = Callable[[NodeView, Mapping[bytes | None, list[NodeView]]], bool]
+
+
+async def _step_below(session: Session, view: NodeView, test: _Test) -> tuple[NodeView | None, list[StatusChange]]:
+    """The worst of the steps below a node that a test is true for, and its history; null: there is none."""
+    query = queries.GetTree(workflow_id=view.workflow_id, **session.query_fields())
+    _, *parts = await session.query(query, f"tree of workflow {id_text(view.workflow_id)}", _FAILING_SECONDS_MAX)
+    nodes = {node.id: node for part in parts for node in part.nodes}
+    below: dict[bytes | None, list[NodeView]] = {}
+    for node in nodes.values():
+        below.setdefault(node.parent_id, []).append(node)
+    steps = [node for node in nodes.values() if test(node, below) and _is_below(node, view.id, nodes)]
+    if not steps:
+        return None, []
+    step = min(steps, key=lambda node: (_FAILING.index(node.server) if node.server in _FAILING else 0, node.seq))
+    history = queries.GetHistory(node_id=step.id, **session.query_fields())
+    return step, [change for part in await session.query(history, "history") for change in part.changes]
+
+
+async def _raise_failed(session: Session, view: NodeView, test: _Test) -> None:
+    """NodeFailed of the step below a node that a test is true for, if there is one and it can be read."""
+    try:
+        step, changes = await _step_below(session, view, test)
+    except (Timeout, Rejected):
+        return
+    if step is not None:
+        failure = _failure(step, changes)
+        given_up = " was given up" if step.client is ClientStatus.SHUTDOWN else ""
+        raise NodeFailed(
+            failure.node_id, failure.status, f"{step.name!r}{given_up}: {failure.message}", failure.traceback
+        )
+
+
+async def _is_handled(session: Session, view: NodeView) -> bool:
+    """True for a failed node whose failure an activity is at."""
+    query = queries.GetWaits(node_id=view.id, **session.query_fields())
+    (answer,) = await session.query(query, f"waits of node {id_text(view.id)}")
+    return any(wait.kind == WaitKind.CHILDREN for wait in answer.waits)
+
+
+def is_stuck(node: NodeView, below: Mapping[bytes | None, list[NodeView]]) -> bool:
+    """True for a node that waits for somebody: it has failed, and no activity below handles that."""
+    if node.server is ServerStatus.ERRORED:
+        return True
+    if node.server is not ServerStatus.RETRIES_EXHAUSTED:
+        return False
+    return all(child.server in CLOSED or is_stuck(child, below) for child in below.get(node.id, ()))
 
 
 def _is_below(node: NodeView, top: bytes, nodes: Mapping[bytes, NodeView]) -> bool:
@@ -118,8 +175,14 @@ def _is_below(node: NodeView, top: bytes, nodes: Mapping[bytes, NodeView]) -> bo
     return False
 
 
-def _failure(view: NodeView, changes: list[StatusChange]) -> NodeFailed:
-    message, traceback = "it was canceled, reset or passed over", []
+def _is_shut_down(node: NodeView, _: Mapping[bytes | None, list[NodeView]]) -> bool:
+    return node.client is ClientStatus.SHUTDOWN and node.server is not ServerStatus.DEACTIVATED
+
+
+def _failure(
+    view: NodeView, changes: list[StatusChange], why: str = "it was canceled, reset or passed over"
+) -> NodeFailed:
+    message, traceback = why, []
     for change in reversed(changes):
         if change.to_status is ClientStatus.ERRORED and not change.server:
             response = None if change.response is None else from_json(change.response)

@@ -1,16 +1,22 @@
-"""Waits of nodes, and short lists of nodes with them: what the engine says of why a node does not go on."""
+"""Waits of nodes, short lists of nodes with them, and the outcome of a workflow: how it stands, and why."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
 
 from backbeat.client.session import Session, as_id
+from backbeat.client.waiting import is_stuck
+from backbeat.errors import NotFound
 from backbeat.payload.nouns import ClientWord, Count, Id, ModeWord, ServerWord, Source, Time, noun_of
 from backbeat.payload.values import Id as AnyId
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import ChildView, NodeView
 
 
 class Wait(msgspec.Struct, rename="camel", frozen=True):
@@ -93,3 +99,95 @@ async def get_path(session: Session, node_id: AnyId | bytes) -> list[Child]:
     query = queries.GetPath(node_id=id_bytes, **session.query_fields())
     parts = await session.query(query, f"path of node {text}")
     return [noun_of(Child, node) for part in parts for node in part.nodes]
+
+
+# --- the outcome of a workflow ---------------------------------------------------------------------------------------
+
+OutcomeWord = Literal["running", "waiting", "retrying", "failed", "done"]
+
+#: Failing steps that are told of.
+FAILING_MAX = 20
+_FAILED = (ServerStatus.RETRIES_EXHAUSTED, ServerStatus.ERRORED)
+
+
+class FailingStep(msgspec.Struct, rename="camel", frozen=True):
+    """A step that retries, has failed, or was given up."""
+
+    id: Annotated[str, Meta(description="the node's id")]
+    name: Annotated[str, Meta(description="the activity's name")]
+    status: Annotated[str, Meta(description="retrying, errored or retries_exhausted; complete: it was given up")]
+    why: Annotated[str, Meta(description="what its last error says, and what it waits for")]
+
+    def __str__(self) -> str:
+        """Name and reason."""
+        return f"{self.name}: {self.why}"
+
+
+class Outcome(msgspec.Struct, rename="camel", frozen=True):
+    """State of a workflow and of all its nodes."""
+
+    state: Annotated[
+        OutcomeWord,
+        Meta(
+            description="failed: a step waits for somebody, or a step was given up and all is over; retrying: a step "
+            "waits for its next attempt; running: a worker is at a step; waiting: none is; done: all is over, and "
+            "nothing was given up"
+        ),
+    ]
+    done: Annotated[int, Meta(description="nodes that are complete")]
+    total: Annotated[int, Meta(description="nodes, without those that are canceled, reset or passed over")]
+    given_up: Annotated[bool, Meta(description="whether a step was given up")]
+    failing: Annotated[
+        list[FailingStep], Meta(description=f"steps that keep it from success, the worst first; at most {FAILING_MAX}")
+    ] = field(default_factory=list)
+
+
+def sum_up(nodes: Sequence[NodeView]) -> tuple[Outcome, list[NodeView]]:
+    """The outcome of these nodes of a workflow, and its failing steps, of which it does not say why yet."""
+    below: dict[bytes | None, list[NodeView]] = {}
+    for node in nodes:
+        below.setdefault(node.parent_id, []).append(node)
+    live = [node for node in nodes if node.server is not ServerStatus.DEACTIVATED]
+    stuck = [node for node in live if is_stuck(node, below)]
+    handled = [node for node in live if node.server in _FAILED and not is_stuck(node, below)]
+    retrying = [node for node in live if node.server is ServerStatus.RETRYING]
+    given_up = [node for node in live if node.client is ClientStatus.SHUTDOWN]
+    open_nodes = [node for node in live if node.server not in CLOSED]
+    state: OutcomeWord = "done"
+    if stuck or (given_up and not open_nodes):
+        state = "failed"
+    elif retrying:
+        state = "retrying"
+    elif any(node.server is ServerStatus.SENT_TO_CLIENT for node in open_nodes):
+        state = "running"
+    elif open_nodes:
+        state = "waiting"
+    done = sum(1 for node in live if node.server is ServerStatus.COMPLETE)
+    outcome = Outcome(state, done, len(live), bool(given_up))
+    return outcome, [*stuck, *given_up, *handled, *retrying][:FAILING_MAX]
+
+
+async def get_outcome(session: Session, workflow_id: AnyId | bytes) -> Outcome:
+    """The outcome of a workflow, read from its tree. NotFound."""
+    id_bytes, text = as_id(workflow_id)
+    try:
+        _, *parts = await session.query(
+            queries.GetTree(workflow_id=id_bytes, **session.query_fields()), f"tree of workflow {text}"
+        )
+    except NotFound as refusal:
+        raise session.not_found(id_bytes, refusal) from None
+    outcome, failing = sum_up([node for part in parts for node in part.nodes])
+    steps = []
+    for node in failing:
+        query = queries.GetPath(node_id=node.id, **session.query_fields())
+        path = await session.query(query, f"path of node {id_text(node.id)}")
+        steps.append(failing_step(path[-1].nodes[-1]))
+    return msgspec.structs.replace(outcome, failing=steps)
+
+
+def failing_step(node: ChildView) -> FailingStep:
+    """A failing step as an outcome shows it."""
+    reasons = [node.error, "" if node.wait is None else node.wait.sentence]
+    if node.client is ClientStatus.SHUTDOWN:
+        reasons.append("was given up")
+    return FailingStep(id_text(node.id), node.name, word(node.server), "; ".join(filter(None, reasons)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from backbeat.activities.follow_ups import check_plain, followings
 from backbeat.activities.running import transaction_id
 from backbeat.client.node_calls import get_node
 from backbeat.client.session import Session, as_id
@@ -17,6 +18,7 @@ from backbeat.delivery.changes import Change
 from backbeat.errors import NotFound
 from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
 from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.values import FollowUp
 from backbeat.worker.responses import result_response
 
 #: Signals that are published and not acknowledged: with more, `publish` waits.
@@ -38,6 +40,7 @@ async def signal_command(
     packed = None
     if args and not isinstance(args, str | bytes) and not session.packing.is_plain:
         packed = await session.pack(f"arguments of {name!r}", args)
+    follow_ups = await _follow_ups(session, options)
     return make_signal(
         user_id=user_id,
         runs_it=runs_it,
@@ -50,7 +53,21 @@ async def signal_command(
         packed=packed,
         # Encrypted arguments are other bytes each time: a repeat is recognised by the rest then.
         hashes_arguments=session.packing.is_repeatable,
+        follow_ups=follow_ups,
     )
+
+
+async def _follow_ups(session: Session, options: SignalOptions) -> tuple[FollowUp, ...]:
+    """The activities that follow a signal."""
+    follow_ups = []
+    for following in followings(options, None, options.get("args") or ()):
+        check_plain(following.name, following.params, 0)
+        packed = following.params
+        if packed and not session.packing.is_plain:
+            packed = await session.pack(f"arguments of {following.name!r}", packed)
+        user_id = await session.find_user(following.client or options.get("client"))
+        follow_ups.append(following._replace(params=packed).made(user_id, None))
+    return tuple(follow_ups)
 
 
 async def create_workflow(session: Session, workflow: str, subject: Any, decider: str | None) -> Workflow:

@@ -12,8 +12,9 @@ from backbeat.schemas.messages.commands import AnyCommand, route
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.queries import AnyQuery, query_route
 from backbeat.schemas.messages.status import ServerStatus
-from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.messages.views import NodeView, WaitKind
 from backbeat.streams.core.queries import current_node, find_node
+from backbeat.streams.core.waits.waits import waits_of
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.input.signal_command import Admitted
 from backbeat.streams.ports.log import Record
@@ -89,9 +90,12 @@ class MemoryEngine:
             continue
 
     def is_exhausted(self, node_id: bytes) -> bool:
-        """True where a node's retries are exhausted: nobody but an operator brings it forward."""
-        node = self.node(node_id)
-        return node is not None and node.server is ServerStatus.RETRIES_EXHAUSTED
+        """True where a node's retries are exhausted, and nobody but an operator brings it forward."""
+        partition = self.partitions[ids.partition_of(node_id, self._partition_count)]
+        stored = find_node(partition, node_id, None)
+        if stored is None or stored[0].server is not ServerStatus.RETRIES_EXHAUSTED:
+            return False
+        return any(wait.kind == WaitKind.RETRIES_EXHAUSTED for wait in waits_of(partition, *stored))
 
     @property
     def history_count(self) -> int:

@@ -30,6 +30,9 @@ from backbeat.worker.worker import Worker
 
 T = TypeVar("T")
 
+#: Further calls of a rescue that raises, at most: a worker goes on until it returns.
+_RESCUES_MAX = 10
+
 
 class MemoryEnvironment:
     """Clients and engine in memory, as handlers know them (`backbeat.activities.environment.EngineEnvironment`)."""
@@ -209,7 +212,11 @@ class MemoryWorkers:
         activity = runner.open(queued.record)
         fault_key = (queued.name, queued.attempt, queued.id)
         if queued.is_notification:
-            await runner.notify(activity)
+            is_told = await runner.notify(activity)
+            for _ in range(_RESCUES_MAX):
+                if is_told:
+                    break
+                is_told = await runner.notify(activity, again=True)
             return
         if self._faults.strikes(FaultKind.HANG, *fault_key):
             return

@@ -29,9 +29,11 @@ class MissedChangesError(Unavailable):
 
 
 async def follow(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], after: str | None
+    session: aiohttp.ClientSession | None, url: str, headers: Mapping[str, str], after: str | None
 ) -> AsyncIterator[Change]:
     """Changes as they come. Unavailable: the gateway stays away, or some were missed; and what it refuses."""
+    if session is None:
+        raise Unavailable("the client is not connected: use `async with Client(…) as client`")
     ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
     while True:
         place = {} if after is None else {"Last-Event-ID": after}

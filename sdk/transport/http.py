@@ -49,8 +49,6 @@ from backbeat.transport.kafka import unknown_user
 if TYPE_CHECKING:
     import aiohttp
 
-    from backbeat.delivery.changes import Change
-
 T = TypeVar("T")
 
 _OK_MAX = 299
@@ -275,13 +273,10 @@ class HttpTransport:
             case _:
                 return read_value(text)
 
-    def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
+    def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Any]:
         """The changes of a workflow, as server-sent events. A connection that ends is opened anew, where it was."""
-        if self._session is None:
-            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
-        self._home.check()
-        headers = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
-        return follow(self._session, f"{self._url}/workflows/{id_text(workflow_id)}/changes", headers, after)
+        url = f"{self._url}/workflows/{id_text(workflow_id)}/changes"
+        return follow(self._session, url, {CLIENT_HEADER: id_text(self._user_id)}, after)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 

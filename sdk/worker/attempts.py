@@ -19,6 +19,7 @@ from backbeat.worker.cancellation_watcher import CancellationWatcher
 from backbeat.worker.concurrency_slots import ActivitySlots, ConcurrencySlots
 from backbeat.worker.counters import Counters, outcome_of
 from backbeat.worker.environment import WorkerEnvironment
+from backbeat.worker.extensions.notices import waits
 from backbeat.worker.handlers import Handler
 from backbeat.worker.runner import Runner
 from backbeat.worker.staleness_check import is_late, still_runs
@@ -214,14 +215,25 @@ class Attempts:
         return partial(self._ended, delivery, activity)
 
     async def _notify(self, delivery: Delivery, activity: Activity) -> None:
+        """Tell of a notification. A rescue that raises is run again until it returns: here, or at another worker."""
+        has_slot = True
         try:
-            await self._runner.notify(activity)
+            is_told = await self._runner.notify(activity)
+            if not is_told:
+                # It waits beside the activities, however long.
+                self._end(delivery)
+                has_slot = False
+            seconds = waits()
+            while not is_told:
+                await asyncio.sleep(next(seconds))
+                is_told = await self._runner.notify(activity, again=True)
             self._consumer.settle(delivery, answered=True)
         except asyncio.CancelledError:
             # The grace is over: another worker tells of it.
             self._consumer.settle(delivery, answered=False)
         finally:
-            self._end(delivery)
+            if has_slot:
+                self._end(delivery)
 
     def _answer(self, delivery: Delivery, activity: Activity, commands: Sequence[AnyCommand]) -> None:
         """Send the commands of an attempt. Where they cannot be written, that is an error of its node."""

@@ -41,9 +41,12 @@ class Handler:
         "limit",
         "mode",
         "name",
+        "on_cancel",
+        "on_failure",
         "rescue",
         "retry",
         "timeout",
+        "undo",
     )  # fmt: skip
 
     def __init__(self, activity: ActivityFunction[..., Any]) -> None:
@@ -57,6 +60,7 @@ class Handler:
         self.retry = declared.retry
         self.timeout = declared.timeout
         self.rescue = declared.rescue
+        self.on_failure, self.undo, self.on_cancel = declared.on_failure, declared.undo, declared.on_cancel
         self.limit = declared.limit
         self.asynchronous = declared.asynchronous
         self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)

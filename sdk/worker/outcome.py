@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from backbeat.activities.children import Group, route_via_parent
+from backbeat.activities.follow_ups import size_of
 from backbeat.activities.results import Taking
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, Signal
@@ -39,10 +40,12 @@ def completed(
     signals: Sequence[Signal] = (),
     *,
     returned_place: int | None = None,
+    gives_up: bool = False,
 ) -> Iterator[AnyCommand]:
     """The commands of an attempt whose handler returned; the last one is its answer.
 
-    `returned_place`: of the child, among what was added, whose result is the node's own.
+    `returned_place`: of the child, among what was added, whose result is the node's own. `gives_up`: it handles a
+    failure, and shuts down what has failed.
     """
     response = result_response(result)
     for signal in signals:
@@ -53,7 +56,7 @@ def completed(
         ahead, rest, added_ids = _ahead(view, user_id, added, _ANSWER)
         yield from ahead
         returns = None if returned_place is None else added_ids[returned_place]
-    yield _answer(view, user_id, "completed", response, rest, returns=returns)
+    yield _answer(view, user_id, "completed", response, rest, returns=returns, gives_up=gives_up)
 
 
 def postponed(
@@ -167,6 +170,8 @@ def _split(children: Sequence[NewNode]) -> tuple[list[tuple[NewNode, ...]], tupl
     size = taken = 0
     for child in children:
         child_size = len(child.client_data) + len(child.metadata)
+        if child.follow_ups:
+            child_size += size_of(child.follow_ups)
         takes = 0
         if isinstance(child, Taking):
             takes = len(child.results)

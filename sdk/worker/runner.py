@@ -36,7 +36,8 @@ from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import Transport
 from backbeat.worker.extensions.middleware import Call, Middleware, chained, to_its_end
-from backbeat.worker.handlers import Handler, Handlers, is_async
+from backbeat.worker.extensions.notices import CLIENT_ERROR, Notice, runs, tell
+from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.outcome import completed, errored, handed_back, postponed
 from backbeat.worker.responses import describe, handlers_own
 from backbeat.worker.taken_results import TakenResults, UnreadResultsError
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from backbeat.client.client import Client
 
 T = TypeVar("T")
-
-#: Notification of an activity whose retries are exhausted; others tell of the engine's failures.
-_CLIENT_ERROR = "Client Error"
 
 
 class Runner:
@@ -81,7 +79,7 @@ class Runner:
 
     def open(self, record: ActivityRecord) -> Activity:
         """The activity of a record, to be run once."""
-        return Activity(record, self)
+        return (Notice if record.kind is ActivityKind.NOTIFICATION else Activity)(record, self)
 
     def handler(self, record: ActivityRecord) -> Handler | None:
         """The handler of an activity; None for a notification, and for a name that nothing is registered for."""
@@ -153,7 +151,7 @@ class Runner:
                 return []
             raise
         except GeneratorExit as error:
-            if not _runs(task):
+            if not runs(task):
                 # The loop was closed while it ran: it has not failed.
                 raise
             return self.failed(activity, error)
@@ -236,35 +234,24 @@ class Runner:
             is_async=handler.is_async,
         )
 
-    async def notify(self, activity: Activity) -> None:
-        """Tell the activity's rescue, and the hook for all, of a notification.
+    async def notify(self, activity: Activity, *, again: bool = False) -> bool:
+        """Tell the activity's rescue, and the hook for all, of a notification; `again`: the rescue alone.
 
-        Their own errors, of whatever kind, are logged: there is nobody else to tell.
+        False: the rescue raised, which is logged, and is to be run again. What the hook for all raises is logged.
         """
         record = activity.record
         handler = self.handlers.find(activity.name)
-        rescue = handler.rescue if handler is not None and record.message == _CLIENT_ERROR else None
-        hooks = [hook for hook in (rescue, self.error_hook) if hook is not None]
+        rescue = handler.rescue if handler is not None and record.message == CLIENT_ERROR else None
         error = from_json(record.error) if record.error else {}
-        if not hooks:
+        if rescue is None and self.error_hook is None:
             is_allowed = record.node.server is ServerStatus.DEACTIVATED
             logger.log(logging.WARNING if is_allowed else logging.ERROR, "%s", _exhausted(activity, error))
-            return
+            return True
         running.set(activity)
-        task = asyncio.current_task()
-        assert task is not None
-        for hook in hooks:
-            try:
-                if is_async(hook):
-                    answer = hook(activity, error)
-                else:
-                    answer = await asyncio.to_thread(hook, activity, error)
-                if inspect.isawaitable(answer):
-                    await answer
-            except BaseException as failure:
-                if _is_ended(task, failure):
-                    raise
-                logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+        is_told = rescue is None or await tell(activity, rescue, error)
+        if self.error_hook is not None and not again:
+            await tell(activity, self.error_hook, error)
+        return is_told
 
     # --- its outcome -----------------------------------------------------------------------------------------------
 
@@ -279,11 +266,14 @@ class Runner:
                 "the activity has two results: returns() was called, and its handler returns another, or it is "
                 "completed from outside. What to do: give one of them"
             )
+        if activity.gives_up and handler.asynchronous:
+            raise BackbeatError("an activity that is completed from outside cannot give up")
         if handler.asynchronous:
             return list(postponed(node, user_id, added, signals))
         if result is not None:
             result = self.packing.pack(f"result of node {activity.id}", result)
-        return list(completed(node, user_id, result, added, signals, returned_place=returned_place))
+        outcome: dict[str, Any] = {"returned_place": returned_place, "gives_up": activity.gives_up}
+        return list(completed(node, user_id, result, added, signals, **outcome))
 
     def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
         """The commands of an attempt that failed."""
@@ -363,7 +353,7 @@ def _exhausted(activity: Activity, error: Any) -> str:
     """Text of a notification: the failure, and the remedy."""
     reason = (error.get("message") if isinstance(error, dict) else None) or "no reason was given"
     head = f"{activity.name} {activity.id}"
-    if activity.record.message != _CLIENT_ERROR:
+    if activity.record.message != CLIENT_ERROR:
         return f"{head}: {activity.record.message}: {reason}"
     if activity.record.node.server is ServerStatus.DEACTIVATED:
         return f"{head} is not tried again: {reason}. Its group allows so many failures, and goes on without it"
@@ -374,18 +364,3 @@ def _node_of(activity: Activity) -> NodeView:
     """The node as its answer names it: with the attempt's span behind the transaction id, where there is one."""
     node = activity.record.node
     return node if activity.traced is None else msgspec.structs.replace(node, tid=activity.traced.tid)
-
-
-def _runs(task: asyncio.Task[Any]) -> bool:
-    """True: this is the task, in its event loop. False where a loop that was closed lets go of it."""
-    try:
-        return asyncio.current_task() is task
-    except RuntimeError:
-        return False
-
-
-def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
-    """True: an error is the end of its task, and not raised by the code in it."""
-    if isinstance(error, asyncio.CancelledError):
-        return task.cancelling() > 0
-    return isinstance(error, GeneratorExit) and not _runs(task)

@@ -17,7 +17,7 @@ What a node goes through (server status; the client status, as its client report
     retries_exhausted ──(resolved, shutdown)──▶ processing_children        or ──(restart)──▶ ready
     anything ──(cancel, reset or shutdown above it, deactivate previous)──▶ deactivated
 
-Read in this order, a signal on its way to "complete", 2,100 lines (`schemas/messages/commands` and `values` say what
+Read in this order, a signal on its way to "complete", 2,200 lines (`schemas/messages/commands` and `values` say what
 can be asked):
 
     dispatch       `apply`: a command to the function that does it; refused whole, or done whole
@@ -33,13 +33,13 @@ can be asked):
 `checks`, `idempotency`, `timers` and `gone` (what was removed) serve several rooms. `queries` answers from the same
 records, and `traverse` walks through them. `settings` changes a partition's settings.
 
-Beside the tree, each in a room of its own: `takes` (results of nodes as arguments of later ones), `inbox` (messages
-to a workflow, and nodes that wait for them), `heartbeat` (a worker's sign of life, and its progress), `links` (a node
-that can't complete before another one), `coalesce` (one waiting signal of a key), `limits` (concurrency and rate of
-an activity type), `schedules` (workflows signalled at times), `jobs` (one change for all matching nodes or
-workflows), `retention` (removal of finished workflows). A room has a table of its commands, timers and tasks
-(`handlers`), and hooks at signals, nodes and status changes; `dispatch` puts them together, and the tree imports no
-room.
+Beside the tree, each in a room of its own: `takes` (results of nodes as arguments of later ones), `follow_ups` (what
+runs when a node fails, is undone or canceled), `inbox` (messages to a workflow, and nodes that wait for them),
+`heartbeat` (a worker's sign of life, and its progress), `links` (a node that can't complete before another one),
+`coalesce` (one waiting signal of a key), `limits` (concurrency and rate of an activity type), `schedules` (workflows
+signalled at times), `jobs` (one change for all matching nodes or workflows), `retention` (removal of finished
+workflows). A room has a table of its commands, timers and tasks (`handlers`), and hooks at signals, nodes and status
+changes; `dispatch` puts them together, and the tree imports no room.
 """
 
 from backbeat.streams.core.dispatch import apply

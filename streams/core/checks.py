@@ -9,7 +9,16 @@ from typing import Any
 from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
 from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, Backoff, NewNode, NewWorkflow
+from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import (
+    PRIORITY_FIRST,
+    PRIORITY_LAST,
+    Backoff,
+    FollowUp,
+    FollowUpKind,
+    NewNode,
+    NewWorkflow,
+)
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE
 from backbeat.streams.core.step import Refused, Step, refuse
 
@@ -37,15 +46,24 @@ def check_node(step: Step, new: NewNode) -> None:
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
     if new.fairness_key:
         check_text("fairness_key", new.fairness_key, limits.name_bytes_max)
-    if new.retries < 0:
-        message = "retries is below 0"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
+    _check_retries(new)
     if new.failures_allowed < 0:
         message = "failures_allowed is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.failures_allowed), wanted="0 or more")
     if new.fires_at is not None and not TIME_MIN <= new.fires_at <= TIME_MAX:
         message = "fires_at is no time that can be written: it is milliseconds since the epoch, up to the year 9999"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.fires_at), wanted=f"at most {TIME_MAX}")
+    if new.awaits is not None and new.awaits.default is not None:
+        check_size("default", new.awaits.default, limits.payload_bytes_max)
+        check_json(step, "default", new.awaits.default)
+    if new.follow_ups:
+        _check_follow_ups(step, new)
+
+
+def _check_retries(new: NewNode | FollowUp) -> None:
+    if new.retries < 0:
+        message = "retries is below 0"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
     if not 0 <= new.retry_interval_seconds < math.inf:
         message = "retry_interval_seconds is not a number from 0 up"
         raise refuse(
@@ -53,9 +71,26 @@ def check_node(step: Step, new: NewNode) -> None:
         )
     if new.backoff is not None:
         _check_backoff(new.backoff)
-    if new.awaits is not None and new.awaits.default is not None:
-        check_size("default", new.awaits.default, limits.payload_bytes_max)
-        check_json(step, "default", new.awaits.default)
+
+
+def _check_follow_ups(step: Step, new: NewNode) -> None:
+    limits = step.settings
+    size, kinds = len(new.client_data) + len(new.metadata), list[str]()
+    for follow_up in new.follow_ups:
+        check_text("name of an activity that follows", follow_up.name, limits.name_bytes_max)
+        _check_retries(follow_up)
+        check_size("client_data", follow_up.client_data, limits.payload_bytes_max)
+        timeout_of(step, follow_up.client_data)
+        size += len(follow_up.client_data)
+        kinds.append(follow_up.kind)
+    if len(set(kinds)) < len(kinds):
+        message = f"{new.name!r} has two activities of one kind that follow it: {', '.join(kinds)}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found="two", wanted="one of a kind")
+    if new.mode is Mode.FIRE_AND_FORGET and FollowUpKind.UNDO in kinds:
+        message = f"{new.name!r} is fire_and_forget: nobody waits for it, so nobody knows whether it is to be undone"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found="fire_and_forget", wanted="blocking or non_blocking")
+    if size > limits.record_bytes_max:
+        raise _too_large("node", size, "record_bytes_max", limits.record_bytes_max)
 
 
 def check_workflow(step: Step, new: NewWorkflow) -> None:

@@ -15,6 +15,7 @@ from backbeat.streams.core import gone, idempotency
 from backbeat.streams.core.checks import check_tid
 from backbeat.streams.core.coalesce import handlers as coalesce
 from backbeat.streams.core.effects import Effect, Ignored
+from backbeat.streams.core.follow_ups import handlers as follow_ups
 from backbeat.streams.core.heartbeat import handlers as heartbeat
 from backbeat.streams.core.idempotency import answered, find_reply, save_reply
 from backbeat.streams.core.inbox import handlers as inbox
@@ -128,10 +129,17 @@ TIMERS: dict[TimerKind, Handler] = {
     TimerKind.ANSWER: _expire_reply,
 }
 _BEFORE: dict[type, Guard] = retention.BEFORE
-_LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS, takes.ON_STATUS, inbox.ON_STATUS)
+_LISTENERS = (
+    limits.ON_STATUS,
+    coalesce.ON_STATUS,
+    links.ON_STATUS,
+    inbox.ON_STATUS,
+    takes.ON_STATUS,
+    follow_ups.ON_STATUS,
+)
 _HOOKS = Hooks(
     work=_work,
-    tasks={**tree.TASKS, **links.TASKS, **takes.TASKS, **inbox.TASKS},
+    tasks={**tree.TASKS, **links.TASKS, **takes.TASKS, **inbox.TASKS, **follow_ups.TASKS},
     on_signal=(links.ON_SIGNAL, gone.is_repeat),
     before_signal=(coalesce.ON_REPEAT, tree.BEFORE_SIGNAL, links.BEFORE_SIGNAL, coalesce.BEFORE_SIGNAL),
     on_node=(links.ON_NODE, coalesce.ON_NODE),
@@ -141,6 +149,7 @@ _HOOKS = Hooks(
     returned=takes.RETURNED,
     await_message=inbox.AWAIT_MESSAGE,
     no_message=inbox.NO_MESSAGE,
+    follow_ups=follow_ups.HOOKS,
     before_send=(limits.BEFORE_SEND,),
     link_targets=(schedules.LINK_TARGET,),
     on_refused=(links.ON_REFUSED, tree.ON_REFUSED),

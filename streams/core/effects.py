@@ -167,5 +167,7 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         node.fairness_key,
         node.slot is not None and node.server is status.STARTED,
         node.granted_at,
-        progress=node.progress if node.server is status.SENT_TO_CLIENT else None,
+        (),
+        node.progress if node.server is status.SENT_TO_CLIENT else None,
+        node.follow_ups is not None and node.follow_ups.given_up,
     )

@@ -16,7 +16,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Backoff, Progress
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Backoff, FollowUp, Progress
 
 #: `timeout_seconds` of a node whose client data has no timeout: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
@@ -53,6 +53,23 @@ class Awaiting(msgspec.Struct, gc=False, frozen=True, array_like=True):
     in_line: bool = False  #: it waits now, in the line of its workflow and name
     before: bytes | None = None  #: its neighbors there
     after: bytes | None = None
+
+
+class FollowUps(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The activities that follow a node's failure, undo or cancel (`follow_ups`). Replaced as a whole, as `Flow`."""
+
+    wanted: tuple[FollowUp, ...] = ()  #: those that it was made with
+    handler: bytes | None = None  #: the node that was added for its newest failure
+    gives_up: bool = False  #: it is such a node, and shuts its parent down
+    given_up: bool = False  #: it, or a node below that it waited for, was shut down
+    has_undos: bool = False  #: a node below it can be undone
+    undo_due: bool = False  #: what was done below it is to be undone once nothing below is open
+    undo_from: bytes | None = None  #: the child to begin with; null: the first that no reset has deactivated
+    undo_walks: int = 0  #: times that this was begun
+    is_undoing: bool = False  #: the nodes below it are being looked through
+    is_canceled: bool = False  #: it is deactivated once they are undone
+    is_added: bool = False  #: the engine has added it: no step to be undone, and no child whose result is taken
+    undo: bytes | None = None  #: the newest node that undoes it
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
@@ -152,6 +169,7 @@ class Node(Parent, array_like=True, kw_only=True):
     flow: Flow | None = None  #: null: it takes no result, and nobody has taken one of it
     awaits: Awaiting | None = None  #: null: its client runs it
     progress: Progress | None = None  #: of this attempt, or the last one; null: none was said
+    follow_ups: FollowUps | None = None  #: null: nothing follows, and nothing was shut down
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

@@ -18,7 +18,7 @@ from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.values import Command, Take, Task, TaskKind, TimerKind
+from backbeat.schemas.messages.values import Command, FollowUp, Take, Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged
 from backbeat.streams.core.idempotency import answered, save_reply
 from backbeat.streams.core.records import Node, Workflow
@@ -281,6 +281,19 @@ Guard = Callable[[Step, Any], bool]
 StatusListener = Callable[[Step, Node, ServerStatus], None]
 
 
+class FollowUpHooks(NamedTuple):
+    """Functions of the activities that follow nodes. Called for nodes that have `follow_ups`, or begin to have them."""
+
+    follow: Callable[[Step, Node, tuple[FollowUp, ...]], None]  #: a node was added that activities follow
+    exhausted: Callable[[Step, Node, bytes | None], None]  #: its retries are exhausted, by this response
+    gives_up: Callable[[Step, Node], None]  #: a node is complete that gives up
+    handled: Callable[[Step, Node], None]  #: something below a node has changed whose retries are exhausted
+    decided: Callable[[Step, Node], None]  #: a client resolves or shuts down a node
+    gave_up: Callable[[Step, Node], None]  #: a node was shut down
+    undoes: Callable[[Step, Node], bool]  #: nothing below a node is open; true: it does not complete
+    compensate: Callable[[Step, Node], None]  #: a node is canceled, and what was done below it is to be undone
+
+
 class Hooks(NamedTuple):
     """Functions of the rooms that the tree calls, in order (`dispatch` has them all)."""
 
@@ -298,6 +311,7 @@ class Hooks(NamedTuple):
     returned: Callable[[Step, Node], bytes | None]  #: the result of a node that is complete and returns that of a child
     await_message: Callable[[Step, Node], None]  #: a node starts that waits for a message
     no_message: Callable[[Step, Node], None]  #: none has come in time
+    follow_ups: FollowUpHooks
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
     on_refused: tuple[Callable[[Step, Rejection], None], ...]  #: the command was refused and rolled back

@@ -119,10 +119,14 @@ async def test_signals_from_inside_linked_and_not_and_the_next_round(client: Cli
     assert [branch.node.name for branch in tree.children] == ["Round", "Round"]
 
 
-async def test_fail_stops_the_retries_and_calls_the_rescue(client: Client, worker: Worker) -> None:
+async def test_fail_stops_the_retries_and_calls_the_rescue_until_it_returns(client: Client, worker: Worker) -> None:
     rescued: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    calls: list[str] = []
 
     async def rescue(one: Activity, error: dict[str, Any]) -> None:
+        calls.append(one.name)
+        if len(calls) == 1:
+            raise ConnectionError("nobody hears of it")
         await rescued.put((one.name, error["message"]))
 
     @worker.activity("Pay", retries=5, rescue=rescue)

@@ -78,6 +78,7 @@ def activity(view: Callable[..., NodeView]) -> Callable[..., Activity]:
 
     def make(known: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Activity:
         defaults = {"mode": "blocking", "retry": Retry(), "timeout": None}
+        defaults |= dict.fromkeys(("on_failure", "undo", "on_cancel"))
         registered = {name: SimpleNamespace(**{"name": name, **defaults, **one}) for name, one in (known or {}).items()}
         return Activity(ActivityRecord(view(**changes), ActivityKind.ACTIVITY), Environment(**registered))
 

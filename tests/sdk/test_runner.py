@@ -13,7 +13,7 @@ from backbeat import Fail, activity, current
 from backbeat.activities.context import Activity
 from backbeat.activities.definition import ActivityFunction
 from backbeat.codecs import Fernet
-from backbeat.errors import Cancelled
+from backbeat.errors import BackbeatError, Cancelled
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode
@@ -498,6 +498,46 @@ async def test_a_rescue_may_raise_what_it_likes(
         assert await runner.run(notification(runner, view)) == []
     assert told == ["Pay", "Pay"]
     assert caplog.text.count("the error hook failed on Pay") == 2
+
+
+async def test_a_rescue_is_run_again_and_the_hook_for_all_is_not(view: View) -> None:
+    told: list[str] = []
+
+    def rescue(_: Activity, __: dict[str, Any]) -> None:
+        told.append("rescue")
+        if told.count("rescue") < 3:
+            raise OwnError("down")
+
+    runner = runner_of(activity("Pay", rescue=rescue)(lambda: None))
+    runner.error_hook = lambda *_: told.append("all")
+    notice = notification(runner, view)
+    assert [await runner.notify(notice), await runner.notify(notice, again=True)] == [False, False]
+    assert await runner.notify(notice, again=True)
+    assert told == ["rescue", "all", "rescue", "rescue"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: current().add("Next"),
+        lambda: current().spread("Next", [1]),
+        lambda: current().signal("Sale", "A", "Next"),
+        lambda: current().continue_as(),
+        lambda: current().give_up(),
+    ],
+)
+async def test_nothing_is_added_or_signalled_where_a_failure_is_told(view: View, act: Any) -> None:
+    raised: list[str] = []
+
+    def rescue(_: Activity, __: dict[str, Any]) -> None:
+        try:
+            act()
+        except BackbeatError as error:
+            raised.append(str(error))
+
+    runner = runner_of(activity("Pay", rescue=rescue)(lambda: None))
+    await runner.notify(notification(runner, view))
+    assert "'Pay' has ended, and this is told of it: nothing can be added or signalled here" in raised[0]
 
 
 async def test_what_a_rescue_gives_is_awaited(view: View) -> None:

@@ -11,7 +11,7 @@ import click
 
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.options import compensate_option, connected, json_option
 from backbeat.compose.cli.references import node_argument, nodes_argument, read_ids, read_value
 from backbeat.compose.cli.show.printing import (
     ago,
@@ -329,13 +329,24 @@ def answer(
     _change((str(node_id),), connection, send_answer, "answered", as_json=as_json)
 
 
-@node.command(epilog="Example: backbeat node cancel 5d3f8a10-…")
+@node.command(
+    epilog="""\b
+Examples:
+  backbeat node cancel 5d3f8a10-…
+  backbeat node cancel 5d3f8a10-… --compensate
+"""
+)
 @nodes_argument
 @connected
+@compensate_option
 @json_option
-def cancel(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+def cancel(node_id: tuple[str, ...], connection: Connection, *, compensate: bool, as_json: bool) -> None:
     """Cancel nodes and everything below them, which become deactivated; what waited for them goes on."""
-    _change(node_id, connection, lambda client, identity: client.cancel(identity), "canceled", as_json=as_json)
+
+    def send(client: Client, identity: str) -> Awaitable[None]:
+        return client.cancel(identity, compensate=compensate)
+
+    _change(node_id, connection, send, "canceled", as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node shutdown 5d3f8a10-…")

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import asdict
 
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.commands.search import list_
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
-from backbeat.compose.cli.options import connected, json_option, yes_option
+from backbeat.compose.cli.options import compensate_option, connected, json_option, yes_option
 from backbeat.compose.cli.references import (
     STANDARD_INPUT,
     is_id,
@@ -141,6 +142,27 @@ def tree(
 @workflow.command(
     epilog="""\b
 Examples:
+  backbeat workflow outcome "Camera sale" "Camera 703"
+  backbeat workflow outcome 5d3f8a10-… --json | jq .state
+"""
+)
+@workflow_argument
+@connected
+@json_option
+def outcome(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Show whether a workflow runs, waits, retries, has failed or is done, how far it is, and what fails and why."""
+    result = connection.run(lambda client: client.outcome_of(workflow_id(client, workflow)))
+    if as_json:
+        emit(asdict(result))
+        return
+    given_up = ", a step was given up" if result.given_up else ""
+    rows = [("state", result.state + given_up), ("nodes done", f"{result.done:,} of {result.total:,}")]
+    print_fields([*rows, *((step.name, f"{step.id} {plain(step.why)}") for step in result.failing)])
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
   backbeat workflow follow "Camera sale" "Camera 703"
   backbeat workflow follow 5d3f8a10-… --after 703-0 --json
 """
@@ -254,13 +276,15 @@ def close(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -
 Examples:
   backbeat workflow cancel "Camera sale" "Camera 703"
   backbeat workflow cancel 5d3f8a10-… --yes
+  backbeat workflow cancel "Camera sale" "Camera 703" --compensate
 """
 )
 @workflow_argument
 @connected
+@compensate_option
 @yes_option
 @json_option
-def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_json: bool) -> None:
+def cancel(workflow: tuple[str, ...], connection: Connection, *, compensate: bool, yes: bool, as_json: bool) -> None:
     """Cancel all of a workflow's nodes that are not complete. It still takes signals: see `close`."""
 
     async def run(client: Client) -> None:
@@ -274,7 +298,11 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
         open_count = sum(1 for _, node in tree.walk() if node.status not in _CLOSED)
         if not yes:
             click.confirm(f"Cancel {open_count} nodes of {tree.workflow.name!r}?", abort=True, err=True)
-        await change_all(roots, client.cancel, "canceled", as_json=as_json, concurrency=1)
+
+        def send(identity: str) -> Awaitable[None]:
+            return client.cancel(identity, compensate=compensate)
+
+        await change_all(roots, send, "canceled", as_json=as_json, concurrency=1)
 
     connection.run(run)
 

@@ -13,7 +13,7 @@ from backbeat.compose.verify.rules.tree import (
     REFUSAL,
     SCHEDULE,
     START,
-    TASK_DELIVER,
+    TASK_FOLLOW_CANCEL,
     TASK_FORGET_LINKS,
     TASK_REMOVE,
     TASK_RETAIN,
@@ -102,7 +102,7 @@ def _tasks_fit(workflow_id: bytes, tasks: list[Command]) -> bool:
     prefix = workflow_id[: ids.PREFIX_BYTES]
     for task in tasks:
         kind, cursor = task["kind"], task["cursor"]
-        if not TASK_SCHEDULE <= kind <= TASK_DELIVER or not task["id"].startswith(prefix):
+        if not TASK_SCHEDULE <= kind <= TASK_FOLLOW_CANCEL or not task["id"].startswith(prefix):
             return False
         if cursor is not None and kind not in (TASK_FORGET_LINKS, TASK_RETAIN) and not cursor.startswith(prefix):
             return False
@@ -241,12 +241,8 @@ def check_node(new: Command, settings: Command) -> None:
     if new["priority"] is not None and not 1 <= new["priority"] <= PRIORITY_LAST:
         raise Refused(INVALID)
     check_size(len((new["fairness_key"] or "").encode()), name_max)
-    if new["failures_allowed"] < 0 or new["retries"] < 0 or not 0 <= new["retry_interval_seconds"] < math.inf:
-        raise Refused(INVALID)
-    backoff = new["backoff"]
-    if backoff is not None and not (
-        1 <= backoff["factor"] < math.inf and 0 <= backoff["longest_seconds"] < math.inf and 0 <= backoff["jitter"] <= 1
-    ):
+    _check_retries(new)
+    if new["failures_allowed"] < 0:
         raise Refused(INVALID)
     if new["fires_at"] is not None and not _is_time(new["fires_at"]):
         raise Refused(INVALID)
@@ -254,6 +250,27 @@ def check_node(new: Command, settings: Command) -> None:
     if default is not None:
         check_size(len(default), payload_max)
         check_json(default, settings["json_depth_max"])
+    size = len(data) + len(metadata)
+    kinds = [row["kind"] for row in new["follow_ups"]]
+    for row in new["follow_ups"]:
+        check_text(row["name"], name_max)
+        _check_retries(row)
+        check_size(len(row["client_data"]), payload_max)
+        timeout_of(row["client_data"], settings)
+        size += len(row["client_data"])
+    if len(set(kinds)) < len(kinds) or ("undo" in kinds and new["mode"] == "fire_and_forget"):
+        raise Refused(INVALID)
+    check_size(size, settings["record_bytes_max"])
+
+
+def _check_retries(new: Command) -> None:
+    if new["retries"] < 0 or not 0 <= new["retry_interval_seconds"] < math.inf:
+        raise Refused(INVALID)
+    backoff = new["backoff"]
+    if backoff is not None and not (
+        1 <= backoff["factor"] < math.inf and 0 <= backoff["longest_seconds"] < math.inf and 0 <= backoff["jitter"] <= 1
+    ):
+        raise Refused(INVALID)
 
 
 def check_workflow(new: Command, settings: Command) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import operators, removal, results, tasks
+from backbeat.compose.verify.rules import operators, removal, results
 from backbeat.compose.verify.rules.checks import INVALID, LIMIT, NOT_FOUND, Refused, check_response, check_size
 from backbeat.compose.verify.rules.records import Job
 from backbeat.compose.verify.rules.tree import (
@@ -192,6 +192,7 @@ class _Slice:
                 "retriable": True,
                 "retry_after_seconds": None,
                 "attempted": True,
+                "compensate": False,
             }
         self._change(job, (node.id, node.name, tree.name), name, rule, fields)
 
@@ -227,7 +228,7 @@ class _Slice:
             rule(inner, command)
         except Refused as refused:
             return refused.reason
-        tasks.run(inner)
+        operators.run_tasks(inner)
         removal.review(inner)
         inner.finish()
         self._nodes_left = min(self._nodes_left, inner.budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import progress, signals
+from backbeat.compose.verify.rules import follow_ups, progress, signals, takes
 from backbeat.compose.verify.rules.checks import INVALID, NOT_FOUND, Refused
 from backbeat.compose.verify.rules.tree import (
     CLIENT_PENDING,
@@ -16,8 +16,20 @@ from backbeat.compose.verify.rules.tree import (
     RETRY,
     START,
     STARTED,
+    TASK_COUNT_RESULTS,
+    TASK_DELIVER,
+    TASK_FOLLOW_CANCEL,
+    TASK_FORGET_LINKS,
+    TASK_GIVE_RESULTS,
+    TASK_PREVIOUS,
+    TASK_READY,
     TASK_RESUME,
+    TASK_SCHEDULE,
+    TASK_SHUT,
+    TASK_SWEEP,
+    TASK_UNDO,
     Node,
+    Task,
 )
 from backbeat.compose.verify.rules.work import Rule, Work
 from backbeat.schemas.messages.bounds import SETTINGS
@@ -136,6 +148,44 @@ def on_continue(work: Work, command: Command) -> None:
         raise Refused("nothing is left of that command's work")
     work.tasks.extend(tree.pending.pop(offset))
     work.changed = True
+
+
+def run_tasks(work: Work) -> None:
+    """Do the tasks in their order, as far as the budget goes."""
+    while work.tasks:
+        if work.budget <= 0:
+            work.defer()
+            return
+        _do(work, work.tasks.popleft())
+
+
+def _do(work: Work, task: Task) -> None:
+    kind, seq, cursor, mark = task
+    if kind == TASK_SCHEDULE:
+        progress.schedule(work, work.node(seq) if seq else work.own)
+    elif kind == TASK_READY:
+        progress.children_become_ready(work, work.node(seq), cursor)
+    elif kind in (TASK_SWEEP, TASK_PREVIOUS):
+        progress.visit(work, task)
+    elif kind == TASK_SHUT:
+        progress.shut(work, work.node(seq), task)
+    elif kind == TASK_RESUME:
+        progress.resume(work)
+    elif kind == TASK_COUNT_RESULTS:
+        takes.count(work, task)
+    elif kind == TASK_GIVE_RESULTS:
+        takes.give(work, task)
+    elif kind == TASK_DELIVER:
+        signals.deliver(work, task)
+    elif kind == TASK_UNDO:
+        follow_ups.walk(work, task)
+    elif kind == TASK_FOLLOW_CANCEL:
+        follow_ups.canceled(work, work.node(seq))
+    else:
+        done = min(work.budget, mark)
+        work.budget -= done
+        if done < mark:
+            work.tasks.appendleft((TASK_FORGET_LINKS, seq, 0, mark - done))
 
 
 OPERATOR_RULES: dict[str, Rule] = {

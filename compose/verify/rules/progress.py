@@ -9,14 +9,12 @@ from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
     BLOCKING,
     CLIENT_COMPLETE,
-    CLIENT_ERRORED,
     CLIENT_READY,
     CLOSED,
     COMPLETE,
     DEACTIVATED,
     EXPIRY,
     FIRE_AND_FORGET,
-    NON_BLOCKING,
     PAUSED,
     PENDING,
     PROCESSING_CHILDREN,
@@ -35,13 +33,15 @@ from backbeat.compose.verify.rules.tree import (
     TASK_SCHEDULE,
     TASK_SHUT,
     TASK_SWEEP,
+    TEN_YEARS_MS,
     Node,
     Parent,
     Task,
     Tree,
-    asked_ms,
     cost_of_results,
     digest,
+    failure_statuses,
+    goes_elsewhere,
     growing_ms,
     wait_ms,
 )
@@ -50,7 +50,6 @@ from backbeat.compose.verify.rules.work import Work
 EXPIRED = json.dumps(
     {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
 ).encode()
-_HANDED_BACK_MAX = 64
 
 
 def schedule_later(work: Work, parent: Parent) -> None:
@@ -69,8 +68,12 @@ def schedule(work: Work, parent: Parent) -> None:
         return
     if not _walk(work, parent):
         return
-    if isinstance(parent, Node) and parent.server == PROCESSING_CHILDREN and not parent.waiting:
-        if parent.held or parent.links_open:
+    if not isinstance(parent, Node):
+        return
+    if parent.server == RETRIES_EXHAUSTED:
+        Work.following.handled(work, parent)
+    elif parent.server == PROCESSING_CHILDREN and not parent.waiting:
+        if Work.following.undoes(work, parent) or parent.held or parent.links_open:
             return
         work.budget -= 1
         work.set_server(parent, COMPLETE, _returned(work, parent))
@@ -124,17 +127,17 @@ def start_again(work: Work, node: Node) -> bool:
     parent = work.own.parent_of(node)
     if isinstance(parent, Node) and work.touch(parent).server == DEACTIVATED:
         return False
-    if node.server == READY and (node.place < parent.examined or is_beside(node)):
+    if node.server == READY and (node.place < parent.examined or node.is_beside):
         _start_when_due(work, node)
     return True
 
 
-def is_beside(node: Node) -> bool:
-    """True for a signal that takes no turn with the others."""
-    return not node.parent and node.mode == NON_BLOCKING
-
-
 # --- from started to complete ----------------------------------------------------------------------------------------
+
+
+def start_now(work: Work, node: Node) -> None:
+    """A ready node starts out of its turn."""
+    _start_when_due(work, node)
 
 
 def _start_when_due(work: Work, node: Node) -> None:
@@ -210,8 +213,13 @@ def renew(work: Work, node: Node) -> None:
 
 def client_complete(work: Work, node: Node, client: int, response: bytes | None) -> None:
     """The client is done with it, one way or another: children may begin."""
-    work.set_client(node, client, digest(response))
-    work.set_server(node, PROCESSING_CHILDREN, digest(response), is_stored=False)
+    client_over(work, node, client, digest(response))
+
+
+def client_over(work: Work, node: Node, client: int, response: bytes) -> None:
+    """The same, by the digest of the response."""
+    work.set_client(node, client, response)
+    work.set_server(node, PROCESSING_CHILDREN, response, is_stored=False)
     node.complete_by = node.timer_at = None
 
 
@@ -247,16 +255,6 @@ def make_ready(work: Work, child: Node) -> None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def failure_statuses(node: Node, *, retriable: bool, attempted: bool) -> tuple[int, int]:
-    """The client and server status of a node after a client error."""
-    again = _goes_elsewhere(node, attempted=attempted) or (retriable and node.retries > 0)
-    return CLIENT_ERRORED, RETRYING if again else RETRIES_EXHAUSTED
-
-
-def _goes_elsewhere(node: Node, *, attempted: bool) -> bool:
-    return not attempted and node.handed_back < _HANDED_BACK_MAX
-
-
 def client_error(
     work: Work,
     node: Node,
@@ -279,32 +277,18 @@ def client_error(
     )
     node.complete_by = node.timer_at = None
     if server == RETRYING:
-        if _goes_elsewhere(node, attempted=attempted):
+        if goes_elsewhere(node, attempted=attempted):
             node.handed_back += 1
             wait = growing_ms(node, 1.0, node.handed_back, (2.0, 60.0, 0.2))
         else:
             node.retries -= 1
-            wait = wait_ms(node) if retry_after is None else asked_ms(retry_after)
+            wait = wait_ms(node) if retry_after is None else int(min(retry_after * 1000.0, TEN_YEARS_MS))
         node.fires_at = work.now + wait
     work.set_server(node, server)
     if server == RETRYING:
         work.set_timer(node, node.fires_at, RETRY)
     else:
-        _allow_failure(work, node)
-
-
-def _allow_failure(work: Work, node: Node) -> None:
-    """A child that has failed for good counts as done, as often as its parent allows that."""
-    parent = work.own.parent_of(node)
-    if not isinstance(parent, Node) or node.mode == FIRE_AND_FORGET or parent.failures >= parent.failures_allowed:
-        return
-    if work.touch(parent).server != PROCESSING_CHILDREN:
-        return
-    parent.failures += 1
-    node.is_allowed_failure = True
-    work.set_server(node, DEACTIVATED)
-    schedule_later(work, parent)
-    reset(work, node)
+        Work.following.exhausted(work, node, response, is_refusal=is_refusal)
 
 
 def retry(work: Work, node: Node, fires_at: int) -> None:
@@ -405,7 +389,7 @@ def shut(work: Work, node: Node, task: Task) -> None:
         sibling = work.node(seq)
         if seq >= mark:
             break
-        if sibling.server != DEACTIVATED and not is_beside(sibling):
+        if sibling.server != DEACTIVATED and not sibling.is_beside:
             work.set_server(sibling, DEACTIVATED)
     if node.server in CLOSED:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import links, progress, takes
+from backbeat.compose.verify.rules import follow_ups, links, progress, takes
 from backbeat.compose.verify.rules.checks import (
     LIMIT,
     Refused,
@@ -25,6 +25,7 @@ from backbeat.compose.verify.rules.tree import (
     SENT,
     SHUTDOWN,
     Node,
+    failure_statuses,
 )
 from backbeat.compose.verify.rules.work import Rule, Work
 from backbeat.schemas.messages import ids
@@ -131,6 +132,8 @@ def on_change_node(work: Work, command: Command) -> None:
         _check_word(work, node, word, command)
         if word == "completed" and command["returns"] is not None:
             takes.check_returns(work, node, command)
+        if word == "completed" and command["gives_up"]:
+            follow_ups.check_gives_up(work, node)
     work.enter_node(node.id)
     _add_children(work, node, children)
     if node.server != DEACTIVATED:
@@ -139,6 +142,8 @@ def on_change_node(work: Work, command: Command) -> None:
             returned = work.find(command["returns"])
             assert returned is not None, "a child that was looked for"
             node.returns = returned[1].seq
+        if word == "completed" and command["gives_up"]:
+            node.gives_up = True
     work.answer()
 
 
@@ -149,9 +154,11 @@ def _check_word(work: Work, node: Node, word: str, command: Command) -> None:
         work.check(node, CLIENT_COMPLETE, PROCESSING_CHILDREN)
     elif word == "errored":
         said = {name: command[name] for name in ("retriable", "attempted")}
-        work.check(node, *progress.failure_statuses(node, **said))
+        work.check(node, *failure_statuses(node, **said))
     elif word in ("resolved", "shutdown"):
         work.check(node, RESOLVED if word == "resolved" else SHUTDOWN, PROCESSING_CHILDREN)
+    elif word == "canceled" and command["compensate"] and node.status == COMPLETE:
+        raise Refused("invalid_server_status")
 
 
 def _say(work: Work, node: Node, word: str, command: Command) -> None:
@@ -166,15 +173,20 @@ def _say(work: Work, node: Node, word: str, command: Command) -> None:
         said = {name: command[name] for name in ("retriable", "attempted")}
         progress.client_error(work, node, response, **said, retry_after=command["retry_after_seconds"])
     elif word == "resolved":
+        follow_ups.decided(work, node)
         progress.client_complete(work, node, RESOLVED, response)
         progress.children_ready(work, node)
     elif word == "shutdown":
+        follow_ups.decided(work, node)
         progress.client_complete(work, node, SHUTDOWN, response)
+        follow_ups.gave_up(work, node)
         progress.shut_siblings(work, node)
     elif word == "deactivated":
         if node.server == SENT:
             progress.renew(work, node)
         progress.previous(work, node)
+    elif command["compensate"] and node.server == PROCESSING_CHILDREN:
+        follow_ups.compensate(work, node)
     else:
         work.set_server(node, DEACTIVATED)
         progress.schedule_later(work, work.own.parent_of(node))

@@ -238,6 +238,8 @@ def _check(work: Work, plan: Command) -> None:
     if wrong:
         raise Refused(INVALID)
     check_node(node, settings)
+    if any(row["kind"] == "undo" for row in node["follow_ups"]):
+        raise Refused(INVALID)
     if node["takes"] or not node["metadata"].lstrip().startswith(b"{"):
         raise Refused(INVALID)
     timeout_of(node["client_data"], settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from backbeat.compose.verify.avro import Command
-from backbeat.compose.verify.rules import links, progress, takes
+from backbeat.compose.verify.rules import follow_ups, links, progress, takes
 from backbeat.compose.verify.rules.checks import (
     INVALID,
     LIMIT,
@@ -132,6 +132,8 @@ def _check_signal(work: Work, command: Command) -> None:
         raise Refused(LIMIT)
     timeout_of(command["node"]["client_data"], work.settings)
     takes.check(work, work.tree, None, [command["node"]])
+    if any(row["kind"] == "undo" for row in command["node"]["follow_ups"]):
+        raise Refused(INVALID)
 
 
 def _refuse_repeat(work: Work, command: Command) -> None:
@@ -229,6 +231,7 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
     if node.link is not None and parent is not None and not born_deactivated:
         links.link_child(work, node, node.link)
     takes.add(work, node, new["takes"])
+    follow_ups.add(work, node, new["follow_ups"])
     return node
 
 

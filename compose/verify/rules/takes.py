@@ -97,9 +97,10 @@ def count(work: Work, task: Task) -> None:
             return
         work.budget -= 1
         child = work.own.node(child_seq)
+        is_child = child.mode != FIRE_AND_FORGET and not child.is_added
         is_taken = child.is_allowed_failure or child.has_result
-        producer.counted += child.mode != FIRE_AND_FORGET and is_taken
-        failed += child.mode != FIRE_AND_FORGET and not is_taken
+        producer.counted += is_child and is_taken
+        failed += is_child and not is_taken
     producer.failed = failed
     work.tasks.appendleft((TASK_GIVE_RESULTS, seq, 0, 0))
 

@@ -81,16 +81,16 @@ Entry = tuple[int, int, int, int, bytes]
 #: Kind (by `values.TaskKind`), seq of what it is about (0: the workflow), seq to go on with (0: none), mark.
 Task = tuple[int, int, int, int]
 TASK_SCHEDULE, TASK_READY, TASK_SWEEP, TASK_SHUT, TASK_PREVIOUS, TASK_RESUME, TASK_FORGET_LINKS = range(1, 8)
-TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS, TASK_DELIVER = range(8, 13)
-
+TASK_REMOVE, TASK_RETAIN, TASK_COUNT_RESULTS, TASK_GIVE_RESULTS = range(8, 12)
+TASK_DELIVER, TASK_UNDO, TASK_FOLLOW_CANCEL = range(12, 15)
 #: Bounds of the results that go along.
 _FIRST_RESULTS_MAX = 100
 _FIRST_BYTES_MAX = 262_144
 #: Bytes of them that count as a node.
 _BYTES_PER_NODE = 16_384
-#: No wait between two attempts is longer; after so many growths it grows no more.
-_TEN_YEARS_MS = 10 * 365 * 86_400_000
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 _GROWTHS_MAX = 1_000
+_HANDED_BACK_MAX = 64
 #: State of a result in whose place the default is.
 _DEFAULT = 2
 
@@ -125,6 +125,19 @@ class Message(msgspec.Struct, array_like=True):
     number: int
     name: str
     payload: bytes
+
+
+class FollowUp(msgspec.Struct, array_like=True):
+    """An activity that follows a node."""
+
+    kind: str  #: failure, undo, cancel
+    name: str
+    user_id: bytes
+    client_data: bytes  #: as `Spill` keeps it
+    timeout: float | None
+    retry_interval_seconds: float
+    retries: int
+    backoff: list[float] | None
 
 
 class Node(Parent, array_like=True, kw_only=True, gc=False):
@@ -186,11 +199,28 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
     awaits: bool = False  #: it waits for a message of its name
     default: bytes | None = None  #: JSON text of its result where none comes in time; null: it fails then
     progress: list[Any] | None = None  #: of its attempt: fraction and note
+    follow_ups: list[FollowUp] = []
+    handler: int = 0  #: the child that was added for its newest failure; 0: none
+    gives_up: bool = False  #: it is such a child, and gives up
+    given_up: bool = False  #: it, or a node below that it waited for, was shut down
+    has_undos: bool = False  #: a node below it can be undone
+    undo_due: bool = False  #: what was done below it is to be undone
+    undo_from: int = 0  #: the child to begin with; 0: the first that no reset has deactivated
+    undo_walks: int = 0  #: times that this was begun
+    is_undoing: bool = False  #: the nodes below it are being looked through
+    is_canceled: bool = False  #: it is deactivated once they are undone
+    is_added: bool = False  #: it handles a failure, or holds undos: no step, and no child whose result is taken
+    undo: int = 0  #: the newest node that undoes it; 0: none
     history: list[Entry] = []
     #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
     history_bytes: int = 0
     chunk_ends: list[int] = []
     last_error: bytes | None = None  #: response of the newest error, as `Spill` keeps it; `*`: a refusal in words
+
+    @property
+    def is_beside(self) -> bool:
+        """True for a signal that takes no turn with the others."""
+        return not self.parent and self.mode == NON_BLOCKING
 
     @property
     def missing(self) -> int:
@@ -204,6 +234,12 @@ class Node(Parent, array_like=True, kw_only=True, gc=False):
             return False
         was_complete = any(status == SERVER and to == COMPLETE for status, _, to, _, _ in self.history)
         return self.server == COMPLETE or (self.server == DEACTIVATED and was_complete)
+
+    @property
+    def was_done(self) -> bool:
+        """True when it was completed or resolved and is closed, whatever became of it since."""
+        was_complete = any(status == SERVER and to == COMPLETE for status, _, to, _, _ in self.history)
+        return self.client in (CLIENT_COMPLETE, RESOLVED) and self.server in CLOSED and was_complete
 
     @property
     def result(self) -> bytes:
@@ -297,12 +333,8 @@ def _first_results(tree: Tree, taker: Node) -> Iterator[bytes | None]:
                 if child.is_allowed_failure:
                     yield b""
                 else:
-                    yield child.result if child.mode != FIRE_AND_FORGET and child.has_result else None
-
-
-def asked_ms(seconds: float) -> int:
-    """A wait that a client asks for, in milliseconds."""
-    return int(min(seconds * 1000.0, _TEN_YEARS_MS))
+                    is_taken = child.mode != FIRE_AND_FORGET and not child.is_added and child.has_result
+                    yield child.result if is_taken else None
 
 
 def wait_ms(node: Node) -> int:
@@ -316,7 +348,7 @@ def wait_ms(node: Node) -> int:
         factor, longest, share = node.backoff
         return growing_ms(node, node.retry_interval_seconds, node.given - node.retries, (factor, longest, share))
     spent = min(6, max(0, 6 - node.retries))
-    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, _TEN_YEARS_MS))
+    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * _chance(node)) * 2.0**spent, TEN_YEARS_MS))
 
 
 def growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float, float]) -> int:
@@ -324,9 +356,20 @@ def growing_ms(node: Node, wait: float, number: int, backoff: tuple[float, float
     factor, longest, share = backoff
     for _ in range(min(number - 1, _GROWTHS_MAX)):
         wait = min(wait * factor, longest)
-    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), _TEN_YEARS_MS))
+    return int(min(min(wait, longest) * 1000.0 * (1 - share + 2 * share * _chance(node)), TEN_YEARS_MS))
 
 
 def _chance(node: Node) -> float:
     """A number from 0 to 1 that follows from node and attempt."""
     return int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
+
+
+def failure_statuses(node: Node, *, retriable: bool, attempted: bool) -> tuple[int, int]:
+    """The client and server status of a node after a client error."""
+    again = goes_elsewhere(node, attempted=attempted) or (retriable and node.retries > 0)
+    return CLIENT_ERRORED, RETRYING if again else RETRIES_EXHAUSTED
+
+
+def goes_elsewhere(node: Node, *, attempted: bool) -> bool:
+    """True where a worker without its activity has handed a node back, and another one gets it."""
+    return not attempted and node.handed_back < _HANDED_BACK_MAX

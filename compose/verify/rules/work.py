@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.partition import Partition
@@ -29,6 +29,7 @@ from backbeat.compose.verify.rules.tree import (
     SERVER,
     SERVER_MAY_BECOME,
     TASK_COUNT_RESULTS,
+    TASK_FOLLOW_CANCEL,
     TASK_FORGET_LINKS,
     TASK_GIVE_RESULTS,
     Node,
@@ -51,8 +52,23 @@ class RuleBrokenError(Exception):
     """A status change that the tables do not have: the judge itself has misread a rule."""
 
 
+class Following(Protocol):
+    """Rules of activities that follow nodes: they are beside those of progress, which need them."""
+
+    def exhausted(self, work: Work, node: Node, response: bytes | None, *, is_refusal: bool) -> None:
+        """Retries of a node are used up."""
+
+    def handled(self, work: Work, node: Node) -> None:
+        """Something below a failed node has changed."""
+
+    def undoes(self, work: Work, node: Node) -> bool:
+        """True for a node that is not complete though nothing below it is open."""
+
+
 class Work:
     """The work of one command."""
+
+    following: ClassVar[Following]
 
     def __init__(self, partition: Partition, name: str, command: Command, budget: int | None = None) -> None:
         self.partition = partition
@@ -181,6 +197,8 @@ class Work:
         node.held = node.links_open = 0
         if node.takers:
             self.give_later(node)
+        if node.server == DEACTIVATED and node.attempt and any(row.kind == "cancel" for row in node.follow_ups):
+            self.tasks.append((TASK_FOLLOW_CANCEL, node.seq, 0, 0))
 
     def give_later(self, producer: Node) -> None:
         """Tell those that wait for a closed node's result, before anything else is done."""

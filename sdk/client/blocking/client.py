@@ -241,6 +241,8 @@ class PlainClient(Blocking):
     status = blocking(Client.status)
     history = blocking(Client.history)
     waits = blocking(Client.waits)
+    outcome = blocking(Client.outcome)
+    outcome_of = blocking(Client.outcome_of)
     children = blocking(Client.children)
     wait = blocking(Client.wait)
     answer = blocking(Client.answer)

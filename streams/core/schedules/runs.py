@@ -42,7 +42,7 @@ from backbeat.schemas.messages.schedules import (
     RunState,
     ScheduleRun,
 )
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import FollowUpKind, TimerKind
 from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.schedules.schedule import Schedule, schedule_view
@@ -333,6 +333,9 @@ def _check(step: Step, plan: NewSchedule) -> None:
     if not plan.node.metadata.lstrip().startswith(b"{"):
         # Each run adds an entry to it.
         raise _wrong("metadata is no JSON object, as a schedule's signal needs", "another value", "a JSON object")
+    for follow_up in plan.node.follow_ups:
+        if follow_up.kind is FollowUpKind.UNDO:
+            raise _wrong("a schedule's signal has an undo: it is no step of anything", "undo", "failure or cancel")
     if plan.node.takes:
         raise _wrong("a schedule's signal takes results: those of no node are there for every run", "takes", "none")
     timeout_of(step, plan.node.client_data)

@@ -22,18 +22,24 @@ _DONE = (ClientStatus.COMPLETE, ClientStatus.RESOLVED)
 _MESSAGE_CHARACTERS_MAX = 300
 
 
+def is_counted(child: Node) -> bool:
+    """True for a child whose result belongs to those of its parent's children."""
+    is_added = child.follow_ups is not None and child.follow_ups.is_added
+    return child.mode is not status.FIRE_AND_FORGET and not is_added
+
+
 def has_result(store: Store, node: Node) -> bool:
     """True when a node is complete with a result, or was before it was deactivated."""
     if node.client not in _DONE or (node.flow is not None and node.flow.lacks_result):
         return False
     if node.server is not status.DEACTIVATED:
         return node.server is status.COMPLETE
-    return any(change.server and change.to_status is ServerStatus.COMPLETE for change in _newest_first(store, node))
+    return any(change.server and change.to_status is ServerStatus.COMPLETE for change in newest_first(store, node))
 
 
 def result_of(store: Store, node: Node) -> bytes | None:
     """The response of a node that has a result: that of the child that it returns, else its own."""
-    for change in _newest_first(store, node):
+    for change in newest_first(store, node):
         if change.server:
             if change.to_status is ServerStatus.COMPLETE and change.response is not None:
                 return change.response
@@ -44,7 +50,7 @@ def result_of(store: Store, node: Node) -> bytes | None:
 
 def failure_of(store: Store, node: Node) -> bytes:
     """The error with which a node has failed for good, as a response with its message alone."""
-    for change in _newest_first(store, node):
+    for change in newest_first(store, node):
         if not change.server and change.to_status is ClientStatus.ERRORED:
             message = error_text(change.response)[:_MESSAGE_CHARACTERS_MAX]
             return msgspec.json.encode({"error": {"message": message}})
@@ -63,7 +69,8 @@ def returned(step: Step, node: Node) -> bytes | None:
     return None
 
 
-def _newest_first(store: Store, node: Node) -> Iterator[StatusChange]:
+def newest_first(store: Store, node: Node) -> Iterator[StatusChange]:
+    """A node's status changes, the newest first."""
     yield from reversed(list(history.unpack(node.history)))
     for number in reversed(range(node.history_chunks)):
         chunk = store.get(CHUNKS, (node.id, number))

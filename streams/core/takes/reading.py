@@ -9,10 +9,9 @@ from backbeat.streams.core.records import Node
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import NODES, REFERENCES
 from backbeat.streams.core.takes.allowance import is_allowed_failure
-from backbeat.streams.core.takes.produced import failure_of, has_result, result_of
+from backbeat.streams.core.takes.produced import failure_of, has_result, is_counted, result_of
 from backbeat.streams.core.takes.records import Reference, ReferenceState
 from backbeat.streams.core.traverse import RemovedError
-from backbeat.streams.core.tree import status
 
 #: Bounds of the results that go along with an activity. Its worker asks for the others.
 FIRST_RESULTS_MAX = 100
@@ -107,7 +106,7 @@ def _of(store: Store, reference: Reference, slot: int, after: bytes | None) -> I
     while child_id is not None:
         child = _node(store, child_id)
         result = None
-        if child.mode is not status.FIRE_AND_FORGET:
+        if is_counted(child):
             if is_allowed_failure(child):
                 result = TakenResult(slot, child.id, failure_of(store, child), failure_index=index)
             elif has_result(store, child):

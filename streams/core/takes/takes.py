@@ -19,7 +19,7 @@ from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import NODES, REFERENCES
 from backbeat.streams.core.takes.allowance import is_allowed_failure
 from backbeat.streams.core.takes.position import check_position
-from backbeat.streams.core.takes.produced import has_result
+from backbeat.streams.core.takes.produced import has_result, is_counted
 from backbeat.streams.core.takes.records import Reference, ReferenceState
 from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
@@ -115,7 +115,7 @@ def count(step: Step, task: Task) -> None:
         step.budget -= 1
         child = step.transaction.get(NODES, cursor)
         assert child is not None, "a pointer to a node that is not stored"
-        if child.mode is not status.FIRE_AND_FORGET:
+        if is_counted(child):
             if is_allowed_failure(child) or has_result(step.transaction, child):
                 counted += 1
             else:

@@ -125,6 +125,18 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
             "siblings, go on with it; or have depth_max raised (backbeat settings set depth_max=…)"
         )
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(depth), wanted=f"depth_max {limit}")
+    node = make_node(step, parent, new, identity, coalesce_key)
+    if new.takes:
+        step.hooks.take(step, node, new.takes)
+    if new.follow_ups:
+        step.hooks.follow_ups.follow(step, node, new.follow_ups)
+    return node
+
+
+def make_node(
+    step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesce_key: str = "", *, tid: str | None = None
+) -> Node:
+    """A new node below a parent or at the top, without the results that it takes. Nothing is checked."""
     workflow = step.workflow
     server, client, inherited_priority, inherited_key = status.READY, status.CLIENT_READY, PRIORITY_DEFAULT, ""
     if parent is not None:
@@ -139,7 +151,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
         mode=new.mode,
         type=new.type,
         seq=workflow.next_seq,
-        depth=depth,
+        depth=1 if parent is None else parent.depth + 1,
         created_at=step.now,
         fires_at=step.now if new.fires_at is None else new.fires_at,
         client_data=new.client_data,
@@ -154,7 +166,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
         fairness_key=inherited_key if new.fairness_key is None else new.fairness_key,
         server=server,
         client=client,
-        tid=step.command.tid,
+        tid=step.command.tid if tid is None else tid,
         coalesce_key=coalesce_key,
     )
     if new.awaits is not None:
@@ -165,6 +177,4 @@ def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesc
         note_added(step, node)
     if new.failures_allowed:
         node.flow = Flow(failures_allowed=new.failures_allowed)
-    if new.takes:
-        step.hooks.take(step, node, new.takes)
     return node

@@ -51,6 +51,8 @@ def client_error(step: Step, node: Node, response: bytes | None, answer: ChangeN
     else:
         step.set_server(node, server)
         _notify(step, node, "Client Error", response)
+        if node.follow_ups is not None:
+            step.hooks.follow_ups.exhausted(step, node, response)
 
 
 def retry(step: Step, node: Node, fires_at: int) -> None:

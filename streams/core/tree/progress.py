@@ -59,7 +59,13 @@ def _schedule(step: Step, task: Task) -> None:
     node = step.node(task.id)
     if node.server is status.DEACTIVATED or not _walk(step, node, task):
         return
-    if node.server is status.PROCESSING_CHILDREN and node.children_open == 0 and node.links_open == 0:
+    if node.server is not status.PROCESSING_CHILDREN:
+        if node.server is status.RETRIES_EXHAUSTED and node.follow_ups is not None:
+            step.hooks.follow_ups.handled(step, node)
+        return
+    if node.children_open or (node.follow_ups is not None and step.hooks.follow_ups.undoes(step, node)):
+        return
+    if node.links_open == 0:
         step.budget -= 1
         returns = node.flow is not None and node.flow.returns is not None
         step.set_server(node, status.COMPLETE, step.hooks.returned(step, node) if returns else None)
@@ -122,6 +128,11 @@ def is_beside(node: Node) -> bool:
 
 
 # --- from started to complete ----------------------------------------------------------------------------------------
+
+
+def start_now(step: Step, node: Node) -> None:
+    """Start a ready node out of its turn."""
+    _start_when_due(step, node)
 
 
 def _start_when_due(step: Step, node: Node) -> None:
@@ -318,8 +329,15 @@ def _next_below(step: Step, node: Node, task: Task) -> bytes | None:
         current = step.node(current.parent_id)
 
 
+def shut_down(step: Step, node: Node, response: bytes | None) -> None:
+    """Shut a node down: its later siblings do not run, and what was done before it is undone."""
+    client_done(step, node, status.CLIENT_SHUTDOWN, response)
+    step.hooks.follow_ups.gave_up(step, node)
+    shut_siblings(step, node)
+
+
 def shut_siblings(step: Step, node: Node) -> None:
-    """A shutdown: deactivate the later siblings of a blocking node, then make its children ready.
+    """Deactivate the later siblings of a blocking node, then make its children ready.
 
     Meanwhile the node is held open, as by a link, so that no sibling starts.
     """

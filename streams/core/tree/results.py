@@ -65,25 +65,41 @@ def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> Non
             progress.client_done(step, node, status.CLIENT_COMPLETE, response)
             if command.returns is not None:
                 _return(step, node, command.returns)
+            if command.gives_up:
+                step.hooks.follow_ups.gives_up(step, node)
             progress.children_ready(step, node)
         case "errored":
             client_error(step, node, response, command)
         case "resolved":
+            step.hooks.follow_ups.decided(step, node)
             progress.client_done(step, node, status.CLIENT_RESOLVED, response)
             progress.children_ready(step, node)
         case "shutdown":
-            progress.client_done(step, node, status.CLIENT_SHUTDOWN, response)
-            progress.shut_siblings(step, node)
+            step.hooks.follow_ups.decided(step, node)
+            progress.shut_down(step, node, response)
         case "deactivated":
             if node.server is status.SENT_TO_CLIENT:
                 progress.renew_deadline(step, node)
             progress.deactivate_previous(step, node)
+        case "canceled" if command.compensate and _is_compensated(node):
+            step.hooks.follow_ups.compensate(step, node)
         case "canceled":
             step.deactivate(node)
             progress.schedule_later(step, step.parent(node))
             progress.reset(step, node)
         case _:
             raise AssertionError(f"no status has the word {change}")
+
+
+def _is_compensated(node: Node) -> bool:
+    """True for a node below which something may have been done. Refused: a node that is complete."""
+    if node.server is status.COMPLETE:
+        message = (
+            f"{node.name!r} is complete: it is too late to cancel it. What to do: signal an activity that undoes what "
+            "it did, or cancel it without compensate"
+        )
+        raise refuse(Reason.INVALID_SERVER_STATUS, message, found="complete", wanted="a node that is not complete")
+    return node.server is status.PROCESSING_CHILDREN
 
 
 def _return(step: Step, node: Node, child_id: bytes) -> None:

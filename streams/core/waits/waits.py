@@ -19,6 +19,7 @@ from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import CHUNKS, LIMITS, LINKS, NODES
 from backbeat.streams.core.takes.reading import waits_for
 from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.deactivation import is_deactivated
 from backbeat.streams.core.tree.progress import is_beside
 from backbeat.streams.core.tree.status import (
     COMPLETE,
@@ -210,6 +211,23 @@ def _links(waiting: Waiting) -> Wait | None:
     )
 
 
+def _handler(waiting: Waiting) -> Wait | None:
+    """The activity that handles its failure."""
+    node = waiting.node
+    handler_id = None if node.follow_ups is None else node.follow_ups.handler
+    handler = None if handler_id is None else waiting.store.get(NODES, handler_id)
+    if handler is None or handler.server in CLOSED or is_deactivated(waiting.store, handler, waiting.workflow):
+        return None
+    if handler.server in (RETRIES_EXHAUSTED, ERRORED):
+        return None
+    return waiting.wait(
+        WaitKind.CHILDREN,
+        f"has failed, and waits for {_named(handler)}, which handles it",
+        subject_id=handler.id,
+        count=1,
+    )
+
+
 def _retries_exhausted(waiting: Waiting) -> Wait:
     node = waiting.node
     if node.retries_remaining > 0:
@@ -256,7 +274,7 @@ WAITS: dict[ServerStatus, tuple[Finder, ...]] = {
     PAUSED: (_first_of(_workflow_paused, _engine),),
     ERRORED: (_server_error,),
     RETRYING: (_backoff, _workflow_paused),
-    RETRIES_EXHAUSTED: (_retries_exhausted,),
+    RETRIES_EXHAUSTED: (_first_of(_handler, _retries_exhausted),),
     DEACTIVATED: (),
 }
 

@@ -314,6 +314,9 @@ def test_a_node_is_answered_by_hand(shop):
     assert shop.lines("node", "errors", given_up)[0]["message"].endswith("no longer wanted")
     assert "give --result or --error" in shop("node", "answer", held, "--result", "1", "--error", "x", code=2).stderr
     shop.may_end.set()
+    outcome = shop("workflow", "outcome", "Sale", "by hand too").stdout
+    assert "failed" in outcome and "failed with an error that is not retried" in outcome  # noqa: PT018 - one text
+    assert json.loads(shop("workflow", "outcome", "Sale", "by hand", "--json").stdout)["state"] == "done"
     shop("node", "cancel", given_up)
     assert "Sale" in shop("workflow", "names").stdout.splitlines()
 

@@ -15,7 +15,7 @@ from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule, Overlap
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import Awaits, Backoff, Take, TimerKind
+from backbeat.schemas.messages.values import Awaits, Backoff, FollowUp, FollowUpKind, Take, TimerKind
 from backbeat.streams.core.tables import SCHEDULES
 from tests.compose.verify.log import LoggedWorld
 from tests.streams.core.world import USER, reply_to
@@ -294,6 +294,57 @@ def messages(scene: Scene) -> None:
     send("approval", b"8")
 
 
+def follow_ups(scene: Scene) -> None:
+    """Failures that are handled, given up and left alone; undos; cancels, with and without undos."""
+
+    def node(name: str, *kinds: str, **given: Any) -> c.NewNode:
+        rows = tuple(FollowUp(FollowUpKind(kind), kind, USER, retries=0) for kind in kinds)
+        return c.NewNode(**{"name": name, "user_id": USER, "retries": 0, "follow_ups": rows, **given})
+
+    def add(parent: bytes, *children: c.NewNode) -> list[bytes]:
+        workflow = scene.workflow_id(parent)
+        identity = scene.say(c.AddChildren, node_id=parent, children=children)
+        return [ids.node_id(workflow, identity, index) for index in range(len(children))]
+
+    def named(name: str) -> bytes:
+        rows = [row for row in scene.world.nodes().values() if row.name == name]
+        # An engine with a defect may have none.
+        return max(rows, key=lambda row: row.seq).id if rows else top
+
+    top = scene.signal("follow-ups", "top", node={"follow_ups": (FollowUp(FollowUpKind.CANCEL, "clean", USER),)})
+    steps = add(
+        top,
+        node("a", "undo"),
+        node("group", type="flag"),
+        node("b", "undo", mode=Mode.NON_BLOCKING),
+        node("charge", "failure", "cancel"),
+        node("never", "undo"),
+    )
+    (member,) = add(steps[1], node("member", "undo", "failure"))
+    scene.answer(top)
+    scene.answer(steps[0], response=b'{"result":1}')
+    scene.answer(member, "errored", response=b'{"error":{"message":"m"}}')
+    scene.answer(named("failure"), response=b'{"result":2}')
+    scene.answer(steps[3], "errored", response=b'{"error":"text"}')
+    scene.say(c.RestartNode, node_id=steps[3])
+    scene.answer(steps[3], "errored")
+    scene.answer(named("failure"), gives_up=True)
+    scene.answer(steps[2])
+    scene.answer(named("undo"))
+    scene.say(c.ChangeNode, node_id=top, status="canceled", compensate=True)
+    undos = [row for row in scene.world.nodes().values() if row.name == "undo"]
+    for row in sorted(undos, key=lambda row: -row.seq):
+        scene.answer(row.id)
+    second = scene.signal("follow-ups", "second")
+    one, other = add(second, node("x", "cancel", mode=Mode.NON_BLOCKING), node("y", "failure", "cancel"))
+    scene.answer(second)
+    scene.answer(one, gives_up=True)
+    scene.answer(other, "errored")
+    scene.say(c.ChangeNode, node_id=other, status="resolved")
+    scene.say(c.ChangeNode, node_id=second, status="canceled")
+    scene.answer(named("cancel"))
+
+
 def links(scene: Scene) -> None:
     """A node that waits for a signal of another workflow, one that waits for a sibling, and a cycle."""
     buyer = scene.signal("buyer", "buy")
@@ -428,7 +479,21 @@ def settings(scene: Scene) -> None:
     scene.pass_time(6_000)
 
 
-ACTS = (trees, errors, takes, allowances, messages, links, pauses, limits, schedules, jobs, retention, settings)
+ACTS = (
+    trees,
+    errors,
+    takes,
+    allowances,
+    messages,
+    follow_ups,
+    links,
+    pauses,
+    limits,
+    schedules,
+    jobs,
+    retention,
+    settings,
+)
 
 
 def played(*acts: Any) -> Scene:

@@ -11,6 +11,7 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TaskKind, TimerKind
 from backbeat.streams.core import dispatch, retry
 from backbeat.streams.core.coalesce import coalesce
+from backbeat.streams.core.follow_ups import failure, undo
 from backbeat.streams.core.inbox import inbox
 from backbeat.streams.core.limits import pool, wait_queue
 from backbeat.streams.core.links import cycles, links
@@ -331,7 +332,8 @@ def results_that_are_given_twice(patch):
 def listeners(patch, of_exhausted):
     """Another listener in place of the one that allows failures."""
     rows = list(dispatch._HOOKS.on_status)
-    rows[ServerStatus.RETRIES_EXHAUSTED] = (*rows[ServerStatus.RETRIES_EXHAUSTED][:-1], of_exhausted)
+    others = [row for row in rows[ServerStatus.RETRIES_EXHAUSTED] if row is not allowance.allow_failure]
+    rows[ServerStatus.RETRIES_EXHAUSTED] = (*others, of_exhausted)
     patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(on_status=tuple(rows)))
 
 
@@ -405,6 +407,61 @@ def a_signal_beside_that_waits_its_turn(patch):
 @defect(scene.messages)
 def a_failed_signal_beside_that_waits_its_turn(patch):
     patch.setattr(progress, "is_beside", lambda _: False)
+
+
+@defect(scene.follow_ups)
+def a_failure_that_nobody_handles(patch):
+    follow_ups(patch, exhausted=lambda *_: None)
+
+
+@defect(scene.follow_ups)
+def a_handler_that_never_ends_its_node(patch):
+    follow_ups(patch, handled=lambda *_: None)
+
+
+@defect(scene.follow_ups)
+def a_handler_with_another_error(patch):
+    changed(patch, failure, "error_of", lambda *_: b"{}")
+
+
+@defect(scene.follow_ups)
+def anybody_gives_up(patch):
+    follow_ups(patch, gives_up=lambda *_: None)
+
+
+@defect(scene.follow_ups)
+def a_handler_that_goes_on_behind_an_operator(patch):
+    follow_ups(patch, decided=lambda *_: None)
+
+
+@defect(scene.follow_ups)
+def nobody_knows_what_was_given_up(patch):
+    follow_ups(patch, gave_up=lambda *_: None)
+
+
+@defect(scene.follow_ups)
+def an_undo_of_what_was_not_done(patch):
+    skipped(patch, undo, "_was_done", result=True)
+
+
+@defect(scene.follow_ups)
+def an_undo_that_waits_for_none(patch):
+    skipped(patch, undo, "_wait")
+
+
+@defect(scene.follow_ups)
+def a_cancel_that_undoes_nothing(patch):
+    follow_ups(patch, compensate=lambda step, node: step.deactivate(node))
+
+
+@defect(scene.follow_ups)
+def nothing_follows_a_cancel(patch):
+    tasks = {**dispatch._HOOKS.tasks, TaskKind.FOLLOW_CANCEL: lambda *_: None}
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(tasks=tasks))
+
+
+def follow_ups(patch, **hooks):
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(follow_ups=dispatch._HOOKS.follow_ups._replace(**hooks)))
 
 
 @defect(scene.schedules)

@@ -18,6 +18,7 @@ from backbeat.compose.verify.spill import Spill
 from backbeat.compose.verify.stored import (
     FIELDS,
     FLOW_FIELDS,
+    FOLLOW_UPS_FIELDS,
     LIMIT_FIELDS,
     LIMIT_VALUES_FIELDS,
     POLICY_FIELDS,
@@ -33,7 +34,7 @@ from backbeat.schemas.messages.limits import Limit, LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.named_types import COMMANDS
-from backbeat.streams.core.records import Flow, Meta
+from backbeat.streams.core.records import Flow, FollowUps, Meta
 from backbeat.streams.core.tables import TABLES
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from tests.compose.verify.log import READER, Findings, LoggedWorld
@@ -163,6 +164,7 @@ def test_records_are_read_by_the_places_that_the_engine_writes_them_to():
     assert {kind: by_struct[name] for kind, name in names.items()} | {"meta": list(Meta.__struct_fields__)} == FIELDS
     assert list(Settings.__struct_fields__) == SETTINGS_FIELDS
     assert list(Flow.__struct_fields__) == FLOW_FIELDS
+    assert list(FollowUps.__struct_fields__) == FOLLOW_UPS_FIELDS
     assert list(Limit.__struct_fields__) == LIMIT_FIELDS
     assert list(LimitValues.__struct_fields__) == LIMIT_VALUES_FIELDS
     assert list(RetentionPolicy.__struct_fields__) == POLICY_FIELDS

@@ -95,8 +95,11 @@ def test_unknown_paths(path):
     assert refusal.value.status == 404
 
 
-#: Why a node waits, and nodes with what each waits for.
-SHORT_LISTS = {"/activities/{id}/waits", "/activities/{id}/children", "/activities/{id}/path", "/workflows/{id}/top"}
+#: Why a node waits, nodes with what each waits for, and how a workflow stands.
+SHORT_LISTS = {
+    *("/activities/{id}/waits", "/activities/{id}/children", "/activities/{id}/path", "/workflows/{id}/top"),
+    "/workflows/{id}/outcome",
+}
 MESSAGES = {"/workflows/{id}/messages/{name}"}
 CHANGES = {"/workflows/{id}/changes"}
 

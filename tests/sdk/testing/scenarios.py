@@ -147,6 +147,54 @@ async def results_are_read_by_pages_and_some_failures_are_allowed(place: Place) 
     return result, await place.picture(node)
 
 
+@activity("Take back")
+def take_back(what: str, count: int) -> str:
+    return f"{count} of {what} taken back"
+
+
+@activity("Take", undo=take_back)
+def take(what: str, count: int) -> str:
+    return what.upper()
+
+
+@activity("Look after")
+async def look_after(error: dict[str, Any], how: str) -> str:
+    if how == "give up":
+        current().give_up()
+    return error["message"]
+
+
+@activity("Break", retries=0, on_failure=look_after)
+def break_it(how: str) -> str:
+    raise Fail("it is broken")
+
+
+@activity("Saga")
+def saga(how: str) -> None:
+    current().add(take, "camera", 1)
+    current().spread(take, [("lens", 2), ("bag", 3)])
+    current().add(break_it, how)
+    current().add(take, "last", 4)
+
+
+@scenario
+async def a_failure_is_handled_and_what_was_done_is_undone(place: Place) -> Any:
+    handled = await place.client.signal("Same", place.subject("handled"), "Saga", args=["go on"])
+    await handled.result(120)
+    given_up = await place.client.signal("Same", place.subject("given up"), "Saga", args=["give up"])
+    try:
+        await given_up.result(120)
+    except NodeFailed as failed:
+        said = failed.message
+    outcome = await place.client.outcome_of(given_up.workflow_id)
+    return (
+        said,
+        (outcome.state, outcome.done, outcome.total),
+        await place.picture(handled),
+        await place.picture(given_up),
+    )
+
+
 # --- failing ---------------------------------------------------------------------------------------------------------
 
 
@@ -209,8 +257,11 @@ async def exhausted_retries_are_resolved(place: Place) -> Any:
 async def exhausted_retries_are_shut_down(place: Place) -> Any:
     node, child = await exhausted(place, "shutdown", "Broken parent")
     await place.client.shutdown(child.id)
-    await node.result(120)
-    return await place.picture(node)
+    try:
+        await node.result(120)
+    except NodeFailed as failed:
+        said = (failed.status, failed.message.partition(":")[0])
+    return said, await place.picture(node)
 
 
 @scenario

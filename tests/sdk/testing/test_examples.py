@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backbeat import NodeFailed, Worker
-from backbeat.examples import camera, payment, pipeline, subscription
+from backbeat.examples import camera, order, payment, pipeline, subscription
 from backbeat.testing import Backbeat
 
 FRIDAY = datetime(2026, 1, 2, 18, tzinfo=UTC)
@@ -241,9 +241,68 @@ async def test_whatever_goes_wrong_a_period_is_paid_once_a_thousand_times(backbe
     await paid_once_a_period_and_never_after_the_end(backbeat, seed)
 
 
-# --- all -------------------------------------------------------------------------------------------------------------
+# --- order -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("example", "lines_max"), [(camera, 80), (payment, 80), (pipeline, 120), (subscription, 120)])
-def test_an_example_can_be_read_at_one_glance(example, lines_max):
-    assert len(Path(example.__file__).read_text().splitlines()) < lines_max
+async def ordered(seed: int, orders: int = 2) -> list[str]:
+    """How orders have ended under faults of a seed. In the end each customer has goods and was charged, or neither."""
+    for book in (order.reservations, order.charges, order.parcels):
+        book.entries.clear()
+    backbeat = Backbeat(Worker(activities=order.ACTIVITIES), skip_time=True)
+    backbeat.faults.draw(seed, fail=0.3, crash=0.2, duplicate=0.2, hang=0.1)
+    client = backbeat.client()
+    customers = [f"customer {number}" for number in range(orders)]
+    nodes = [
+        await client.signal("Orders", customer, order.order, customer, ["camera", "lens"], 703)
+        for customer in customers
+    ]
+    if seed % 4 == 0:
+        await backbeat.run_one()
+        await nodes[0].cancel(compensate=True)
+    await backbeat.run()
+    ends = [await client.outcome("Orders", customer) for customer in customers]
+    charged = sorted(text.removesuffix(" 703") for text in order.charges.entries.values())
+    assert charged == sorted(order.parcels.entries.values()), f"seed {seed}"
+    assert len(order.reservations.entries) == 2 * len(charged), f"seed {seed}"
+    assert {end.state for end in ends} <= {"done", "failed"}, f"seed {seed}"
+    assert all(end.given_up for end in ends if end.state == "failed"), f"seed {seed}: a step waits for somebody"
+    return [end.state for end in ends]
+
+
+async def test_an_order_is_sent_and_charged():
+    backbeat = Backbeat(Worker(activities=order.ACTIVITIES))
+    node = await backbeat.client().signal("Orders", "Ada", order.order, "Ada", ["camera"], 703)
+    assert await node.result() in order.parcels.entries
+
+
+async def test_an_order_whose_charge_fails_is_given_up_and_nothing_stays_reserved():
+    order.reservations.entries.clear()
+    backbeat = Backbeat(Worker(activities=order.ACTIVITIES), skip_time=True)
+    backbeat.faults.fail("Charge", 3, "the bank is closed")
+    node = await backbeat.client().signal("Orders", "Bob", order.order, "Bob", ["camera", "lens"], 703)
+    with pytest.raises(NodeFailed, match=r"'Charge' was given up: .*the bank is closed"):
+        await node.result()
+    assert order.reservations.entries == {}
+    assert len(backbeat.sent("Release")) == 2
+
+
+async def test_no_seed_leaves_a_customer_charged_without_goods_or_refund():
+    ends = [end for seed in range(25) for end in await ordered(seed)]
+    assert set(ends) == {"done", "failed"}, "some orders were sent, and some given up"
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(0)
+async def test_none_of_a_thousand_seeds_leaves_a_customer_charged_without_goods_or_refund():
+    for seed in range(1_000):
+        await ordered(seed)
+
+
+# --- all ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("example", "lines"), [(camera, 80), (payment, 80), (pipeline, 120), (order, 120), (subscription, 120)]
+)
+def test_an_example_can_be_read_at_one_glance(example, lines):
+    assert len(Path(example.__file__).read_text().splitlines()) < lines

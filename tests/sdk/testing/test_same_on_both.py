@@ -37,7 +37,7 @@ async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
             place = Kafka(client)
             seen = await asyncio.gather(*(one(place) for one in scenarios.SCENARIOS), return_exceptions=True)
             # One after the other: both are workers of the same client, for different activities.
-            names = ("camera", "payment", "pipeline", "subscription")
+            names = ("camera", "payment", "pipeline", "subscription", "order")
             examples = [await _run(name, bootstrap_servers) for name in names]
         finally:
             worker.stop()
@@ -76,3 +76,5 @@ def test_the_examples_run_on_a_broker(on_kafka):
     assert (code, "Index(files=397, most_common='file'" in pipeline) == (0, True), pipeline
     code, subscription = on_kafka["subscription"]
     assert (code, "the end: {'Ada': 'too dear'}" in subscription) == (0, True), subscription
+    code, order = on_kafka["order"]
+    assert (code, "|-- Ship: complete" in order) == (0, True), order

@@ -18,7 +18,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Backoff, Progress
+from backbeat.schemas.messages.values import Backoff, FollowUp, Progress
 from backbeat.streams.core import retry
 
 # The tables of section 3, as they stand in the document.
@@ -134,6 +134,17 @@ class Child(Parent):
     failures_allowed: int = 0
     allowed_failures: list[Child] = field(default_factory=list)
     counted_from: int = 0  #: children of attempts that failed
+    follow_ups: tuple[FollowUp, ...] = ()
+    reset_children: int = 0  #: children that a reset has deactivated
+    handler: Child | None = None  #: of its newest failure
+    gives_up: bool = False
+    given_up: bool = False
+    undo_due: bool = False
+    undo_from: int | None = None  #: children that were reset before
+    undo_walks: int = 0
+    is_canceled: bool = False
+    is_added: bool = False
+    undo: Child | None = None
     history: list[Entry] = field(default_factory=list)
 
     @property
@@ -256,6 +267,8 @@ class Naive:
             return ("node", waiting[0].id, waiting[0].server, waiting[0].client)
         for node in waiting:
             self._deactivate([node, *self._below(node)])
+        if any(row.kind == "undo" for row in command.node.follow_ups):
+            raise Refused("invalid_parameters", "undo", "failure or cancel")
         node = self._new(tree, tree, command.node, node_id, "decision")
         node.coalesce_key = command.coalesce_key
         node.mode = "non_blocking" if command.beside else "blocking"
@@ -356,8 +369,9 @@ class Naive:
         self._give(self.nodes[made] for made in self._made(node, command))
         if node.server == "deactivated":
             return ("done", False)
-        if word in ("completed", "deciding_complete") and command.returns is not None:
-            node.returns = self.nodes[command.returns]
+        if word in ("completed", "deciding_complete"):
+            node.returns = None if command.returns is None else self.nodes[command.returns]
+            node.gives_up = command.gives_up
         self._change(node, word, command.response, command)
         if late:
             self._schedule_next(node)
@@ -515,12 +529,109 @@ class Naive:
                 child.timer = ("start", child.fires_at)
             else:
                 self._start(child)
+        if isinstance(parent, Child) and parent.server == "retries_exhausted":
+            self._handled(parent)
         if isinstance(parent, Child) and parent.server == "processing_children" and self._nothing_open(parent):
-            self._complete(parent)
+            if parent.undo_due and self._undo(parent):
+                return
+            if parent.is_canceled:
+                self._deactivate([parent])
+                self._schedule_next(parent.parent)
+            elif all(other.closed for other in self.nodes.values() if other.link == parent.id):
+                self._complete(parent)
 
     def _nothing_open(self, node: Child) -> bool:
-        children = all(child.closed or child.mode == "fire_and_forget" for child in node.children)
-        return children and all(other.closed for other in self.nodes.values() if other.link == node.id)
+        return all(child.closed or child.mode == "fire_and_forget" for child in node.children)
+
+    # --- activities that follow (docs/explanation/failures.md) --------------------------------------------------------
+
+    def _following(self, parent: Parent, node: Child, row: FollowUp, mark: bytes, mode: str) -> Child:
+        identity = ids.node_id(node.tree.id, ids.command_id(node.id, row.kind.value.encode() + mark), 0)
+        new = c.NewNode(
+            name=row.name,
+            user_id=row.user_id,
+            client_data=row.client_data,
+            retries=row.retries,
+            retry_interval_seconds=row.retry_interval_seconds,
+            backoff=row.backoff,
+        )
+        following = self._new(node.tree, parent, new, identity, "activity")
+        following.mode = mode
+        return following
+
+    def _failed(self, node: Child, error: bytes) -> None:
+        row = _follow_up(node, "failure")
+        if row is not None:
+            self._drop_children(node)
+            node.handler = self._following(node, node, row, node.attempt.to_bytes(8, "big"), "blocking")
+            node.handler.takes = [Taken(node, False, error, "default")]
+            node.handler.is_added = True
+            self._make_ready(node.handler)
+            self._schedule_next(node)
+
+    def _handled(self, node: Child) -> None:
+        handler = node.handler
+        if handler is None or handler.server != "complete" or handler.client == "shutdown":
+            return
+        response = _result(handler) if _has_result(handler) else None
+        if not handler.gives_up:
+            self._client_complete(node, "resolved", response)
+            return
+        groups, above = [], node
+        while above.mode != "fire_and_forget" and isinstance(above.parent, Child) and above.parent.type == "flag":
+            above = above.parent
+            groups.append(above)
+        for group in groups:
+            if group.server == "processing_children":
+                self._shut_siblings(group)
+        self._client_complete(node, "shutdown", response)
+
+    def _gave_up(self, node: Child) -> None:
+        node.given_up = True
+        above, steps = node, []
+        while isinstance(above.parent, Child) and above.mode != "fire_and_forget":
+            above = above.parent
+            above.given_up = True
+            steps.append(above)
+        step_of = next((one for one in steps if one.type != "flag"), None)
+        if step_of is not None and step_of.server == "processing_children":
+            step_of.undo_due = True
+
+    def _undo(self, holder: Child) -> bool:
+        """Undo what was done below a node, the last first. False: there is nothing."""
+        if not any(_follow_up(node, "undo") for node in self._below(holder)):
+            holder.undo_due = False
+            return False
+        begin = holder.reset_children if holder.undo_from is None else holder.undo_from
+        holder.undo_due, holder.undo_from = False, None
+        holder.undo_walks += 1
+        mark = b"undos" + holder.undo_walks.to_bytes(4, "big")
+        done = [node for child in holder.children[begin:] for node in self._to_undo(child)]
+        if not done:
+            return False
+        new = c.NewNode(name="Undo", user_id=holder.user_id)
+        identity = ids.node_id(holder.tree.id, ids.command_id(holder.id, mark), 0)
+        group = self._new(holder.tree, holder, new, identity, "flag")
+        group.is_added = True
+        before = None
+        for node in done:
+            row = _follow_up(node, "undo")
+            undo = node.undo = self._following(group, node, row, group.id, "non_blocking")
+            undo.takes = [Taken(node, False, None, "there")]
+            if before is not None:
+                before.takes.append(Taken(undo, False, b"null"))
+            before = undo
+        self._make_ready(group)
+        self._schedule_next(holder)
+        return True
+
+    def _to_undo(self, node: Child) -> list[Child]:
+        if node.mode == "fire_and_forget" or node.is_added:
+            return []
+        if _follow_up(node, "undo") is None or not _was_done(node):
+            return [other for child in node.children[node.reset_children :] for other in self._to_undo(child)]
+        undo = node.undo
+        return [node] if undo is None or (undo.server == "deactivated" and not _was_done(undo)) else []
 
     def _start(self, node: Child) -> None:
         if node.tree.paused:
@@ -563,6 +674,9 @@ class Naive:
                 self._check(node, client="errored", server=server)
             case "resolved" | "shutdown":
                 self._check(node, client=word, server="processing_children")
+            case "canceled":
+                if command.compensate and node.server == "complete":
+                    raise Refused("invalid_server_status", "complete", "a node that is not complete")
 
     def _change(self, node: Child, word: str, response: bytes | None, command: c.ChangeNode | None = None) -> None:
         match word:
@@ -572,6 +686,9 @@ class Naive:
                     self._renew(node)  # it goes on waiting
                 else:
                     node.timer = None  # a node at processing never expires
+            case "resolved" | "shutdown" if node.handler is not None and not node.handler.closed:
+                self._deactivate([node.handler, *self._below(node.handler)])
+                self._client_complete(node, word, response)
             case "deciding_complete" | "completed" | "resolved":
                 self._client_complete(node, "resolved" if word == "resolved" else "complete", response)
             case "shutdown":
@@ -580,9 +697,17 @@ class Naive:
                 self._client_error(node, response, command)
             case "deactivated":
                 self._renew(node)
-                older = [other for other in node.tree.nodes if other.seq < node.seq]
+                older = [other for other in self._below(node.tree) if other.seq < node.seq]
                 self._deactivate(older, again=True)
+            case "canceled" if command is not None and command.compensate and node.server == "processing_children":
+                if node.is_canceled:
+                    return
+                node.is_canceled, node.undo_due = True, True
+                node.undo_from = node.reset_children
+                self._drop_children(node)
+                self._schedule_next(node)
             case "canceled":
+                node.reset_children = len(node.children)
                 self._deactivate([node, *self._below(node)])
                 self._schedule_next(node.parent)
 
@@ -597,10 +722,15 @@ class Naive:
         self._set_server(node, "processing_children", response)
         node.complete_by = None
         node.timer = None
-        if status == "shutdown" and node.mode == "blocking":
+        if status == "shutdown":
+            self._gave_up(node)
+            self._shut_siblings(node)
+        self._children_ready(node)
+
+    def _shut_siblings(self, node: Child) -> None:
+        if node.mode == "blocking":
             later = [other for other in node.parent.children if other.seq > node.seq]
             self._deactivate([other for other in later if not _is_beside(other)])
-        self._children_ready(node)
 
     def _children_ready(self, node: Child) -> None:
         for child in node.children:
@@ -656,6 +786,9 @@ class Naive:
             error = {"message": error}
         self._notify(node, "Client Error", error if isinstance(error, dict) else {})
         self._allow_failure(node)
+        if node.server == "retries_exhausted":
+            text = json.dumps(error, separators=(",", ":"), ensure_ascii=False) if isinstance(error, dict) else "{}"
+            self._failed(node, text.encode())
 
     def _allow_failure(self, node: Child) -> None:
         """Up to so many children that have failed for good count as done."""
@@ -678,6 +811,7 @@ class Naive:
         self._schedule_next(node.parent)
 
     def _drop_children(self, node: Child) -> None:
+        node.reset_children = len(node.children)
         if node.server != "complete":
             node.counted_from = len(node.children)
         self._deactivate(self._below(node))
@@ -689,6 +823,13 @@ class Naive:
             if again or node.server != "deactivated":
                 self._set_server(node, "deactivated")
                 node.timer = None
+        for node in closing:
+            row = _follow_up(node, "cancel")
+            if row is not None and node.attempt:
+                following = self._following(node.tree, node, row, b"", "non_blocking")
+                following.server = following.client = "ready"
+                self._set_server(following, "started")
+                self._start(following)
         self._give([taker for node in closing for taker in self._takers(node)])
         self._close_links(closing)
 
@@ -773,6 +914,16 @@ class Naive:
         return Refused("invalid_parameters", problem, "a node that comes before it", message)
 
     def _check_returns(self, node: Child, word: str, command: c.ChangeNode) -> None:
+        self._check_returned(node, word, command)
+        gives_up = word in ("completed", "deciding_complete") and command.gives_up
+        if gives_up and (not isinstance(node.parent, Child) or node.parent.handler is not node):
+            message = (
+                f"{node.name!r} gives up, and no failure is handled by it: only the activity that follows a failure "
+                "(on_failure) can give up"
+            )
+            raise Refused("invalid_parameters", "another activity", "the handler of a failure", message)
+
+    def _check_returned(self, node: Child, word: str, command: c.ChangeNode) -> None:
         if word not in ("completed", "deciding_complete") or command.returns is None:
             return
         made = self._made(node, command)
@@ -836,6 +987,7 @@ class Naive:
             given=new.retries,
             retries=new.retries,
             timeout=None if timeout == "default" else float("inf") if timeout is None else float(timeout),
+            follow_ups=new.follow_ups,
         )
         if new.awaits is not None:
             node.awaits, node.default, node.retries, node.given = True, new.awaits.default, 0, 0
@@ -913,7 +1065,17 @@ def _result(node: Child) -> bytes | None:
 
 
 def _counted(producer: Child) -> list[Child]:
-    return [child for child in producer.children[producer.counted_from :] if child.mode != "fire_and_forget"]
+    children = producer.children[producer.counted_from :]
+    return [child for child in children if child.mode != "fire_and_forget" and not child.is_added]
+
+
+def _follow_up(node: Child, kind: str) -> FollowUp | None:
+    return next((row for row in node.follow_ups if row.kind == kind), None)
+
+
+def _was_done(node: Child) -> bool:
+    was_complete = any(which == "server" and to == "complete" for which, _, to, _, _ in node.history)
+    return was_complete and node.client in ("complete", "resolved")
 
 
 def _rows(slot: int, taken: Taken) -> list[Row]:

@@ -17,7 +17,7 @@ from backbeat.schemas.messages import ids, status
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Awaits, Backoff, Progress, Take
+from backbeat.schemas.messages.values import Awaits, Backoff, FollowUp, FollowUpKind, Progress, Take
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
@@ -223,6 +223,8 @@ class Player:
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
                     retriable=move.how % 8 != 7,
                     attempted=move.how % 9 != 8,
+                    gives_up=move.how % 12 == 5 or (node.name == "failure" and move.how % 2 == 0),
+                    compensate=move.how % 3 == 0,
                     retry_after_seconds={3: 0.0, 5: 1.25, 11: 1e12, 12: -1.0}.get(move.how % 13),
                 )
 
@@ -307,7 +309,14 @@ class Player:
             backoff=bits.choice([None, None, Backoff(), Backoff(1.7, 3.0, 0.5), Backoff(1.0, 0.7, 1.0)]),
             failures_allowed=bits.choice([0, 0, 0, 1, 2]),
             awaits=awaits,
+            follow_ups=self._follow_ups(bits, mode, is_signal=user is not None),
         )
+
+    def _follow_ups(self, bits: random.Random, mode: status.Mode, *, is_signal: bool) -> tuple[FollowUp, ...]:
+        kinds = [kind for kind in FollowUpKind if bits.randrange(4) == 0]
+        if is_signal or mode is status.Mode.FIRE_AND_FORGET:
+            kinds = [kind for kind in kinds if kind is not FollowUpKind.UNDO]
+        return tuple(FollowUp(kind, kind.value, USER, retries=bits.randrange(2)) for kind in kinds)
 
     def rush(self, move: Move) -> None:
         """Make the move on the core alone, deliver only some of what is under way, some of it twice."""

@@ -443,6 +443,8 @@ class World:
         # A blocking sibling never lets a later one overtake it.
         in_the_way = False
         for child in children:
+            if child.parent_id is None and child.follow_ups is not None and child.follow_ups.is_added:
+                continue  # What follows a cancel starts at once.
             if in_the_way:
                 never_started = ("pending", "ready", "deactivated", "errored")
                 is_beside = child.parent_id is None and child.mode is Mode.NON_BLOCKING
