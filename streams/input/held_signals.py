@@ -42,10 +42,11 @@ _LOOK_SECONDS = 0.005
 class _Flight:
     """Records that were forwarded together, and the ends of their commands by partition."""
 
-    __slots__ = ("ahead", "count", "ends", "sent_at", "was_full")
+    __slots__ = ("ahead", "count", "ends", "is_slow", "sent_at", "was_full")
 
     def __init__(self, count: int, ends: dict[int, int], sent_at: float, ahead: int, *, was_full: bool) -> None:
         self.count = count
+        self.is_slow = False  #: true: a look has found it unapplied; else its time is that of the ingest's own round
         self.ahead = ahead  #: records of the same client that were in flight before
         self.ends = ends
         self.sent_at = sent_at
@@ -178,13 +179,17 @@ class HeldSignals:
             is_applied = all(position is None or position >= end for position, end in positions)
             least_seconds = 0.0 if flight.ends else self._turn_seconds
             if seconds < least_seconds or not (is_applied or seconds > _APPLIED_SECONDS_MAX):
+                for behind in topic.flights:
+                    behind.is_slow = True
                 return
             topic.flights.popleft()
             topic.in_flight -= flight.count
             is_beside = any(
                 other is not topic and now - other.sent_at < _BESIDE_SECONDS for other in self._topics.values()
             )
-            if flight.was_full and flight.ends:
+            if flight.was_full and flight.ends and is_applied and not flight.is_slow:
+                topic.in_flight_max = min(_IN_FLIGHT_MAX, 2 * topic.in_flight_max)
+            elif flight.was_full and flight.ends:
                 turn_seconds = self._turn_seconds * (1 if is_beside else _ALONE_TIMES)
                 fitting = int((flight.ahead + flight.count) * turn_seconds / max(seconds, 0.001))
                 # Half of the way: one slow turn says little.

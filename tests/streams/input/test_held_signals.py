@@ -112,7 +112,12 @@ def test_a_quick_engine_gets_more_at_once_and_a_slow_one_less(seconds, at_last):
     for _ in range(60):
         ingest.read("flood", module._HELD_MAX)
         count = ingest.turn()
-        ingest.apply(seconds)
+        ingest.turn()
+        if seconds:
+            # It is looked at in between, and not applied yet.
+            ingest.now += seconds / 2
+            assert ingest.turn() == 0
+        ingest.apply(seconds / 2)
     assert count == at_last // 2 + at_last % 2
 
 
