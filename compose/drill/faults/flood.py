@@ -86,6 +86,8 @@ class Flood(Fault):
             self._ending.set()
             for caller in self._callers:
                 caller.join()
+            # What is not on its way yet would arrive behind the end that is deleted to.
+            self._producer.purge(in_queue=True, in_flight=False)
             self._producer.flush(_FLUSH_SECONDS)
             self.note(f"{self._sent} records; answers to calls: {json.dumps(self._statuses)}")
         if ends := self._offsets(_LATEST):

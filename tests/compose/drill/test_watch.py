@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import msgspec
@@ -12,7 +14,7 @@ from backbeat.compose.drill.load.journal import Entry, Journal
 from backbeat.compose.drill.load.payments import MAKE
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
-from backbeat.compose.drill.watch.prometheus import Scrape, parse
+from backbeat.compose.drill.watch.prometheus import Scrape, parse, read_metrics
 from backbeat.compose.drill.watch.watch import TIME, Watch
 from tests.waiting import until
 
@@ -140,3 +142,17 @@ def test_what_goes_beyond_a_bound_is_told_once(load_and_watch):
 def test_an_anomaly_of_before_does_not_count():
     bounds = [Bound(figure="lag", at_most=10), Bound(figure="memory", at_most=10)]
     assert known_before(bounds, [{"lag": 3}, {"lag": 30, "memory": 1}, {"lag": 3}]) == bounds[:1]
+
+
+def test_a_process_that_ends_amid_its_answer_does_not_answer():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def break_off() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 30057\r\n\r\n")
+
+        threading.Thread(target=break_off, daemon=True).start()
+        with pytest.raises(OSError, match="the answer broke off: IncompleteRead"):
+            read_metrics(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")
