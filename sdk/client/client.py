@@ -404,15 +404,12 @@ def _open_transport(
     address: str | None, client: str, timeout: float, gateway: str | None, token: str | None
 ) -> Transport:
     address = servers_of(address)
-    if not _is_http(address) and gateway is None:
-        return KafkaTransport(address, timeout)
+    if address.startswith(("http://", "https://")):
+        return _over_http(address, client, token)
+    return KafkaTransport(address, timeout, None if gateway is None else _over_http(gateway, client, token))
+
+
+def _over_http(url: str, client: str, token: str | None) -> Transport:
     from backbeat.transport.http import HttpTransport  # noqa: PLC0415 - nobody else needs HTTP
 
-    if _is_http(address):
-        return HttpTransport(address, client, token)
-    return KafkaTransport(address, timeout, HttpTransport(gateway or "", client, token))
-
-
-def _is_http(address: str) -> bool:
-    """True when an address is a gateway's URL."""
-    return address.startswith(("http://", "https://"))
+    return HttpTransport(url, client, token)
