@@ -36,7 +36,11 @@ _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
 _REASON_CHARACTERS_MAX = 500
-_TRANSIENT = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_TRANSIENT = (
+    *(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART),
+    # One of broker and client knows of a new leader and the other does not yet.
+    *(KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH),
+)
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 SECONDS_MAX = 120.0
+#: A topic that was made a moment ago, and one of a broker that came back a moment ago, is known before its leaders are.
+_LEADERLESS = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 def consumer(kafka: str, **more: object) -> Consumer:
@@ -50,8 +52,7 @@ def ends(kafka: str, topic: str, admin: AdminClient | None = None) -> dict[int, 
         try:
             return {place.partition: future.result().offset for place, future in found.items()}
         except KafkaException as error:
-            # A topic that was made a moment ago is known before it has its leaders.
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 

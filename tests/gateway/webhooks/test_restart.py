@@ -76,7 +76,7 @@ async def test_those_that_come_and_leave_in_order_have_nothing_posted_twice(shop
         shop.add, f"{shop.name}-wide", activity_endpoint=shop.site.url("wide"), partitions=16
     )
     await shop.deliver()
-    going_on, moved, sent = True, 0, []
+    going_on, moved, came, sent = True, 0, 0, []
 
     async def send() -> None:
         while going_on:
@@ -86,7 +86,9 @@ async def test_those_that_come_and_leave_in_order_have_nothing_posted_twice(shop
             await shop.site.wait_for(len(sent) - 5)
 
     sending = asyncio.create_task(send())
-    for _ in range(3):
+    # On a busy machine a new one may get partitions of other topics first.
+    while came < 3 or not moved:
+        came += 1
         other = await shop.deliver()
         positions = other._consumer._positions
         await until_async(lambda positions=positions: positions._offsets)
@@ -96,7 +98,6 @@ async def test_those_that_come_and_leave_in_order_have_nothing_posted_twice(shop
     await sending
     await shop.site.wait_for(len(sent))
 
-    assert moved
     assert sorted(hook.name for hook in shop.site.hooks) == sorted(sent)
 
 
