@@ -48,7 +48,8 @@ CLIENT_DEFAULT = "default"
 ENGINE_READY_LINE = "backbeat engine ready"
 STATUS_PATTERN = r"backbeat engine status: (http://\S+)"
 GATEWAY_READY_LINE = "backbeat gateway ready"
-READY_SECONDS_MAX = 60.0
+#: A part that dies is noticed at once; a machine that others use, too, may take minutes.
+READY_SECONDS_MAX = 180.0
 
 _LOOK_SECONDS = 0.05
 #: A gateway waits for requests to endpoints: the default times of docs/reference/webhooks.md.

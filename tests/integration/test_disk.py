@@ -57,11 +57,26 @@ def test_damaged_stores_are_made_anew_after_kill_9_and_nothing_is_missing(own_ka
         assert [without_meta(one.scan(partition)) for partition in range(PARTITIONS)] == stored
 
 
-def test_tables_that_are_cut_under_a_running_engine_are_noticed_by_whoever_reads_and_the_engine_goes_on(
+def refuse_second_engine(one, kafka):
+    """A second engine on one data directory says who has it, and leaves the first alone."""
+    words = ["engine", "--development", "--instance-id", "other", "--bootstrap-servers", kafka, "--log-format", "text"]
+    words += ["--data-dir", str(one.stack.data_dir / "engine-1")]
+    command = [sys.executable, "-m", "backbeat.compose", *words]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS_MAX, check=False)
+    assert second.returncode == 4, second.stderr
+    line = second.stderr.splitlines()[-1]
+    assert "CRITICAL" in line
+    assert f"is in use by another engine (pid {one.stack.engine_pids[0]}). What to do: stop that one" in line
+    assert "Traceback" not in second.stderr
+    assert one.caller.ask(one.caller.signal(b'"still here"')).id
+
+
+def test_a_second_engine_is_refused_and_tables_that_are_cut_under_the_first_are_noticed_and_it_goes_on(
     own_kafka, tmp_path
 ):
     with install(own_kafka, tmp_path) as one:
         nodes = work(one)
+        refuse_second_engine(one, own_kafka)
         commit_all(one)
         one.stop()
         one.start()
@@ -77,34 +92,6 @@ def test_tables_that_are_cut_under_a_running_engine_are_noticed_by_whoever_reads
         one.start()
         assert trees(one)[0] == found[0]
         assert len(trees(one)) == 12
-
-
-def test_a_second_engine_on_one_data_directory_says_who_has_it_and_leaves_the_first_alone(own_kafka, tmp_path):
-    with install(own_kafka, tmp_path) as one:
-        words = ["engine", "--instance-id", "other", "--data-dir", one.stack.data_dir / "engine-1"]
-        second = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "backbeat.compose",
-                *words,
-                "--development",
-                "--bootstrap-servers",
-                own_kafka,
-                "--log-format",
-                "text",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS_MAX,
-            check=False,
-        )
-        assert second.returncode == 4, second.stderr
-        line = second.stderr.splitlines()[-1]
-        assert "CRITICAL" in line
-        assert f"is in use by another engine (pid {one.stack.engine_pids[0]}). What to do: stop that one" in line
-        assert "Traceback" not in second.stderr
-        assert one.caller.ask(one.caller.signal(b'"still here"')).id
 
 
 def test_an_engine_on_a_full_disk_waits_and_goes_on_by_itself(own_kafka, tmp_path):

@@ -26,11 +26,16 @@ def engine(behaviour: str):
     return lambda *_: [sys.executable, str(STAND_IN), behaviour]
 
 
-def test_everything_starts_survives_its_engine_and_stops(tmp_path):
+def test_everything_starts_on_a_port_of_its_own_survives_its_engine_and_stops(tmp_path, kafka, monkeypatch):
+    # Another one took the port after it was found free.
+    taken = int(kafka.rpartition(":")[2])
+    monkeypatch.setattr("backbeat.compose.local.stack.choose_port", lambda *_: taken)
     lines = []
     with Stack(tmp_path, engines=2, partitions=3, say=lines.append, engine=engine("runs")) as stack:
+        assert stack.kafka.port != taken
+        assert stack.partitions == 3
         servers = stack.bootstrap_servers
-        kafka = psutil.Process(stack.kafka.pid)
+        own_kafka = psutil.Process(stack.kafka.pid)
         assert {topic.partitions for topic in check_topics(servers, 3, development=True).values()} == {1, 3, 8}
         with ClientRegistry(servers) as registry:
             assert registry.by_name("default").delivery == "topic"
@@ -50,7 +55,7 @@ def test_everything_starts_survives_its_engine_and_stops(tmp_path):
         pids = stack.engine_pids
 
     assert lines == ["engine-1 died (signal SIGKILL); starting it again in 0.1 s."]
-    assert not kafka.is_running()
+    assert not own_kafka.is_running()
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert stack.failure is None
     assert (tmp_path / "log" / "engine-3.log").read_text().endswith("ended in order\n")
@@ -132,16 +137,6 @@ def test_port_that_was_asked_for_and_is_taken(tmp_path, kafka):
 
     with pytest.raises(SetupError, match=rf"port {port} \(--kafka-port\) is taken"):
         Stack(tmp_path, kafka_port=port, engine=engine("runs")).start()
-
-
-def test_two_that_start_at_once_find_a_port_each(tmp_path, kafka, monkeypatch):
-    # The other one took the port after it was found free.
-    taken = int(kafka.rpartition(":")[2])
-    monkeypatch.setattr("backbeat.compose.local.stack.choose_port", lambda *_: taken)
-
-    with Stack(tmp_path, partitions=2, engine=engine("runs")) as stack:
-        assert stack.kafka.port != taken
-        assert stack.partitions == 2
 
 
 def test_engines_on_a_shared_kafka_have_names_of_their_own(tmp_path, kafka):
