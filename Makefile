@@ -116,9 +116,10 @@ lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrad
 wheels: $(STAMP) ## build the pure wheel and one whose engine is compiled for this Python, into dist/ (needs a C compiler)
 	@$(BIN)/python -m compose.setup.wheels $(ARGS)
 
-# The compiled engine: the same rules, the same simulator, the same Kafka.
+# The compiled engine: the same rules, the same simulator, the same Kafka. A worker sees nothing of it but what an engine's
+# tests see.
 COMPILED_TESTS ?= tests/streams/core tests/streams/engine tests/streams/state tests/conformance tests/fuzz tests/sim \
-  tests/integration/test_engine.py tests/integration/test_worker.py
+  tests/integration/test_engine.py
 test-compiled: $(STAMP) jars ## run the engine's tests on the compiled engine (needs a C compiler)
 	@$(BIN)/python -m compose.setup.wheels --tree build/compiled
 	PYTHONPATH=build/compiled $(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) -n $(TEST_PROCESSES) \
