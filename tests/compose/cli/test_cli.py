@@ -1,6 +1,5 @@
 """The command line: help, errors as text, and `backbeat dev` as a user runs it."""
 
-import importlib.util
 import os
 import re
 import signal
@@ -156,24 +155,6 @@ def test_topics_of_one_replica_are_refused_outside_development(kafka):
 
 
 @pytest.mark.integration
-def test_dev_runs_until_it_is_told_to_stop(tmp_path):
-    port = free_port()
-    with dev("--data-dir", str(tmp_path), "--kafka-port", str(port), "--partitions", "2") as process:
-        shown = read_until(process, "backbeat user list")
-        assert f"127.0.0.1:{port}" in shown
-        url = re.search(r"HTTP +(http://\S+)", shown)[1]
-        assert Door(url).get("/heartbeat.txt").text == "We have a pulse."
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        rest = process.stdout.read()
-
-    assert len(children) == 3
-    assert rest == f"Stopping …\nStopped; state is kept in {tmp_path}.\n"
-    assert process.returncode == 0
-    assert [child for child in children if child.is_running()] == []
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_dev_with_a_kafka_that_is_there(number, kafka):
     with dev("--ephemeral", "--bootstrap-servers", kafka, "--engines", "2") as process:
@@ -189,39 +170,9 @@ def test_dev_with_a_kafka_that_is_there(number, kafka):
 
 
 @pytest.mark.integration
-def test_dev_that_was_killed_leaves_nothing_running_and_starts_again(tmp_path):
-    with dev("--data-dir", str(tmp_path)) as process:
-        read_until(process, "backbeat user list")
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-    if sys.platform == "linux":
-        assert psutil.wait_procs(children, timeout=120)[1] == []
-
-    with dev("--data-dir", str(tmp_path)) as process:
-        read_until(process, "backbeat user list")
-        process.terminate()
-        process.stdout.read()
-
-    assert process.returncode == 0
-
-
-@pytest.mark.integration
-def test_dev_ends_with_an_error_when_kafka_dies(tmp_path):
-    with dev("--data-dir", str(tmp_path)) as process:
-        shown = read_until(process, "backbeat user list")
-        os.kill(int(re.search(r"Kafka .*\(pid (\d+)", shown)[1]), signal.SIGKILL)
-        rest = process.stdout.read()
-
-    assert process.returncode == 1
-    assert "Error: Kafka died (signal SIGKILL); its last lines:" in rest
-
-
-@pytest.mark.integration
-@pytest.mark.skipif(
-    importlib.util.find_spec("backbeat.streams.process.faust_app") is None, reason="there is no engine yet"
-)
-def test_dev_with_the_real_engine(tmp_path):
-    command = [sys.executable, "-m", "backbeat.compose", "dev", "--data-dir", str(tmp_path)]
+def test_dev_on_one_directory_whatever_was_killed_until_it_is_told_to_stop(tmp_path):
+    """Three starts: a real engine and then all of it is killed, Kafka is killed, and it is stopped in order."""
+    command = [sys.executable, "-m", "backbeat.compose", "dev", "--data-dir", str(tmp_path), "--partitions", "2"]
     command += ["--http-port", str(free_port())]
     env = os.environ | {"BACKBEAT_STATUS_PORT": "0"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
@@ -230,7 +181,30 @@ def test_dev_with_the_real_engine(tmp_path):
         engine = int(re.search(r"Engine 1 +pid (\d+)", shown)[1])
         os.kill(engine, signal.SIGKILL)
         read_until(process, "engine-1 died (signal SIGKILL); starting it again")
-        process.terminate()
-        process.stdout.read()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    if sys.platform == "linux":
+        assert psutil.wait_procs(children, timeout=120)[1] == []
 
+    with dev("--data-dir", str(tmp_path)) as process:
+        shown = read_until(process, "backbeat user list")
+        os.kill(int(re.search(r"Kafka .*\(pid (\d+)", shown)[1]), signal.SIGKILL)
+        rest = process.stdout.read()
+
+    assert process.returncode == 1
+    assert "Error: Kafka died (signal SIGKILL); its last lines:" in rest
+
+    port = free_port()
+    with dev("--data-dir", str(tmp_path), "--kafka-port", str(port), "--partitions", "2") as process:
+        shown = read_until(process, "backbeat user list")
+        assert f"127.0.0.1:{port}" in shown
+        url = re.search(r"HTTP +(http://\S+)", shown)[1]
+        assert Door(url).get("/heartbeat.txt").text == "We have a pulse."
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+
+    assert len(children) == 3
+    assert rest == f"Stopping …\nStopped; state is kept in {tmp_path}.\n"
     assert process.returncode == 0
+    assert [child for child in children if child.is_running()] == []
