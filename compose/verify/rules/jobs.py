@@ -38,6 +38,8 @@ _WORKFLOW_ACTIONS = ("pause", "resume")
 _OF_NODES = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
 _STATUS_OF = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
 _KEPT_MAX, _SHOWN_MAX = 100, 20
+#: Nodes or workflows that are read at a time.
+_BATCH = 100
 _ERRORS = ((SERVER, ERRORED), (CLIENT, CLIENT_ERRORED))
 _RETENTION_MS = 7 * 86_400_000
 _SHARE, _EXAMINED_PER_NODE = 4, 16
@@ -145,26 +147,28 @@ class _Slice:
         """Examine the next records, and change those that match."""
         if not self._may_go_on():
             return
-        after, most = job.cursor or None, self._examined_left
-        of_workflows = job.action in _WORKFLOW_ACTIONS
-        spill, number = self._partition.spill, self._partition.number
-        if of_workflows:
-            identities = spill.workflow_ids(number, after, most)
-        else:
-            leftovers = {identity for identity in self._partition.leftovers() if after is None or identity > after}
-            identities = sorted(leftovers.union(spill.node_ids(number, after, most)))[:most]
-        for identity in identities:
-            job.cursor = identity
-            job.examined += 1
-            self._examined_left -= 1
-            family = spill.family(number, identity)
-            if of_workflows:
-                self._workflow(job, family.trees[identity])
-            elif identity in family.nodes:  # else it is left over from a removal
-                self._node(job, *family.nodes[identity])
-            if not self._may_go_on():
-                return
+        # What a change adds is looked at, too, if it lies behind those that were read with it.
+        while identities := self._batch(job):
+            for identity in identities:
+                job.cursor = identity
+                job.examined += 1
+                self._examined_left -= 1
+                family = self._partition.spill.family(self._partition.number, identity)
+                if job.action in _WORKFLOW_ACTIONS:
+                    self._workflow(job, family.trees[identity])
+                elif identity in family.nodes:  # else it is left over from a removal
+                    self._node(job, *family.nodes[identity])
+                if not self._may_go_on():
+                    return
         _end(job, _DONE, self._work.now)
+
+    def _batch(self, job: Job) -> list[bytes]:
+        after, most = job.cursor or None, min(self._examined_left, _BATCH)
+        spill, number = self._partition.spill, self._partition.number
+        if job.action in _WORKFLOW_ACTIONS:
+            return spill.workflow_ids(number, after, most)
+        leftovers = {identity for identity in self._partition.leftovers() if after is None or identity > after}
+        return sorted(leftovers.union(spill.node_ids(number, after, most)))[:most]
 
     def _workflow(self, job: Job, tree: Tree) -> None:
         matches = (
