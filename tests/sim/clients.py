@@ -16,7 +16,7 @@ from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.status import CLOSED, Mode, ServerStatus
-from backbeat.schemas.messages.values import Awaits, Take
+from backbeat.schemas.messages.values import Awaits, FollowUp, FollowUpKind, Take
 from backbeat.streams.core.store import every
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, NODES, SCHEDULES, WORKFLOWS
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CALLER = b"c" * 16
 _QUERY_SECONDS = 5.0
 _NEVER_MS = 10**15
+#: In the names of activities that follow a node.
+_FOLLOWS = "~"
 
 #: What an operator says of a node, beside restart, reset, schedule and added children.
 _WORDS = ("canceled", "resolved", "shutdown", "deactivated", "errored", "completed", "processing")
@@ -39,6 +41,11 @@ _WORDS = ("canceled", "resolved", "shutdown", "deactivated", "errored", "complet
 
 def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
     """The commands by which a worker answers one attempt of a node, in order; none: it stays silent."""
+    if _FOLLOWS in node.name:
+        gives_up = node.name.endswith(FollowUpKind.FAILURE) and random.Random(node.name).random() < 0.7
+        answer_id = ids.command_id(node.id, node.attempt.to_bytes(8, "big"))
+        fields = {"user_id": node.user_id, "node_id": node.id, "attempt": node.attempt, "gives_up": gives_up}
+        return [c.ChangeNode(id=answer_id, status="completed", response=b'{"result":1}', **fields)]
     behaviour = plan.behaviour(name_of(node))
     if node.attempt <= behaviour.silent:
         return []
@@ -63,6 +70,7 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
     made = [ids.node_id(node.workflow_id, identity(2), 0)] if before else []
     made += [ids.node_id(node.workflow_id, identity(3), index) for index in range(len(children))]
     before, children = with_takes(plan, before, made, 0), with_takes(plan, children, made, len(before))
+    before, children = with_follow_ups(plan, before), with_follow_ups(plan, children)
     if before:
         found.append(c.AddChildren(id=identity(2), children=before, **given))
     response = b'{"result":"%s"}' % name_of(node).encode() if has_takes(plan) else b"{}"
@@ -112,6 +120,27 @@ def with_takes(plan: Any, children: tuple[c.NewNode, ...], made: list[bytes], fi
         allowed = chance.choice((0, 0, 1, 3))
         taking.append(msgspec.structs.replace(child, takes=tuple(takes), failures_allowed=allowed))
     return tuple(taking)
+
+
+def has_follow_ups(plan: Any) -> bool:
+    """Whether activities follow loud nodes: in a quarter of the runs. Quiet ones never fail for good."""
+    return bool(plan.seed % 4 == 3)
+
+
+def with_follow_ups(plan: Any, children: tuple[c.NewNode, ...]) -> tuple[c.NewNode, ...]:
+    """The children, with activities that follow most of the loud ones."""
+    if not has_follow_ups(plan):
+        return children
+    followed = []
+    for child in children:
+        name = name_of(child)
+        chance = random.Random(f"follow-ups {plan.seed} {name}")
+        kinds = [kind for kind in FollowUpKind if name.startswith("loud") and chance.random() < 0.6]
+        if child.mode is Mode.FIRE_AND_FORGET:
+            kinds = [kind for kind in kinds if kind is not FollowUpKind.UNDO]
+        rows = tuple(FollowUp(kind, f"{name}{_FOLLOWS}{kind}", child.user_id, b"{}", 0.2, 1_000) for kind in kinds)
+        followed.append(msgspec.structs.replace(child, follow_ups=rows))
+    return tuple(followed)
 
 
 class Clients:
@@ -284,6 +313,7 @@ class Clients:
                 self.send(c.AddChildren(**carried, node_id=node.id, children=(child,)))
             case _:
                 said = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
+                said["compensate"] = has_follow_ups(self._plan)
                 self.send(c.ChangeNode(**carried, node_id=node.id, **said))
 
     def limit(self, activity: str, concurrency: int | None, *, paused: bool = False, **carried: Any) -> None:
