@@ -54,8 +54,16 @@ class UiSettings:
     login: UiLogin = UiLogin.TOKEN
     #: Host names that the console answers to, beside loopback names and addresses.
     hosts: tuple[str, ...] = ()
+    #: Header in which a proxy says who it has let in; empty: none does.
+    user_header: str = ""
+    #: Networks of proxies that are believed, such as 10.0.0.0/8.
+    trusted_proxies: tuple[str, ...] = ()
     #: File of the secret that sessions are signed with, the same for all gateways; None: a new one at each start.
     secret_file: Path | None = None
+    #: URL of the endpoint that decodes payloads for browsers (`backbeat codec serve`); None: there is none.
+    codec_url: str | None = None
+    #: Folder in which `backbeat drill` keeps its runs; None: no drills are shown.
+    drills: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

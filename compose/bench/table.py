@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from backbeat.compose.bench.console import GOALS
+
 if TYPE_CHECKING:
     from backbeat.compose.bench.figure import Figure
 
@@ -106,6 +108,8 @@ ROWS = [
     Row("http_lag", "records that a new projection takes", ("records_per_second",), "/s"),
     Row("search", "slowest search's p50, SQLite", ("sqlite", "p50_worst_ms"), "ms", 100),
     Row("search", "slowest search's p50, PostgreSQL", ("postgresql", "p50_worst_ms"), "ms", 100),
+    *(Row("console", f"{page}, p50", (page, "p50_ms"), "ms", goal) for page, (goal, _) in GOALS.items()),
+    *(Row("console", f"{page}, as sent", (page, "kb"), "kB", goal) for page, (_, goal) in GOALS.items()),
 ]
 
 

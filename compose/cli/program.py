@@ -59,6 +59,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "worker": _Entry("cli.processes.worker", "Run the activities of a module, or a Worker."),
         "engine": _Entry("cli.processes.engine", "Run one engine on a Kafka that is there."),
         "gateway": _Entry("cli.processes.gateway", "Run the HTTP gateway."),
+        "codec": _Entry("cli.processes.codec", "Decode payloads for the console, with your own keys."),
         "dev": _Entry("cli.processes.dev", "Start everything on this machine: Kafka, topics, an engine."),
     },
     "Around it": {

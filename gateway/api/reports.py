@@ -7,16 +7,23 @@ import time
 import msgspec
 from aiohttp.web import Response
 
+from backbeat.errors import Unavailable
+from backbeat.gateway import engine_calls
 from backbeat.gateway.api.search import freshened
+from backbeat.gateway.api.shapes.queues import report_of
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
+from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.projection.reading.timeline import timeline
 
 #: Longest window: its counts are read change by change.
 WINDOW_SECONDS_MAX = 3_600
 STUCK_HOURS_MAX = 100_000
 CAUSES_DEFAULT = 100
 CAUSES_MAX = 1_000
+TIMELINE_DEFAULT = 200
+TIMELINE_MAX = 1_000
 
 _DAY_MS = 86_400_000
 
@@ -47,6 +54,14 @@ async def causes(call: Call) -> Response:
     return answer(await projection.causes([call.user_id], limit), headers=headers)
 
 
+async def queues(call: Call) -> Response:
+    """GET /reports/queues: what waits in topics, and who takes it."""
+    try:
+        return answer(report_of(await call.services.backlog.read()))
+    except Unavailable as error:
+        raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
+
+
 async def daily(call: Call) -> Response:
     """GET /reports/daily: results of nodes from `since` to `until` (default: the last day), and stuck nodes."""
     parameters = call.parameters
@@ -65,3 +80,20 @@ async def daily(call: Call) -> Response:
         raise errors.invalid(f"stuck_hours is {stuck_hours:g}; {STUCK_HOURS_MAX} is the most")
     projection, headers = await freshened(call)
     return answer(await projection.daily(since, until, stuck_hours), headers=headers)
+
+
+async def timeline_of(call: Call) -> Response:
+    """GET /workflows/:id/timeline: the nodes at the top of a workflow, or right below one, and the critical path."""
+    parameters = call.parameters
+    limit = parameters.whole_number("limit")
+    if limit is None:
+        limit = TIMELINE_DEFAULT
+    if not 1 <= limit <= TIMELINE_MAX:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {TIMELINE_MAX} the most")
+    below, after = parameters.uuid("below"), parameters.uuid("after")
+    workflow = await engine_calls.get_workflow(call, call.path_id())
+    projection, headers = await freshened(call)
+    found = await projection.read(lambda connection: timeline(connection, workflow.id, below, after, limit))
+    # A workflow without nodes, or of a moment ago.
+    nothing = Timeline(at=time.time_ns() // 1_000_000, nodes=[], next=None, critical_path=[])
+    return answer(found or nothing, headers=headers)

@@ -12,6 +12,7 @@ from backbeat.gateway.api import (
     changes,
     health,
     jobs,
+    letters,
     limits,
     records,
     reports,
@@ -85,6 +86,7 @@ _WAITS = (
     _get("/activities/{id}/path", waits.path, "The nodes above an activity, and the activity"),
     _get("/workflows/{id}/changes", changes.changes, "A workflow's changes as they come, as server-sent events"),
     _get("/workflows/{id}/outcome", waits.outcome, "Whether a workflow runs, has failed or is done, and what fails"),
+    _get("/workflows/{id}/timeline", reports.timeline_of, "Where a workflow's time went"),
     _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 
@@ -131,10 +133,31 @@ _JOBS = (
     _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further", Access.WRITER),
 )
 
+_LETTERS = (
+    _get("/dead-letters", letters.index, "The caller's records that could not be processed"),
+    _get("/dead-letters/{position}", letters.show, "A record that could not be processed, with its content"),
+    # A repeat is told by the letter's mark: no key is needed.
+    Route(
+        method="POST",
+        path="/dead-letters/redrive",
+        handler=letters.redrive,
+        summary="Send records in again where they came from",
+        access=Access.WRITER,
+    ),
+    Route(
+        method="POST",
+        path="/dead-letters/drop",
+        handler=letters.drop,
+        summary="Count records as nobody's concern any more",
+        access=Access.WRITER,
+    ),
+)
+
 _REPORTS = (
     _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
     _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
     _get("/reports/causes", reports.causes, "The caller's failed activities by cause"),
+    _get("/reports/queues", reports.queues, "What waits in topics, and who takes it", Access.OPEN),
     _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
 )
 
@@ -155,7 +178,10 @@ _description = Description(lambda: ROUTES)
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
-    *(replace(route, new=True) for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
+    *(
+        replace(route, new=True)
+        for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_LETTERS, *_REPORTS, *_RECORDS)
+    ),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

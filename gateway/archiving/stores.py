@@ -9,7 +9,9 @@ the same subject has another time.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import io
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +59,12 @@ class ArchiveStore(Protocol):
 
     def names(self, under: str = "") -> Iterator[str]:
         """Names of all archives, or of those in a folder, in order. Unavailable."""
+
+    def children(self, under: str, count: int, after: str = "") -> list[str]:
+        """Names of archives and folders right in a folder, `count` at most, in order, behind `after`. Unavailable.
+
+        Those of folders end with `/`.
+        """
 
 
 def open_archive_store(url: str) -> ArchiveStore:
@@ -118,6 +126,22 @@ class FolderStore:
         paths = (self._folder / under).rglob(f"*{SUFFIX}")
         yield from sorted(path.relative_to(self._folder).as_posix() for path in paths)
 
+    def children(self, under: str, count: int, after: str = "") -> list[str]:
+        """Names right in a folder, in order."""
+        try:
+            with os.scandir(self._folder / under) as entries:
+                names = (
+                    f"{entry.name}/" if entry.is_dir() else entry.name
+                    for entry in entries
+                    if entry.is_dir() or entry.name.endswith(SUFFIX)
+                )
+                return heapq.nsmallest(count, (name for name in names if name > after))
+        except FileNotFoundError:
+            # Nothing was archived yet.
+            return []
+        except OSError as error:
+            raise Unavailable(f"The folder {self._folder} cannot be read: {error}") from error
+
 
 class BucketStore:
     """Archives as objects of a bucket."""
@@ -158,3 +182,21 @@ class BucketStore:
                         yield item["Key"][len(self._prefix) :]
         except self._errors as error:
             raise Unavailable(f"The bucket s3://{self._bucket} cannot be listed: {error}") from error
+
+    def children(self, under: str, count: int, after: str = "") -> list[str]:
+        """Names right in a folder, in order."""
+        prefix = self._prefix + (f"{under}/" if under else "")
+        try:
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket,
+                Prefix=prefix,
+                Delimiter="/",
+                MaxKeys=count,
+                # Folders end with the character behind the last of them, so that none comes again.
+                StartAfter=prefix + (f"{after[:-1]}0" if after.endswith("/") else after),
+            )
+        except self._errors as error:
+            raise Unavailable(f"The bucket s3://{self._bucket} cannot be listed: {error}") from error
+        folders = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+        files = [item["Key"] for item in answer.get("Contents", ()) if item["Key"].endswith(SUFFIX)]
+        return sorted(name[len(prefix) :] for name in (*folders, *files))

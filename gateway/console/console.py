@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -11,11 +12,12 @@ from aiohttp import web
 
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.figures import Figures
-from backbeat.gateway.console.hosts import Hosts
+from backbeat.gateway.console.hosts import Hosts, origin_of
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
 from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.rendering import Templates
+from backbeat.gateway.console.show import times
 from backbeat.gateway.console.table import Row, find
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors, transaction_id
@@ -46,6 +48,8 @@ class Console:
         self._settings = settings.console
         self._hosts = Hosts(self._settings.hosts)
         self._templates = Templates()
+        codec_url = settings.console.codec_url
+        self._codec_origin = None if codec_url is None else origin_of(codec_url)
         self._parts = Parts(settings, services, is_page=lambda path: "GET" in find(path))
         #: Begin and end of following people and audit, while Kafka is there.
         self.start, self.stop = self._parts.start, self._parts.stop
@@ -57,12 +61,15 @@ class Console:
         if not request.path.startswith(PREFIX):
             return responses.redirect("ui/")
         visit = Visit(self._parts, request, path, tid)
+        times.ZONE.set(visit.look.tzinfo)
         response: web.StreamResponse
         try:
             response = await self._answer(visit)
         except Exception as error:  # noqa: BLE001 - any error is logged, and answered as a page
             response = await self._error_page(visit, error)
         response.headers[transaction_id.HEADER] = tid
+        if self._codec_origin is not None and responses.POLICY_HEADER in response.headers and not response.prepared:
+            response.headers[responses.POLICY_HEADER] = responses.policy(self._codec_origin)
         return response
 
     async def _answer(self, visit: Visit) -> web.StreamResponse:
@@ -109,7 +116,7 @@ class Console:
     async def _read_form(self, visit: Visit, row: Row) -> None:
         """Read a form, once it is sure that it is one of ours. 403, 405, 413."""
         request = visit.request
-        if self._settings.read_only and row.right is not Right.NONE:
+        if self._settings.read_only and row.right is Right.ACT:
             raise PageError(405, "Nothing can be changed here", "This console is read only (--ui-read-only).")
         if not self._hosts.is_same_origin(request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")):
             raise PageError(403, "This form is none of ours", "It came from another site, or from no browser.")
@@ -153,7 +160,8 @@ class Console:
             figures = await self._parts.counter.figures()
         values = {**self._frame(visit, page.title, figures), **page.values}
         async with self._parts.turn():
-            html = self._templates.render(page.template, values)
+            # A thousand rows take tens of milliseconds, which calls of the API would wait for.
+            html = await asyncio.to_thread(self._templates.render, page.template, values)
             response = await responses.page(visit.request, html, status)
         every = visit.query.get("every", "")
         if every.isdecimal() and int(every) in _REFRESH_SECONDS:
@@ -180,6 +188,11 @@ class Console:
             "live": "",
             "live_rows": "",
             "live_node": "",
+            # Milliseconds between two looks of a live page; 0: a second.
+            "live_every": 0,
+            "codec_url": self._settings.codec_url or "",
+            # Of nodes that have other pages than live ones.
+            "addresses_of": {},
         }
 
     async def _error_page(self, visit: Visit, error: Exception) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,13 +21,22 @@ logger = logging.getLogger(__name__)
 REASON_CHARACTERS_MAX = 500
 _KEY_BYTES = 16
 _SERVER_ERROR_STATUS = 500
-KEY_CHARACTERS = 2 * _KEY_BYTES
+_KEY_CHARACTERS = 2 * _KEY_BYTES
+
+
+def form_fields(visit: Visit) -> dict[str, Any]:
+    """Values of a form that asks why: its key, and the reason where it comes back."""
+    return {
+        "key": visit.form.get("key") or secrets.token_hex(_KEY_BYTES),
+        "reason": visit.form.get("reason", ""),
+        "reason_characters_max": REASON_CHARACTERS_MAX,
+    }
 
 
 def command_id(visit: Visit, suffix: str = "") -> bytes:
     """Id of a form's command: sent twice it is the same. PageError 400: the form is not whole."""
     key = visit.form.get("key", "")
-    if len(key) != KEY_CHARACTERS:
+    if len(key) != _KEY_CHARACTERS:
         raise PageError(
             400, "This form was not whole", "Nothing was changed. Load the page anew, then do it once more."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 _LOOPBACK = "localhost"
@@ -35,6 +36,17 @@ class Hosts:
         if site is not None:
             return site == "same-origin"
         return origin is not None and "://" in origin and self.is_ours(origin.partition("://")[2])
+
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+")
+
+
+def origin_of(url: str) -> str | None:
+    """Scheme, host and port of a URL, as a browser's policy names them; None: it is no such URL."""
+    parts = url.split("/", 3)
+    origin = "/".join(parts[:3])
+    is_plain = not any(character.isspace() or character in "\"';,<>" for character in url)
+    return origin if _ORIGIN.fullmatch(origin) and is_plain else None
 
 
 def is_loopback(address: str) -> bool:

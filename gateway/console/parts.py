@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from backbeat.gateway.console.archive_cache import ArchiveCache
 from backbeat.gateway.console.figures import Counter, Freshness
 from backbeat.gateway.console.live.hub import Hub
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.people.audit import Audit
 from backbeat.gateway.console.people.entrance import Entrance
 from backbeat.gateway.console.searches import Searches
+from backbeat.gateway.console.shared import Shared
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.settings import GatewaySettings
 
@@ -30,10 +32,13 @@ class Parts:
         self.is_page = is_page
         self.counter = Counter(services.engine, services.projection)
         self.freshness = Freshness(services.projection)
+        #: Readings of the projection that pages share.
+        self.shared = Shared()
         self.searches = Searches(services.projection)
         self.entrance = Entrance(settings, services)
         self.audit = Audit(settings.bootstrap_servers)
         self.hub = Hub(services, self.counter)
+        self.archives = ArchiveCache()
         self._turns = asyncio.Semaphore(_TURNS_MAX)
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from backbeat.gateway.console.show import statuses, times
-from backbeat.gateway.console.show.payload import payload
+from backbeat.gateway.console.show.payload import is_sealed, payload
 from backbeat.gateway.console.show.visible import cut, visible_value
 from backbeat.payload.values import id_text
 
@@ -56,6 +56,7 @@ class Templates:
                 "duration": times.length,
                 "distance": times.distance,
                 "id": id_text,
+                "is_sealed": is_sealed,
                 "json_line": _json_line,
                 "moment": times.moment,
                 "payload": payload,

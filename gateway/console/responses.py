@@ -9,13 +9,21 @@ from urllib.parse import quote
 from aiohttp import web
 
 #: Scripts are our files alone, nothing comes from elsewhere, and there is no frame around it.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
-    "trusted-types backbeat"
-)
+POLICY_HEADER = "Content-Security-Policy"
+
+
+def policy(*origins: str) -> str:
+    """The policy of pages; scripts of ours may also ask these origins."""
+    asked = " ".join(("'self'", *origins))
+    return (
+        f"default-src 'none'; script-src 'self'; connect-src {asked}; style-src 'self'; "
+        "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types backbeat"
+    )
+
+
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    POLICY_HEADER: policy(),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",

@@ -14,8 +14,10 @@ from backbeat.errors import Rejected, Unavailable
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
 from backbeat.gateway.console.people.visitor import Right, Visitor
+from backbeat.gateway.console.show.look import read_look
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.projection import ProjectionError
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import ids, queries
@@ -26,6 +28,8 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from backbeat.gateway.backlog import Backlog
+    from backbeat.gateway.console.people.audit import Entry
     from backbeat.gateway.http.services import Services
     from backbeat.schemas.kafka.client_registry import RegisteredClient
 
@@ -63,12 +67,18 @@ class Visit:
         self.values: dict[str, str] = {}
         self.query: dict[str, str] = {name: value.strip() for name, value in request.query.items()}
         self.tid = tid
+        self.look = read_look(request.headers.get("Cookie", ""))
         self.visitor: Visitor | None = None
         self.form: dict[str, str] = {}
         #: Seconds that lists may be behind; None: the page has no list.
         self.stale_seconds: float | None = None
         #: Parts that are away, as sentences.
         self.troubles: list[str] = []
+
+    @property
+    def is_secure(self) -> bool:
+        """True if the visitor's browser has come by https."""
+        return self.request.scheme == "https" or self.request.headers.get("X-Forwarded-Proto") == "https"
 
     @property
     def services(self) -> Services:
@@ -96,6 +106,11 @@ class Visit:
         return self.who.may(Right.ACT) and not self.parts.settings.read_only
 
     @property
+    def has_drills(self) -> bool:
+        """True if runs of drills are shown to the visitor."""
+        return self.parts.settings.drills is not None and self.who.clients is None
+
+    @property
     def may_read_payloads(self) -> bool:
         """True if the visitor may read arguments, results and metadata."""
         return self.who.may(Right.PAYLOADS)
@@ -115,6 +130,21 @@ class Visit:
         query = urlencode({name: value for name, value in words.items() if value}, errors="replace")
         name = self.path.rpartition("/")[2] or "./"
         return f"{name}?{query}" if query else name
+
+    def address_of(self, page: str, **words: str) -> str:
+        """Another page below `/ui/` with these words in its query, as a relative link."""
+        return f"{self.base}{page}?{urlencode(words, errors='replace')}"
+
+    @staticmethod
+    def time_of(words: dict[str, str], name: str) -> int | None:
+        """Time in milliseconds that a word of a form or an address says; None: it says none. PageError 400."""
+        text = words.get(name)
+        if not text:
+            return None
+        milliseconds = to_milliseconds(text)
+        if milliseconds is None:
+            raise PageError(400, "This is no time", f"{name} is {text[:60]!r}. Write it as 2026-11-29 13:45, in UTC.")
+        return milliseconds
 
     def gateway_address(self) -> str:
         """Address of this gateway, as the visitor's browser has it."""
@@ -222,6 +252,10 @@ class Visit:
             else None,
         }
 
+    def sees_entry(self, entry: Entry) -> bool:
+        """True for an entry of the audit about what is the visitor's to see."""
+        return self.who.sees(find_id(entry.client_id) or b"")
+
     # --- projection --------------------------------------------------------------------------------------------------
 
     async def read(self, query: Callable[[Connection], T], default: T) -> T:
@@ -230,15 +264,45 @@ class Visit:
 
     async def with_projection(self, reading: Callable[[], Awaitable[T]], default: T) -> T:
         """Result of a reading that needs the projection, likewise."""
+
+        async def read() -> T:
+            self.stale_seconds, result = await self._freshened(reading)
+            return result
+
+        return await self._or(read, default)
+
+    async def share(self, key: object, reading: Callable[[], Awaitable[T]], default: T) -> T:
+        """Result of a reading that is dear, which pages of the same key share; some seconds old at most. Likewise."""
+
+        async def read() -> T:
+            (stale_seconds, result), age = await self.parts.shared.get(key, lambda: self._freshened(reading))
+            self.stale_seconds = stale_seconds + age
+            return result  # type: ignore[no-any-return]  # as the reading gave it
+
+        return await self._or(read, default)
+
+    async def _freshened(self, reading: Callable[[], Awaitable[T]]) -> tuple[float, T]:
+        """Seconds that it may be behind, and the result."""
         seconds_max = FRESHEN_AFTER_WRITE_SECONDS if "done" in self.query else FRESHEN_SECONDS
+        stale_seconds = await self.parts.freshness.freshen(seconds_max)
+        async with self.parts.turn():
+            return stale_seconds, await reading()
+
+    async def _or(self, read: Callable[[], Awaitable[T]], default: T) -> T:
         try:
-            self.stale_seconds = await self.parts.freshness.freshen(seconds_max)
-            async with self.parts.turn():
-                return await reading()
+            return await read()
         except (ProjectionError, Unavailable) as error:
             if str(error) not in self.troubles:
                 self.troubles.append(str(error))
             return default
+
+    async def backlog(self) -> Backlog | None:
+        """What waits in topics, and who takes it; None, and a line on the page, where Kafka does not say."""
+        try:
+            return await self.services.backlog.read()
+        except Unavailable as error:
+            self.troubles.append(str(error))
+            return None
 
     def note_engine_trouble(self, error: errors.Refusal) -> None:
         """Turn an engine that is away into a line on the page."""

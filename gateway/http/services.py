@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from backbeat.delivery.change_feed import ChangeFeed
 from backbeat.errors import BackbeatError
-from backbeat.gateway.archiving import Archiver, BackgroundArchiver, open_archive_store
+from backbeat.gateway.archiving import Archiver, ArchiveStore, BackgroundArchiver, open_archive_store
+from backbeat.gateway.backlog import BacklogReader
 from backbeat.gateway.engine_client import Engine
 from backbeat.gateway.http.presentation import node_json
+from backbeat.gateway.letters.letters import Letters
 from backbeat.gateway.payloads import Payloads
 from backbeat.gateway.projection import Projection
 from backbeat.gateway.queue_log import QueueLog
@@ -37,12 +39,16 @@ class Services:
             partitions=lambda: self.engine.partitions,
             refuse=fail,
         )
+        self.letters = Letters(settings.bootstrap_servers)
+        self.backlog = BacklogReader(settings.bootstrap_servers, settings.application_id)
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
         )
         self._archiver: BackgroundArchiver | None = None
+        #: Where this gateway writes archives; None: it writes none.
+        self.archive_store: ArchiveStore | None = None
         if settings.archive_to is not None:
-            archive_store = open_archive_store(settings.archive_to)
+            archive_store = self.archive_store = open_archive_store(settings.archive_to)
             self._archiver = BackgroundArchiver(
                 lambda: Archiver(settings.bootstrap_servers, archive_store), settings.archive_poll_seconds
             )

@@ -11,7 +11,7 @@ from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi.limits import LIMITS
 from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameters, query
 from backbeat.gateway.openapi.records import RECORDS
-from backbeat.gateway.openapi.reports import REPORTS
+from backbeat.gateway.openapi.reports import LETTERS, POSITION, REPORTS
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
@@ -25,7 +25,13 @@ _NODE_ID = "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"
 _AT = "2026-01-31T12:00:00.000Z"
 _SUBJECT = {"order_id": 17}
 
-PATH_EXAMPLES = {"workflows": _WORKFLOW_ID, "activities": _NODE_ID, "users": _USER_ID, "jobs": JOB_ID}
+PATH_EXAMPLES = {
+    "workflows": _WORKFLOW_ID,
+    "activities": _NODE_ID,
+    "users": _USER_ID,
+    "jobs": JOB_ID,
+    "dead-letters": POSITION,
+}
 
 _WORKFLOW = {
     "id": _WORKFLOW_ID,
@@ -334,6 +340,7 @@ CALLS: dict[str, OperationDoc] = {
     **_WORKFLOWS,
     **_ACTIVITIES,
     **JOBS,
+    **LETTERS,
     **LIMITS,
     **SCHEDULES,
     **_OTHERS,

@@ -44,9 +44,9 @@ NOTES: dict[str, str] = {
         "JSON, or a form (`a[b]=c` and `a[][b]=c` nest, numeric text counts as a number). Keys may be in camelCase or "
         "snake_case; client data and metadata pass untouched. Null and blank text are as absent, text has no NUL. What "
         "may stand in the body of a call may stand in its query as well. Unknown keys are passed over, and a body that "
-        "is JSON but no object counts as empty; the calls about jobs, limits, schedules and reports refuse both, and "
-        f"what is said twice. JSON may be nested {DEPTH_MAX} levels deep; a form or a query has at most "
-        f"{FORM_FIELDS_MAX:,} fields."
+        "is JSON but no object counts as empty; the calls about jobs, limits, schedules, dead letters and reports "
+        "refuse both, and what is said twice. "
+        f"JSON may be nested {DEPTH_MAX} levels deep; a form or a query has at most {FORM_FIELDS_MAX:,} fields."
     ),
     "Paths": (
         "A trailing slash or `.json` is as none; a name at the end of a path about jobs, limits or schedules keeps its "
@@ -76,7 +76,7 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
-_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "reports", "records")
+_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "dead-letters", "reports", "records")
 _RECORD_PATHS = ("commands", "queries", "schemas")
 
 _REFUSAL_NAMES = {
@@ -118,7 +118,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "description": "the call's transaction id: the request's own, or 7 hexadecimal digits",
         "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
     },
-    NEXT_HEADER: {"description": "where more nodes follow: what to give as `after`", "schema": UUID},
+    NEXT_HEADER: {
+        "description": "where more follow: what to give as `after`, of dead letters as `before`",
+        "schema": {"type": "string"},
+    },
     STALE_HEADER: {
         "description": "on answers that may miss the newest writes: how many seconds old they may be",
         "schema": {"type": "number"},
@@ -244,6 +247,11 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": UUID, "description": f"of {_SUBJECTS[collection]}", "example": PATH_EXAMPLES[collection]}
         case "fingerprint":
             return {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "example": PATH_EXAMPLE}
+        case "position":
+            return {
+                "schema": {"type": "string", "pattern": "^[0-9]+@[0-9]+$"},
+                "example": PATH_EXAMPLES["dead-letters"],
+            }
         case "status":
             return {"schema": {"type": "string", "enum": list(STATUS_WORDS)}, "example": "completed"}
         case "name" if _tag(route) == "schedules":

@@ -12,8 +12,11 @@ from backbeat.client.schedules.views import Run, Schedule
 from backbeat.client.waits import Child, FailingStep, Outcome, Wait
 from backbeat.gateway.api.health import Health, Stats, Today
 from backbeat.gateway.api.shapes.jobs import NewJob
+from backbeat.gateway.api.shapes.letters import Letter, LetterMark, NewSettling, SettledLetter, WholeLetter
 from backbeat.gateway.api.shapes.limits import NewLimit
+from backbeat.gateway.api.shapes.queues import QueueReport
 from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
+from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
 from backbeat.gateway.openapi.types import Schema
 from backbeat.payload.nouns import json_names
@@ -22,6 +25,7 @@ from backbeat.transport.http_nouns import Error, Node, Rejection, StatusChange, 
 _NOUNS: tuple[type[msgspec.Struct], ...] = (
     *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow, Error, Rejection, Health, Stats, Today),
     *(Job, JobFilter, JobMatch, JobRefusal, ActivityLimit, LimitPool, Schedule, Run, Wait, Child, Outcome, FailingStep),
+    *(Letter, WholeLetter, LetterMark, SettledLetter),
 )
 #: Names in the description of those that have another one in the SDK.
 _NAMES = {"ActivityLimit": "Limit", "LimitPool": "Pool"}
@@ -69,6 +73,6 @@ def _closed(schema: Schema, kind: type[msgspec.Struct]) -> Schema:
 _answers = _schemas(*_NOUNS)
 ANSWERS: dict[str, Schema] = {
     **{_name(kind.__name__): _closed(_answers[_name(kind.__name__)], kind) for kind in _NOUNS},
-    **_schemas(Summary, Activities, Causes, Daily),
+    **_schemas(Summary, Activities, Causes, Daily, QueueReport, Timeline),
 }
-REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob)
+REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob, NewSettling)

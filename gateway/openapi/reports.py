@@ -1,14 +1,17 @@
-"""Operations of the reports, with examples."""
+"""Operations of the reports and of dead letters, with examples."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.api.letters import ALL, LIMIT_DEFAULT, LIMIT_MAX
 from backbeat.gateway.api.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
+from backbeat.gateway.http.pages import NEXT_HEADER
+from backbeat.gateway.letters.topic import STATES, WAITING
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.types import TIME, ref
+from backbeat.gateway.openapi.types import TEXT, TIME, list_of, ref
 
 _SCOPE = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
 _USER_ID = "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
@@ -64,7 +67,31 @@ _DAILY: dict[str, Any] = {
     ],
 }
 
+_QUEUES: dict[str, Any] = {
+    "at": _AT,
+    "engines": [{"instance": "engine-1", "host": "10.0.0.7", "partitions": [0]}],
+    "commands": [{"partition": 0, "engine": "engine-1", "waiting": 12, "end": 190_211}],
+    "signals": [
+        {
+            "topic": "backbeat.signals.shop",
+            "client": "shop",
+            "group": "backbeat-ingest",
+            "state": "STABLE",
+            "waiting": 0,
+        }
+    ],
+    "activities": [
+        {"topic": "backbeat.activities.shop", "client": "shop", "group": "shop", "state": "EMPTY", "waiting": 1_207}
+    ],
+}
+
 REPORTS: dict[str, OperationDoc] = {
+    "GET /reports/queues": OperationDoc(
+        text="Of all users: it is an operator's. Read from the brokers, and some seconds old. A group that is EMPTY "
+        "has no member now: nobody takes what waits.",
+        answer=ref("QueueReport"),
+        example=_QUEUES,
+    ),
     "GET /reports/summary": OperationDoc(text=_SCOPE, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)),
     "GET /reports/activities": OperationDoc(
         text=f"{_SCOPE} It costs as much as there is at work, and may be asked every second.",
@@ -107,5 +134,77 @@ REPORTS: dict[str, OperationDoc] = {
             ),
         ),
         headers=(STALE_HEADER,),
+    ),
+}
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+POSITION = "0@17"
+_LETTER: dict[str, Any] = {
+    "position": POSITION,
+    "at": "2026-01-31T12:00:00.000Z",
+    "state": "waiting",
+    "reason": "missing field: decider",
+    "topic": "backbeat.signals.shop",
+    "source": "backbeat.signals.shop 0@4711",
+    "timesRedriven": 0,
+    "mark": None,
+}
+_SETTLED = {"position": POSITION, "wentTo": "backbeat.signals.shop 0@4812", "error": None}
+_NEW_SETTLING = {"positions": [POSITION], "note": "the decider is named now"}
+
+LETTERS: dict[str, OperationDoc] = {
+    "GET /dead-letters": OperationDoc(
+        text="Records of the caller's topics, its signals and its activities, that could not be processed: newest "
+        "first, without their contents.",
+        answer=list_of(ref("Letter")),
+        example=[_LETTER],
+        query=(
+            query("state", {"type": "string", "enum": [*STATES, ALL], "default": WAITING}, "what became of them"),
+            query("reason", TEXT, "contained in the reason, upper and lower case alike"),
+            query("topic", TEXT, "the topic that they came from", example="backbeat.signals.shop"),
+            query("since", TIME, "refused then or later (ISO 8601; a date will do)"),
+            query("until", TIME, "refused before"),
+            query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+                "letters, at most, of each partition",
+            ),
+            query("before", TEXT, f"only older ones than this position: `{NEXT_HEADER}` of the page before"),
+        ),
+        headers=(NEXT_HEADER,),
+    ),
+    "GET /dead-letters/{position}": OperationDoc(
+        text="The record decoded where it can be, and as it came.",
+        answer=ref("WholeLetter"),
+        example=_LETTER
+        | {
+            "key": "",
+            "headers": {},
+            "kind": None,
+            "content": None,
+            "unreadable": "missing field: decider",
+            "valueBase64": "e30=",
+        },
+        refusals=(404,),
+    ),
+    "POST /dead-letters/redrive": OperationDoc(
+        text="To the same topic and partition, with their key, headers and command id: one that was applied already, "
+        "or is sent twice, is recognised. One that is refused again comes back as a new letter.",
+        answer=list_of(ref("SettledLetter")),
+        example=[_SETTLED],
+        body="NewSettling",
+        body_required=True,
+        body_example=_NEW_SETTLING,
+        refusals=(404, 413),
+    ),
+    "POST /dead-letters/drop": OperationDoc(
+        text="They are not listed any more, and stay in the topic.",
+        answer=list_of(ref("SettledLetter")),
+        example=[_SETTLED | {"wentTo": None}],
+        body="NewSettling",
+        body_required=True,
+        body_example=_NEW_SETTLING,
+        refusals=(404, 413),
     ),
 }

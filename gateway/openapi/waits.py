@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from backbeat.gateway.api.reports import TIMELINE_DEFAULT, TIMELINE_MAX
+from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.waits import CHILDREN_DEFAULT
 from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
@@ -43,7 +45,38 @@ _PAGE = (
     query("first", UUID, "the child with which the page begins"),
 )
 
+_LINE = {
+    "id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416",
+    "parentId": None,
+    "userId": "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11",
+    "name": "charge card",
+    "createdAt": 1_769_860_800_000,
+    "endedAt": 1_769_860_861_000,
+    "spans": [
+        {"kind": "client", "from": 1_769_860_800_000, "to": 1_769_860_801_000},
+        {"kind": "backoff", "from": 1_769_860_801_000, "to": 1_769_860_861_000},
+    ],
+    "errors": [1_769_860_801_000],
+    "hasChildren": False,
+}
+
 WAITS: dict[str, OperationDoc] = {
+    "GET /workflows/{id}/timeline": OperationDoc(
+        text="How long each of the nodes at the top, or right below one, waited, was with its client, was tried again; "
+        "and the critical path. From the search: it may miss the newest writes.",
+        answer=ref("Timeline"),
+        example={"at": 1_769_860_900_000, "nodes": [_LINE], "next": None, "criticalPath": [_LINE]},
+        query=(
+            query("below", UUID, "the node whose children are wanted; without: those at the top"),
+            query("after", UUID, "the node behind which the page begins: `next` of the page before"),
+            query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": TIMELINE_MAX, "default": TIMELINE_DEFAULT},
+                "nodes, at most",
+            ),
+        ),
+        headers=(STALE_HEADER,),
+    ),
     "GET /activities/{id}/waits": OperationDoc(
         text="What holds it up now, then what comes after; empty where it waits for nothing.",
         answer=list_of(ref("Wait")),

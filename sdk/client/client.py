@@ -13,7 +13,7 @@ from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
 from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.search import Cause, NodeSearchOptions, WorkflowSearchOptions, find_causes
+from backbeat.client.search import Cause, NodeSearchOptions, Timeline, WorkflowSearchOptions, find_causes
 from backbeat.client.session import Session
 from backbeat.client.settings import Settings
 from backbeat.client.signalled import signalled
@@ -392,6 +392,20 @@ class Client:
         what failed with one.
         """
         return await find_causes(self._session, limit)
+
+    async def timeline(
+        self,
+        workflow_id: Id | bytes,
+        *,
+        below: Id | bytes | None = None,
+        after: Id | bytes | None = None,
+        limit: int = 200,
+    ) -> Timeline:
+        """Spans of the nodes at the top of a workflow, or right below a node, and the critical path, by a gateway.
+
+        `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
+        """
+        return await search.find_timeline(self._session, workflow_id, below, after, limit)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""

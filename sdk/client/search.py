@@ -1,16 +1,17 @@
-"""Searches, which a gateway answers: all workflows and nodes of the client application, a page at a time; causes."""
+"""Searches, which a gateway answers: workflows and nodes of the client application, by pages; causes; timelines."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 import msgspec
 
 from backbeat.client.node import Node
-from backbeat.client.session import Session
+from backbeat.client.session import Session, as_id
 from backbeat.client.views import Workflow
+from backbeat.payload.values import Id as AnyId
 from backbeat.payload.values import aware, to_datetime
 
 #: Rows asked for at once.
@@ -133,3 +134,79 @@ async def find_causes(session: Session, limit: int) -> list[Cause]:
         )
         for row in answer["causes"]
     ]
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a node's time."""
+
+    kind: str  #: waits, client (in its queue), worker, backoff, children, paused or failed
+    since: datetime
+    until: datetime  #: of an open node now
+
+    @property
+    def lasted(self) -> timedelta:
+        """Length of time."""
+        return self.until - self.since
+
+
+class TimelineNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a timeline."""
+
+    id: str
+    parent_id: str | None
+    user_id: str
+    name: str
+    created_at: datetime
+    ended_at: datetime | None  #: None: it is open
+    spans: list[Span]  #: one after the other, from when it was made on
+    errors: list[datetime]  #: when an attempt failed
+    has_children: bool
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """When the nodes right below a node, or at the top of a workflow, were at what."""
+
+    at: datetime
+    nodes: list[TimelineNode]
+    next: str | None  #: what to give as `after` for the next ones; None: there are none
+    critical_path: list[TimelineNode]  #: from the top down the child that ended last, or is open
+
+
+async def find_timeline(
+    session: Session,
+    workflow_id: AnyId | bytes,
+    below: AnyId | bytes | None,
+    after: AnyId | bytes | None,
+    limit: int,
+) -> Timeline:
+    """A page of the timeline. NotFound; Unavailable: the client knows no gateway."""
+    filters = {
+        "workflow": as_id(workflow_id)[1],
+        "below": None if below is None else as_id(below)[1],
+        "after": None if after is None else as_id(after)[1],
+        "limit": limit,
+    }
+    answer: dict[str, Any] = await session.search("timeline", filters)
+    return Timeline(
+        at=to_datetime(answer["at"]),
+        nodes=[_node(row) for row in answer["nodes"]],
+        next=answer["next"],
+        critical_path=[_node(row) for row in answer["criticalPath"]],
+    )
+
+
+def _node(row: dict[str, Any]) -> TimelineNode:
+    return TimelineNode(
+        id=row["id"],
+        parent_id=row["parentId"],
+        user_id=row["userId"],
+        name=row["name"],
+        created_at=to_datetime(row["createdAt"]),
+        ended_at=None if row["endedAt"] is None else to_datetime(row["endedAt"]),
+        spans=[
+            Span(kind=span["kind"], since=to_datetime(span["from"]), until=to_datetime(span["to"]))
+            for span in row["spans"]
+        ],
+        errors=[to_datetime(at) for at in row["errors"]],
+        has_children=row["hasChildren"],
+    )

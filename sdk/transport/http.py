@@ -68,6 +68,7 @@ _SEARCHES = {
     "activities": "/activities/search",
     "names": "/workflows/names",
     "causes": "/reports/causes",
+    "timeline": "/workflows/{workflow}/timeline",
 }
 
 
@@ -262,7 +263,10 @@ class HttpTransport:
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a search."""
         parameters = {name: str(value) for name, value in filters.items()}
-        text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", parameters)
+        path = _SEARCHES[call]
+        if "{workflow}" in path:
+            path = path.format(workflow=parameters.pop("workflow"))
+        text, headers = await self._get(path, timeout, f"search of {call}", parameters)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
         match call:

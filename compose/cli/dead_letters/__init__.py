@@ -1,1 +1,1 @@
-"""`backbeat dead-letters`: the topic, the content of a letter, and commands on it."""
+"""`backbeat dead-letters`: its commands, and how letters are printed (`gateway.letters` reads and settles them)."""

@@ -16,8 +16,8 @@ from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.cli.options import add_options, bootstrap_option, json_option, yes_option
 
 if TYPE_CHECKING:
-    from backbeat.compose.cli.dead_letters.resolve import Outcome
-    from backbeat.compose.cli.dead_letters.topic import DeadLetter, Filters, Position
+    from backbeat.gateway.letters.resolve import Outcome
+    from backbeat.gateway.letters.topic import DeadLetter, Filters, Position
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,16 +39,16 @@ class _PositionType(click.ParamType):
         self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
     ) -> Position:
         """The position of an option's text."""
-        from backbeat.compose.cli.dead_letters.topic import Position
+        from backbeat.gateway.letters.topic import Position
 
         if isinstance(value, tuple):
             return Position(*value)
-        partition, separator, offset = value.rpartition("@")
-        if not (offset.isdecimal() and (partition.isdecimal() if separator else True)):
+        position = Position.read(value)
+        if position is None:
             self.fail(
                 f"{value!r} is no position; `backbeat dead-letters list` shows them, for example 0@17", param, ctx
             )
-        return Position(int(partition or 0), int(offset))
+        return position
 
 
 _FILTERS = (
@@ -73,12 +73,12 @@ def filtered(command: F) -> F:
         until: datetime | None,
         **options: Any,
     ) -> Any:
-        from backbeat.compose.cli.dead_letters.topic import Filters
+        from backbeat.gateway.letters.topic import Filters
 
         filters = Filters(
             reason=reason,
             topic=topic,
-            client=client,
+            clients=frozenset({client}) if client else None,
             since=None if since is None else milliseconds(since),
             until=None if until is None else milliseconds(until),
         )
@@ -124,8 +124,8 @@ def list_(
 ) -> None:
     """List the newest refused records: where each stands, when, where from, why, and how it begins."""
     from backbeat.compose.cli.dead_letters.printing import letter_row, print_letter
-    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import emit, note
+    from backbeat.gateway.letters.topic import DeadLetterTopic
 
     filters = _in_state(filters, None if state == "all" else state)
     with DeadLetterTopic(bootstrap_servers) as topic:
@@ -156,8 +156,8 @@ Examples:
 def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool) -> None:
     """Show one whole: headers, key, and the record decoded; or why it cannot be."""
     from backbeat.compose.cli.dead_letters.printing import letter_row, print_whole
-    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import emit
+    from backbeat.gateway.letters.topic import DeadLetterTopic
 
     with DeadLetterTopic(bootstrap_servers) as topic:
         letter = next(topic.get([position]), None)
@@ -205,7 +205,7 @@ def redrive(bootstrap_servers: str, *, note: str, **options: Any) -> None:
     To the same topic and partition, with their key, headers and command id: one that was applied already, or is sent
     twice, is recognised. One that is refused again comes back as a new letter that says how often it was sent in.
     """
-    from backbeat.compose.cli.dead_letters.resolve import Resolver
+    from backbeat.gateway.letters.resolve import Resolver
 
     resolver = Resolver(bootstrap_servers, note)
     _settle(bootstrap_servers, "Send", "in again", resolver.redrive, resolver.why_not, **options)
@@ -224,7 +224,7 @@ def drop(bootstrap_servers: str, *, note: str, **options: Any) -> None:
 
     The topic is a log, so they stay in it: `list --state dropped` shows them, `redrive --again` brings them back.
     """
-    from backbeat.compose.cli.dead_letters.resolve import Resolver
+    from backbeat.gateway.letters.resolve import Resolver
 
     resolver = Resolver(bootstrap_servers, note)
     _settle(bootstrap_servers, "Drop", "", resolver.drop, lambda _: "", **options)
@@ -248,8 +248,8 @@ def _settle(
 ) -> None:
     """Choose letters, ask, settle them, print the outcomes: the same for redriving and dropping."""
     from backbeat.compose.cli.dead_letters.printing import print_outcomes
-    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import note
+    from backbeat.gateway.letters.topic import DeadLetterTopic
 
     if bool(positions) + (filters.narrows or every) != 1:
         raise click.UsageError("give positions, or filters, or --all")
@@ -290,7 +290,7 @@ def _named(topic: Any, positions: tuple[Position, ...], *, again: bool) -> list[
 
 
 def _dry_outcomes(letters: Iterable[DeadLetter], why_not: Callable[[DeadLetter], str]) -> Iterable[Outcome]:
-    from backbeat.compose.cli.dead_letters.resolve import Outcome
+    from backbeat.gateway.letters.resolve import Outcome
 
     for letter in letters:
         yield Outcome(letter=letter, error=why_not(letter))

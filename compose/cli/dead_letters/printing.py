@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from backbeat.compose.cli.dead_letters.content import decoded, text_of
-from backbeat.compose.cli.dead_letters.resolve import Outcome
-from backbeat.compose.cli.dead_letters.topic import DeadLetter
 from backbeat.compose.cli.show.printing import emit, json_text, print_fields
 from backbeat.compose.cli.show.sanitize import one_line, plain
+from backbeat.gateway.letters.content import decoded, text_of
+from backbeat.gateway.letters.resolve import Outcome
+from backbeat.gateway.letters.topic import DeadLetter
 
 _START_CHARACTERS = 100
 

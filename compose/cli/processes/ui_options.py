@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +63,40 @@ _OPTIONS = (
         help="The colour of the band with that name.",
     ),
     click.option(
+        "--ui-user-header",
+        envvar="BACKBEAT_UI_USER_HEADER",
+        default="",
+        show_envvar=True,
+        metavar="NAME",
+        help="The header in which a proxy says whom it has let in, such as X-Forwarded-User: a person (`backbeat "
+        "person`) of that name needs no token. Needs --ui-trusted-proxy.",
+    ),
+    click.option(
+        "--ui-trusted-proxy",
+        "ui_trusted_proxies",
+        multiple=True,
+        envvar="BACKBEAT_UI_TRUSTED_PROXY",
+        show_envvar=True,
+        metavar="NETWORK",
+        help="Where that proxy is, such as 10.0.0.7 or 10.0.0.0/8; may be given several times. The header is ignored "
+        "from elsewhere.",
+    ),
+    click.option(
+        "--ui-codec-url",
+        envvar="BACKBEAT_UI_CODEC_URL",
+        show_envvar=True,
+        metavar="URL",
+        help="Where browsers have encrypted payloads decoded: `backbeat codec serve`, as they reach it.",
+    ),
+    click.option(
+        "--ui-drills",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="BACKBEAT_UI_DRILLS",
+        show_envvar=True,
+        metavar="FOLDER",
+        help="Where `backbeat drill` keeps its runs: they are shown, too.  [default: none are shown]",
+    ),
+    click.option(
         "--ui-host",
         "ui_hosts",
         multiple=True,
@@ -83,7 +118,7 @@ def ui_options(command: F) -> F:
 
 def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
     """Settings `ui` and `console` of a gateway. UsageError: a console without a login that others could reach."""
-    from backbeat.gateway.console.hosts import is_loopback
+    from backbeat.gateway.console.hosts import is_loopback, origin_of
     from backbeat.gateway.settings import Ui, UiLogin, UiSettings
 
     ui, login = Ui(words["ui"]), UiLogin(words["ui_login"])
@@ -92,6 +127,16 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
             f"--ui-login none lets everybody in, and --http-host {http_host} can be reached by others: listen on "
             "127.0.0.1."
         )
+    if bool(words["ui_user_header"]) != bool(words["ui_trusted_proxies"]):
+        raise click.UsageError("--ui-user-header and --ui-trusted-proxy belong together.")
+    try:
+        for network in words["ui_trusted_proxies"]:
+            ipaddress.ip_network(network)
+    except ValueError as error:
+        raise click.UsageError(f"--ui-trusted-proxy: {error}") from error
+    codec_url = words["ui_codec_url"]
+    if codec_url is not None and origin_of(codec_url) is None:
+        raise click.UsageError(f"--ui-codec-url {codec_url} is no URL such as https://codec.example")
     console = UiSettings(
         name=words["ui_name"],
         colour=words["ui_colour"],
@@ -99,5 +144,9 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
         login=login,
         hosts=tuple(words["ui_hosts"]),
         secret_file=words["ui_secret_file"],
+        drills=words["ui_drills"],
+        codec_url=codec_url,
+        user_header=words["ui_user_header"],
+        trusted_proxies=tuple(words["ui_trusted_proxies"]),
     )
     return {"ui": ui, "console": console}

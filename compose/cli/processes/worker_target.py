@@ -28,7 +28,7 @@ def load(targets: Sequence[str]) -> Worker | list[AnyActivity]:
     """
     activities: list[AnyActivity] = []
     for target in targets:
-        value = _runnable(_resolve(target), target)
+        value = _runnable(resolve(target), target)
         if not isinstance(value, Worker):
             activities += value
         elif len(targets) == 1:
@@ -38,7 +38,7 @@ def load(targets: Sequence[str]) -> Worker | list[AnyActivity]:
     return list(dict.fromkeys(activities))
 
 
-def _resolve(target: str) -> Any:
+def resolve(target: str) -> Any:
     """The object of a target."""
     name, _, path = target.partition(":")
     if name.endswith(".py") or "/" in name:

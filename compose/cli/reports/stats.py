@@ -97,7 +97,7 @@ def _queues(connection: Connection, application_id: str) -> Queues:
 
 def _dead_letters(connection: Connection) -> int | None:
     """Number of dead letters that wait; None: too many to be counted."""
-    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic, Filters
+    from backbeat.gateway.letters.topic import DeadLetterTopic, Filters
 
     with DeadLetterTopic(connection.bootstrap_servers) as topic:
         sizes = [topic.ends(partition) for partition in topic.partitions]

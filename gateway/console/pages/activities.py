@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +15,10 @@ from backbeat.errors import InvalidParameters, Rejected, Timeout
 from backbeat.gateway.api.shapes.reports import ActivityFigures
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.deeds import (
-    KEY_CHARACTERS,
-    REASON_CHARACTERS_MAX,
     body_hash,
     carry_out,
     command_id,
+    form_fields,
     new_entry,
     reason_problem,
 )
@@ -121,9 +119,7 @@ async def _page(visit: Visit, row: ActivityRow, problem: str = "", status: int =
         pools=pools[:_POOLS],
         more_pools=max(0, len(pools) - _POOLS),
         values={name: visit.form.get(name, fields.get(name) or "") for name in ("concurrency", "rate", "by")},
-        reason=visit.form.get("reason", ""),
-        reason_characters_max=REASON_CHARACTERS_MAX,
-        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
+        **form_fields(visit),
         problem=problem,
         response_status=status,
         **visit.deeds(subject_id=row.subject_id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -12,11 +11,10 @@ from backbeat.errors import Rejected
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.actions import NODE_ACTIONS, WORKFLOW_ACTIONS, Action
 from backbeat.gateway.console.deeds import (
-    KEY_CHARACTERS,
-    REASON_CHARACTERS_MAX,
     body_hash,
     carry_out,
     command_id,
+    form_fields,
     new_entry,
     reason_problem,
 )
@@ -102,9 +100,7 @@ async def _form(visit: Visit, action: Action, subject: Subject, problem: str = "
         below=below,
         counted_max=_COUNTED_MAX,
         problem=problem,
-        reason=visit.form.get("reason", ""),
-        reason_characters_max=REASON_CHARACTERS_MAX,
-        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
+        **form_fields(visit),
         response_status=status,
     )
 

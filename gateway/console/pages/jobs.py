@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -15,11 +14,10 @@ from aiohttp.web import Response
 from backbeat.errors import Rejected
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.deeds import (
-    KEY_CHARACTERS,
-    REASON_CHARACTERS_MAX,
     body_hash,
     carry_out,
     command_id,
+    form_fields,
     new_entry,
     reason_problem,
 )
@@ -126,9 +124,7 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         first=FIRST,
         tried=await _tried(visit),
         now=await _now(visit, job),
-        key=visit.form.get("key") or secrets.token_hex(KEY_CHARACTERS // 2),
-        reason=visit.form.get("reason", ""),
-        reason_characters_max=REASON_CHARACTERS_MAX,
+        **form_fields(visit),
         problem=problem,
         response_status=status,
         refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,

@@ -24,8 +24,9 @@ from backbeat.schemas.messages.status import ClientStatus
 from backbeat.schemas.messages.views import ChildView, NodeView, Wait
 
 _CHILDREN = 50
-_ERRORS = 5
-_CHANGES = 100
+#: Errors and status changes that a page shows.
+ERRORS = 5
+CHANGES = 100
 _DATA = ("arguments", "metadata", "result")
 
 
@@ -55,9 +56,9 @@ async def show(visit: Visit) -> Page:
         client=visit.client_name(node.user_id),
         mode=node.mode.name.lower().replace("_", " "),
         data=await _data(visit, node, history) if visit.who.may(Right.PAYLOADS) else None,
-        errors=errors_shown[:_ERRORS],
+        errors=errors_shown[:ERRORS],
         errors_count=len(errors_shown),
-        changes=[_change_row(change) for change in reversed(history)][:_CHANGES],
+        changes=[change_row(change) for change in reversed(history)][:CHANGES],
         changes_count=len(history),
         waits=waits,
         above=path[:-1],
@@ -103,19 +104,20 @@ async def _text(visit: Visit, which: str, node: NodeView, history: list[StatusCh
         case "metadata":
             text = node.metadata
         case _:
-            text = _result(history)
+            text = result_of(history)
     if text is None or not is_reference(text):
         return text
     return await visit.services.payloads.load_or_reference(text)
 
 
-def _result(history: list[StatusChange]) -> bytes | None:
+def result_of(history: list[StatusChange]) -> bytes | None:
     """Response of the newest change of the client status, unless that is an error."""
     newest = next((change for change in reversed(history) if not change.server), None)
     return None if newest is None or newest.to_status == ClientStatus.ERRORED else newest.response
 
 
-def _change_row(change: StatusChange) -> ChangeRow:
+def change_row(change: StatusChange) -> ChangeRow:
+    """A status change in words."""
     words = SERVER_WORDS if change.server else CLIENT_WORDS
     machine = "engine" if change.server else "client"
     before, after = (words[status].replace("_", " ") for status in (change.from_status, change.to_status))

@@ -11,7 +11,6 @@ from backbeat.gateway.console.pages.overview import CLIENTS_MAX
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
-from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
@@ -92,22 +91,12 @@ def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
         "name": query.get("name") or None,
         "current_status": query.get("status") or None,
         "past_status": query.get("had") or None,
-        "status_start_ms": _time(visit, "since"),
-        "status_end_ms": _time(visit, "until"),
+        "status_start_ms": visit.time_of(visit.query, "since"),
+        "status_end_ms": visit.time_of(visit.query, "until"),
         "older_than": _position(visit),
         "per_page": PER_PAGE,
     }
     return [client.id_bytes for client in chosen[:CLIENTS_MAX]], filters
-
-
-def _time(visit: Visit, name: str) -> int | None:
-    text = visit.query.get(name)
-    if not text:
-        return None
-    milliseconds = to_milliseconds(text)
-    if milliseconds is None:
-        raise PageError(400, "This is no time", f"{name} is {text[:60]!r}. Write it as 2026-11-29 13:45, in UTC.")
-    return milliseconds
 
 
 def _position(visit: Visit) -> tuple[int, bytes] | None:

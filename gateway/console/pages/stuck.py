@@ -35,7 +35,9 @@ async def show(visit: Visit) -> Page:
         raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
     # Causes of all clients are asked for once, not client by client.
     client_ids = None if visit.who.clients is None and not wanted else [one.id_bytes for one in clients]
-    report = await visit.with_projection(lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
+    key = ("causes", None if client_ids is None else frozenset(client_ids))
+    # With 100,000 failing nodes it is a walk over all of them: pages share one.
+    report = await visit.share(key, lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
     rows = None if report is None else [_row(visit, cause) for cause in report.causes]
     return visit.page(
         "stuck.html",

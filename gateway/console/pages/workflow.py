@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
@@ -21,8 +22,10 @@ _FAILING_MAX = 5
 #: Ways to failing nodes that are drawn instead of the tree.
 _PATHS_MAX = 100
 _OPENED_MAX = 20
-#: Rows that are fetched anew at once.
-_FRESH_MAX = 200
+#: Branches that are fetched anew at once.
+_BRANCHES_MAX = 5
+#: Of what is drawn by single ways, each of which is a question, the page is asked for more rarely.
+_PATHS_LIVE_MS = 5_000
 _KINDS = ("all", "failing")
 
 
@@ -46,7 +49,8 @@ async def show(visit: Visit) -> Page:
         f"{view.name} {view.subject.decode(errors='replace')[:80]}",
         workflow=view,
         live=f"w={id_text(workflow_id)}",
-        live_rows=f"{id_text(workflow_id)}/rows",
+        live_rows="" if kind == "failing" else f"{id_text(workflow_id)}/rows",
+        live_every=_PATHS_LIVE_MS if kind == "failing" else 0,
         client=visit.client_name(view.user_id),
         failing=[tree.row(path[-1]) for path in paths],
         is_more_failing=len(failing) > count,
@@ -63,27 +67,45 @@ async def show(visit: Visit) -> Page:
 
 
 async def rows(visit: Visit) -> Page:
-    """GET /ui/workflows/{id}/rows: rows of the tree, for scripts: the children of `parent`, or the nodes `ids`."""
+    """GET /ui/workflows/{id}/rows: branches of the tree, for scripts: one that is unfolded, or those that are shown.
+
+    `parent`, with what lies below it at `level`; or several `branch`, each `parent,level,first`, without what lies
+    below: whoever asks has that. A branch whose parent is gone is left out.
+    """
     workflow_id = visit.path_id("workflow")
     await visit.workflow(workflow_id)
     tree = await Tree.read(visit, workflow_id)
+    asked = [_branch(workflow_id, text) for text in visit.request.query.getall("branch", ())]
+    if len(asked) > _BRANCHES_MAX:
+        raise PageError(400, "Too many branches", f"{_BRANCHES_MAX} are the most.")
     parent = visit.query.get("parent")
+    limit = ROWS
     if parent is not None:
+        asked = [(_id(workflow_id, parent), _number(visit, "level", 0), _id_of(visit, workflow_id, "first"))]
         limit = min(_number(visit, "limit", ROWS), ROWS_MAX)
-        parent_ids = await _own(visit, workflow_id, [_id(workflow_id, parent)])
-        if not parent_ids:
-            raise not_found("node of this workflow")
-        drawn = await tree.branch(
-            parent_ids[0], _number(visit, "level", 0), first=_id_of(visit, workflow_id, "first"), limit=limit
+    own = await _own(visit, workflow_id, [parent_id for parent_id, _, _ in asked])
+    if parent is not None and not own:
+        raise not_found("node of this workflow")
+    branches = await asyncio.gather(
+        *(
+            tree.branch(parent_id, level, first=first, limit=limit)
+            for parent_id, level, first in asked
+            if parent_id in own
         )
-    else:
-        ids = [_id(workflow_id, text) for text in visit.query.get("ids", "").split(",") if text]
-        if len(ids) > _FRESH_MAX:
-            raise PageError(400, "Too many rows", f"{_FRESH_MAX} are the most.")
-        paths = await _paths(visit, await _own(visit, workflow_id, ids))
-        drawn = [tree.row(path[-1]) for path in paths]
+    )
     visit.stand_in(f"workflows/{id_text(workflow_id)}")
-    return visit.page("rows.html", "", rows=drawn, **await _shares(visit, workflow_id), **_folding(visit, drawn))
+    drawn = [row for branch in branches for row in branch]
+    return visit.page("rows.html", "", branches=branches, **await _shares(visit, workflow_id), **_folding(visit, drawn))
+
+
+def _branch(workflow_id: bytes, text: str) -> tuple[bytes, int, bytes | None]:
+    """Parent, level and first child of a branch that is shown. 400."""
+    parent, _, rest = text.partition(",")
+    level, _, first = rest.partition(",")
+    if not level.isdecimal() or len(level) > 3:  # noqa: PLR2004 - no tree is so deep
+        raise PageError(400, "This address is broken", "branch is parent,level,first.")
+    parent_id = _id(workflow_id, parent) if parent else workflow_id
+    return parent_id, int(level), _id(workflow_id, first) if first else None
 
 
 def _number(visit: Visit, name: str, default: int) -> int:

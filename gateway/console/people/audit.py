@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Reversible
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     actor: str
     role: str
-    #: Way in: `person`, `client`, `open`.
+    #: Way in: `person`, `client`, `proxy`, `open`.
     way: str
     address: str
     action: str
@@ -59,6 +60,9 @@ class Audit:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        #: Ids of entries by subject and by workflow, oldest first: pages ask for those of single ones.
+        self._of_subject: dict[str, dict[str, None]] = {}
+        self._of_workflow: dict[str, dict[str, None]] = {}
         self._lock = threading.Lock()
         self._writer = TopicWriter(bootstrap_servers, AUDIT)
         self.follower = TopicFollower(bootstrap_servers, AUDIT, self._take, newest=_RECORDS_MAX)
@@ -88,7 +92,12 @@ class Audit:
         """Entries that the visitor may see, newest first."""
         entries: list[Entry] = []
         with self._lock:
-            for entry in reversed(self._entries.values()):
+            ids: Reversible[str] = self._entries.keys()
+            if subject_id:
+                ids = self._of_subject.get(subject_id, {}).keys()
+            elif workflow_id:
+                ids = self._of_workflow.get(workflow_id, {}).keys()
+            for entry in map(self._entries.__getitem__, reversed(ids)):
                 if len(entries) == count:
                     break
                 if (
@@ -108,8 +117,14 @@ class Audit:
             return
         with self._lock:
             self._entries[entry.id] = entry
+            self._of_subject.setdefault(entry.subject_id, {})[entry.id] = None
+            self._of_workflow.setdefault(entry.workflow_id, {})[entry.id] = None
             if len(self._entries) > ENTRIES_MAX:
-                self._entries.popitem(last=False)
+                _, oldest = self._entries.popitem(last=False)
+                for index, key in ((self._of_subject, oldest.subject_id), (self._of_workflow, oldest.workflow_id)):
+                    index[key].pop(oldest.id, None)
+                    if not index[key]:
+                        del index[key]
 
 
 def _bytes(text: str) -> bytes:

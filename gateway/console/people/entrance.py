@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import secrets
 import time
@@ -53,6 +54,7 @@ class Entrance:
         self._services = services
         self._signer = Signer(_secret(settings))
         self.forms = Forms(self._signer)
+        self._trusted = [ipaddress.ip_network(network) for network in settings.console.trusted_proxies]
         self.people = People(settings.bootstrap_servers)
         self._wrong_tries: OrderedDict[str, deque[float]] = OrderedDict()
         self._cookie_name = ""
@@ -82,6 +84,9 @@ class Entrance:
         """The visitor; None: nobody is logged in."""
         if self.is_open:
             return DEVELOPER
+        proxied = self._proxied(request)
+        if proxied is not None:
+            return proxied
         claim = read_cookie(self._cookie(request))
         if claim is None:
             return None
@@ -90,6 +95,26 @@ class Entrance:
         if holder is None or not self._signer.is_signed(signature, "session", content, holder[1]):
             return None
         return msgspec.structs.replace(holder[0], session_id=session.nonce)
+
+    def _proxied(self, request: web.BaseRequest) -> Visitor | None:
+        """The person whom a proxy that is believed has let in; None: none has, or nobody here is called so."""
+        header = self._settings.console.user_header
+        name = request.headers.get(header, "") if header else ""
+        if not name or not self._is_trusted(request.remote or ""):
+            return None
+        holder = self._holder("person", name)
+        if holder is None:
+            return None
+        # Forms are bound to the person and to its token's hash: a person that was removed and added is another one.
+        session_id = self._signer.sign("proxied", name, holder[1])
+        return msgspec.structs.replace(holder[0], way="proxy", session_id=session_id)
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            at = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(at in network for network in self._trusted)
 
     def _cookie(self, request: web.BaseRequest) -> str:
         try:

@@ -32,7 +32,7 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    #: Way in: `person`, `client`, `open`.
+    #: Way in: `person`, `client`, `proxy`, `open`.
     way: str
     payloads: bool
     #: Clients whose workflows and nodes are seen; None: all.

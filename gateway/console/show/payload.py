@@ -56,6 +56,11 @@ def payload(data: bytes | None) -> Payload | None:
     return Payload(_html(words[:_TOKENS_MAX]), len(data), is_whole, is_empty)
 
 
+def is_sealed(data: bytes) -> bool:
+    """True if the text may have a payload in it that only the holder of a key reads."""
+    return b'"$backbeat"' in data
+
+
 def _entries(words: list[str]) -> dict[int, int]:
     """Number of entries by the place of the opening bracket."""
     counts: dict[int, int] = {}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from backbeat.payload.nouns import time_text
+
+#: Time zone in which times are shown: that of the visitor whose page is being made.
+ZONE: ContextVar[tzinfo] = ContextVar("ZONE", default=UTC)
 
 _DAY_SECONDS = 86_400
 _UNITS = ((_DAY_SECONDS, "d"), (3_600, "h"), (60, "min"))
@@ -40,12 +45,24 @@ def distance(milliseconds: int) -> str:
     return f"in {length(ahead)}" if ahead > 0 else f"{length(ahead)} ago"
 
 
+def local(milliseconds: int, zone: str) -> str:
+    """A time in another time zone: `Sat 2026-11-28 02:30 CET`. UTC where this machine does not know the zone."""
+    try:
+        info: tzinfo = ZoneInfo(zone)
+    except (LookupError, ValueError, OSError):
+        info = UTC
+    return f"{datetime.fromtimestamp(milliseconds / 1000, info):%a %Y-%m-%d %H:%M %Z}"
+
+
 def clock(milliseconds: int) -> str:
-    """`13:48:02` today (UTC), else `2026-11-28 13:48:02`."""
-    text = time_text(milliseconds)
-    today = datetime.now(UTC).strftime("%Y-%m-%d")
-    day, _, rest = text.partition("T")
-    return rest[:8] if day == today else f"{day} {rest[:8]}"
+    """`13:48:02` today, else `2026-11-28 13:48:02`, in the visitor's time zone."""
+    zone = ZONE.get()
+    try:
+        at = datetime.fromtimestamp(milliseconds // 1_000, zone)
+    except (OverflowError, ValueError, OSError):
+        # The last hours of the calendar.
+        return time_text(milliseconds)[:19].replace("T", " ")
+    return f"{at:%H:%M:%S}" if at.date() == datetime.now(zone).date() else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def moment(milliseconds: int | None) -> Markup:

@@ -1,5 +1,6 @@
 // The console works without this: links and forms do everything. It unfolds branches in place, and keeps pages live.
 import { parse, note } from "./dom.js";
+import { addDecoders } from "./codec.js";
 
 const main = document.getElementById("main");
 const address = main.dataset.live;
@@ -52,8 +53,10 @@ main.addEventListener("click", async (event) => {
 
 // --- live: events say what has changed, and what is shown of it is fetched anew ---------------------------------------
 
-const REFRESH_MS = 1000;
-const ROWS_MAX = 200;
+const REFRESH_MS = Number(main.dataset.every || 1000);
+const BRANCHES_MAX = 5;
+const NEW_MS = 10000;
+let nextNewAt = 0;
 const changed = new Set();
 let everything = false;
 let timer = 0;
@@ -86,39 +89,98 @@ async function refresh() {
   }
 }
 
+// Branches that are shown: rows with one parent, in their order.
+function shownBranches() {
+  const branches = new Map();
+  const parents = [];
+  for (const row of main.querySelectorAll("table.tree tbody > tr")) {
+    const parent = level(row) ? parents[level(row) - 1] : "";
+    if (!branches.has(parent)) branches.set(parent, { parent, level: level(row), rows: [], first: "" });
+    const branch = branches.get(parent);
+    branch.rows.push(row);
+    if (row.querySelector("a.earlier")) branch.first = null;
+    else if (branch.first === null) branch.first = row.dataset.node;
+    if (row.dataset.node) parents[level(row)] = row.dataset.node;
+  }
+  return [...branches.values()];
+}
+
 async function refreshRows(whole, ids) {
-  const shown = new Map([...main.querySelectorAll("tr[data-node]")].map((row) => [row.dataset.node, row]));
-  const wanted = whole ? [...shown.keys()] : ids.filter((id) => shown.has(id));
+  const branches = shownBranches();
+  if (!branches.length) return refreshPage();
+  const shown = new Set(branches.flatMap((branch) => branch.rows.map((row) => row.dataset.node)));
+  // What is not shown may be new in any branch; most of it is in branches that are folded, so that is looked at rarely.
+  const unknown = ids.find((id) => !shown.has(id));
+  const isNew = unknown && Date.now() >= nextNewAt;
+  if (isNew) nextNewAt = Date.now() + NEW_MS;
+  else if (unknown) changed.add(unknown);
+  const hasChanged = (branch) => ids.includes(branch.parent) || branch.rows.some((row) => ids.includes(row.dataset.node));
+  const wanted = whole || isNew ? branches : branches.filter(hasChanged);
+  if (!wanted.length) return false;
   // The next refresh has those that are too many for one.
-  wanted.splice(ROWS_MAX).forEach((id) => changed.add(id));
-  const isFirst = shown.size === 0;
-  if (isFirst) return refreshPage();
-  const fresh = await rowsOf({ ids: wanted.join(",") });
-  for (const row of fresh.querySelectorAll("tr[data-node]")) replaceRow(shown.get(row.dataset.node), row);
+  for (const branch of wanted.splice(BRANCHES_MAX)) branch.rows.forEach((row) => row.dataset.node && changed.add(row.dataset.node));
+  const query = wanted.map((branch) => ["branch", `${branch.parent},${branch.level},${branch.first || ""}`]);
+  const fresh = await rowsOf(query);
+  const tables = [...fresh.querySelectorAll("table")];
+  // A branch whose parent is gone has no table: then the page as a whole is another one.
+  if (tables.length !== wanted.length) return refreshPage();
+  wanted.forEach((branch, index) => placeRows(branch, [...tables[index].rows]));
   main.querySelectorAll(".shares").forEach((shares) => shares.replaceChildren(...fresh.querySelector(".shares").cloneNode(true).childNodes));
+  replaceAlarms(fresh);
   return false;
 }
 
+const sameAs = (row) => row.dataset.node || (row.querySelector("a.earlier") ? "earlier" : "later");
+
+// Put fresh rows where the old ones of a branch are, each with what is unfolded below it.
+function placeRows(branch, rows) {
+  const body = main.querySelector("table.tree tbody");
+  const old = new Map(branch.rows.map((row) => [sameAs(row), row]));
+  let last = branch.parent ? body.querySelector(`tr[data-node="${branch.parent}"]`) : null;
+  if (branch.parent && !last) return; // It has just been removed with its parent.
+  for (const row of rows) {
+    let placed = old.get(sameAs(row));
+    old.delete(sameAs(row));
+    if (placed) placed = replaceRow(placed, row);
+    else if (last) last.after(row);
+    else body.prepend(row);
+    placed = placed || row;
+    last = branchOf(placed).at(-1) || placed;
+  }
+  for (const row of old.values()) {
+    if (row.contains(document.activeElement)) continue;
+    branchOf(row).forEach((below) => below.remove());
+    row.remove();
+  }
+}
+
+function replaceAlarms(fresh) {
+  const alarms = document.getElementById("alarms");
+  const now = fresh.querySelector("#alarms");
+  if (alarms && now && alarms.textContent.trim() !== now.textContent.trim()) alarms.replaceChildren(...now.childNodes);
+}
+
+// The row that stands there afterwards.
 function replaceRow(old, row) {
   // What has the focus is never moved away.
-  if (!old || old.contains(document.activeElement)) return;
+  if (old.contains(document.activeElement)) return old;
   const wasUnfolded = branchOf(old).length > 0;
-  row.dataset.level = old.dataset.level;
-  row.cells[0].className = old.cells[0].className;
   const mark = row.querySelector("a.fold");
   if (mark) setFolded(mark, !wasUnfolded);
   old.replaceWith(row);
+  return row;
 }
 
 // Fetch the page anew; true: somebody is at work on it, so later.
 async function refreshPage() {
   const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
-  if (isTouched || !getSelection().isCollapsed) return true;
+  if (isTouched || !getSelection().isCollapsed || main.querySelector(".decoded")) return true;
   const answer = await fetch(location.href);
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   const fresh = parse(await answer.text()).querySelector("main");
   const opened = [...main.querySelectorAll("details")].map((details) => details.open);
   main.replaceChildren(...fresh.childNodes);
+  addDecoders(main);
   main.querySelectorAll("details").forEach((details, index) => { if (index in opened) details.open = opened[index]; });
   return false;
 }
@@ -161,6 +223,7 @@ function addSwitch() {
   place.replaceChildren(button);
 }
 
+addDecoders(main);
 if (address) {
   addSwitch();
   // A page loads itself anew only where nothing tells it of changes.

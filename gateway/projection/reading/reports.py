@@ -65,7 +65,7 @@ def summary(connection: Connection) -> Summary:
         at=facts.now_ms(),
         workflows=_workflows(connection),
         activities=activities(connection, seconds=0, closed=True).activities,
-        timers=_timers(connection),
+        timers=timers(connection),
         positions=facts.read_positions(connection),
     )
 
@@ -203,7 +203,7 @@ def _workflow_names(connection: Connection) -> Iterable[tuple[int, OwnedName, in
 # --- timers ----------------------------------------------------------------------------------------------------------
 
 
-def _timers(connection: Connection) -> list[TimerFigures]:
+def timers(connection: Connection) -> list[TimerFigures]:
     """Timers by kind, from the nodes' due times."""
     now = facts.now_ms()
     times: dict[str, list[int]] = {"start": [], "retry": [], "deadline": []}

@@ -258,4 +258,5 @@ class PlainClient(Blocking):
     search_nodes = blocking_nodes(Client.search_nodes)
     workflow_names = blocking(Client.workflow_names)
     causes = blocking(Client.causes)
+    timeline = blocking(Client.timeline)
     users = blocking(Client.users)

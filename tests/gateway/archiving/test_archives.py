@@ -177,6 +177,20 @@ def test_an_archive_takes_the_place_of_the_same_one(url):
         place.open("shop/none.jsonl.gz")
 
 
+def test_folders_are_looked_through_page_by_page(url):
+    place = open_archive_store(url)
+    assert place.children("", 5) == []
+    for name in ("a/b/c.jsonl.gz", "a/b/d.jsonl.gz", "a b/e.jsonl.gz", "z/f.jsonl.gz", "a/x.jsonl.gz"):
+        place.put(name, io.BytesIO(b"x"))
+    assert place.children("", 5) == ["a b/", "a/", "z/"]
+    assert place.children("", 2) == ["a b/", "a/"]
+    assert place.children("", 2, "a/") == ["z/"]
+    assert place.children("a", 5) == ["b/", "x.jsonl.gz"]
+    assert place.children("a", 5, "b/") == ["x.jsonl.gz"]
+    assert place.children("a/b", 1, "c.jsonl.gz") == ["d.jsonl.gz"]
+    assert place.children("none", 5) == []
+
+
 @pytest.mark.parametrize("command", ["show", "tree"])
 def test_an_archive_is_read_by_its_address(url, command):
     place = open_archive_store(url)

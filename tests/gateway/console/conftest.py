@@ -33,18 +33,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def stack(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of archives."""
+    return tmp_path_factory.mktemp("archives")
+
+
+@pytest.fixture(scope="package")
+def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of drills."""
+    return tmp_path_factory.mktemp("drills")
+
+
+@pytest.fixture(scope="package")
+def codec_url() -> str:
+    """Where browsers have payloads decoded; a test starts what answers there."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="package")
+def stack(
+    broker: str, archives: Path, drills: Path, codec_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """Gateways: 0 where everybody is let in, 1 with a login, 2 alone and read only."""
     secret = tmp_path_factory.mktemp("secret") / "secret"
     secret.write_text("0123456789abcdef0123456789abcdef")
     delete_topics(broker)
+    proxied = ["--ui-user-header=X-Forwarded-User", "--ui-trusted-proxy=127.0.0.2", "--ui-trusted-proxy=10.0.0.0/8"]
+    folders = [f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600", f"--ui-drills={drills}"]
     one = stack_on(
         broker,
         partitions=2,
         http_port=free_port(),
         gateways=[
-            ["--ui=on", "--ui-login=none", "--ui-name=test", "--ui-colour=green"],
-            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example"],
+            [
+                "--ui=on",
+                "--ui-login=none",
+                "--ui-name=test",
+                "--ui-colour=green",
+                f"--ui-codec-url={codec_url}",
+                *folders,
+            ],
+            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied],
             ["--ui=only", "--ui-login=none", "--ui-read-only"],
         ],
     )
@@ -56,13 +85,13 @@ def stack(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 
 @pytest.fixture(scope="package")
-def story(stack: Stack) -> Story:
+def story(stack: Stack, archives: Path, drills: Path) -> Story:
     """Workflows of every kind of node, with names, subjects, errors and payloads that mean no good."""
     client = add_client(stack.bootstrap_servers, "shop", partitions=2)
     user = User(Door(stack.http_urls[0], client.id), client, "")
     # Once one was delivered the engine knows the client: what has no retries would not survive before that.
     user.sent()
-    return Story(user)
+    return Story(user, stack.bootstrap_servers, archives, drills)
 
 
 @pytest.fixture(scope="package")

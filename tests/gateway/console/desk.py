@@ -10,7 +10,7 @@ from typing import Any
 from tests.gateway.api.door import Answer, Door
 
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
-_FORM = re.compile(r'<form class="form".*?</form>', re.DOTALL)
+_FORM = re.compile(r'<form class="form[ "].*?</form>', re.DOTALL)
 
 
 class Desk:

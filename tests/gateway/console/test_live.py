@@ -51,6 +51,33 @@ def test_a_row_changes_by_itself_and_nothing_else_is_loaded(tab, pair):
     assert one.complaints == []
 
 
+def test_new_nodes_come_by_themselves_where_their_parent_is_unfolded(tab, pair):
+    user, top, nodes = pair
+    one = tab(java_script_enabled=True)
+    one.open(f"workflows/{top['workflowId']}")
+    one.page.locator(f"[data-node='{nodes[1]}']").wait_for()
+    one.page.evaluate("window.marked = true")
+    user.decide(top["id"], {"name": "Third", "mode": "non_blocking"})
+    one.page.get_by_role("link", name="Third", exact=True).wait_for(timeout=120_000)
+
+    names = one.page.locator("table.tree a.name").all_inner_texts()
+    assert names == ["start", "First", "Second", "Third"]
+    assert one.page.evaluate("window.marked")
+    assert one.complaints == []
+
+
+def test_branches_that_are_shown_are_fetched_anew_and_no_other_workflows(stack, story, pair):
+    _user, top, nodes = pair
+    door = Door(stack.http_urls[0])
+    rows = f"/ui/workflows/{top['workflowId']}/rows"
+    text = door.get(f"{rows}?branch=,0,&branch={top['id']},1,{nodes[1]}").text
+    assert text.count("<table>") == 2
+    assert (f'data-node="{nodes[1]}"' in text, f'data-node="{nodes[0]}"' in text) == (True, False)
+    for broken in ("x,1,", f"{top['id']},x,", f"{story.tree['top']},1,", ",".join([top["id"], "1", "x"])):
+        assert door.get(f"{rows}?branch={broken}").status == 400, broken
+    assert door.get(f"{rows}?{'branch=,0,&' * 6}").status == 400
+
+
 def test_a_slow_answer_is_waited_for_before_the_next_is_asked(tab, pair):
     user, top, nodes = pair
     one = tab(java_script_enabled=True)

@@ -11,6 +11,7 @@ import pytest
 
 from backbeat.gateway.console.table import TABLE
 from tests.gateway.api.door import Door
+from tests.gateway.console.desk import Desk
 from tests.gateway.console.proxy import nginx
 from tests.gateway.console.story import BIDI, IMG, NAME
 from tests.waiting import until
@@ -18,6 +19,8 @@ from tests.waiting import until
 PAGE_BYTES_MAX = 60_000
 #: What scripts fetch.
 NO_PAGES = {"live", "workflows/{id}/rows"}
+#: The node of the archive that had failed.
+FAILED = "00000000-0000-0000-0000-0000000000fa"
 LINK = re.compile(r'(?:href|src|action)="([^"]*)"')
 
 
@@ -51,7 +54,28 @@ def addresses(story) -> dict[str, list[str]]:
         ],
         "jobs": ["jobs"],
         "jobs/{id}": [f"jobs/{story.job}"],
+        "schedules": ["schedules"],
+        "schedules/{id}": [
+            f"schedules/{story.schedule['id']}?start=2026-01-01&end=2026-01-05",
+            f"schedules/{story.schedule['id']}",
+        ],
+        "letters": ["letters", "letters?state=all&reason=decider"],
+        "letters/{position}": [f"letters/{story.letter}"],
+        "clients": ["clients"],
+        "clients/{id}": [f"clients/{story.user.id}"],
+        "retention": ["retention"],
+        "archives": [f"archives?under={quote(story.archive.rpartition('/')[0])}", "archives"],
+        "archive": [f"archive?name={quote(story.archive)}", f"archive?name={quote(story.archive)}&node={FAILED}"],
+        "workflows/{id}/timeline": [
+            f"workflows/{tree['workflow']}/timeline",
+            f"workflows/{tree['workflow']}/timeline?below={tree['top']}",
+            f"workflows/{hostile['workflow']}/timeline?as=table",
+        ],
+        "drills": ["drills"],
+        "drills/{run}": [f"drills/{story.drills[0]}", f"drills/{story.drills[1]}"],
+        "drills/compare": [f"drills/compare?first={story.drills[0]}&second={story.drills[1]}"],
         "audit": ["audit", "audit?by=nobody"],
+        "me": ["me"],
         "login": ["login"],
         "system": ["system"],
     }
@@ -164,6 +188,27 @@ def test_every_link_is_relative_and_leads_somewhere(stack, story, tab, tmp_path)
         one.page.get_by_role("link", name="Charge 430").click()
         assert "connection refused by bank-7" in one.page.locator("main").inner_text()
         assert one.complaints == []
+
+
+def test_times_and_colours_are_as_one_chooses(stack, tab):
+    one = tab(f"{stack.http_urls[2]}/ui/")
+    one.open("me")
+    one.page.get_by_label("Time zone").fill("Asia/Nowhere")
+    one.page.get_by_role("button", name="Keep").click()
+    assert "is no time zone" in one.page.get_by_role("alert").inner_text()
+    one.page.get_by_label("Time zone").fill("Asia/Kolkata")
+    one.page.get_by_label("dark").check()
+    one.page.get_by_role("button", name="Keep").click()
+    one.open("system")
+    assert "Asia/Kolkata" in one.page.locator("footer").inner_text()
+    hour, minute, _ = one.page.locator("footer time").inner_text().split(" ")[-1].split(":")
+    utc = one.page.locator("footer time").get_attribute("datetime")
+    assert (int(hour) * 60 + int(minute) - int(utc[11:13]) * 60 - int(utc[14:16])) % 1440 == 330
+    assert one.page.locator("html.dark").count() == 1
+    ground = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(20, 24, 29)"
+    assert [line for line in one.complaints if "400" not in line] == []
+    assert Desk(stack.http_urls[2], "backbeat_ui_look=../../etc/passwd|<b>").get("system").status == 200
 
 
 # --- the tree --------------------------------------------------------------------------------------------------------

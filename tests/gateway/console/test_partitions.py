@@ -63,7 +63,7 @@ def visit_of(engine, **values):
         return None
 
     parts = SimpleNamespace(services=SimpleNamespace(engine=engine), counter=SimpleNamespace(figures=figures))
-    visit = Visit(parts, SimpleNamespace(query={}), "jobs", "tid")
+    visit = Visit(parts, SimpleNamespace(query={}, headers={}), "jobs", "tid")
     visit.visitor, visit.values = DEVELOPER, values
     return visit
 

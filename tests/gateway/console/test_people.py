@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from http.client import HTTPConnection
+from urllib.parse import quote, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +16,7 @@ from backbeat.gateway.console.table import TABLE
 from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import delete_topics
-from tests.gateway.api.door import Door, User
+from tests.gateway.api.door import Answer, Door, User
 from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.proxy import nginx
 from tests.waiting import until
@@ -139,12 +141,74 @@ def test_a_changed_cookie_is_nobodys(oper, change):
     assert oper.get("").status == 303
 
 
+class ProxiedDoor(Door):
+    """A gateway, called from an address of one's own, as a proxy that has let somebody in."""
+
+    def __init__(self, url: str, source: str, name: str) -> None:
+        super().__init__(url)
+        self.source = source
+        self.name = name
+
+    def call(self, method, path, body=None, headers=None, *, seconds=120.0):
+        if headers is None:
+            headers = {}
+        address = urlsplit(self.url)
+        connection = HTTPConnection(address.hostname, address.port, seconds, source_address=(self.source, 0))
+        try:
+            connection.request(method, path, body, {**headers, "X-Forwarded-User": self.name})
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        finally:
+            connection.close()
+
+
+def proxied(url: str, source: str, name: str) -> Desk:
+    desk = Desk(url)
+    desk.door = ProxiedDoor(url, source, name)
+    return desk
+
+
+def test_a_proxy_that_is_believed_says_who_one_is_and_nobody_else_does(url, tokens, story):
+    node = failing(story)
+    oper = proxied(url, "127.0.0.2", "oper")
+    page = oper.get(f"nodes/{node}")
+    assert page.status == 200
+    assert "Retry…" in page.text
+    assert "Log out" not in page.text
+    assert "the proxy" in oper.get("me").text
+    assert proxied(url, "127.0.0.1", "oper").get("").status == 303
+    assert proxied(url, "127.0.0.2", "nobody").get("").status == 303
+    reader = proxied(url, "127.0.0.2", "reader")
+    assert "Retry…" not in reader.get(f"nodes/{node}").text
+    fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": "by proxy"}
+    assert reader.send(f"nodes/{node}/retry", fields).status == 403
+    stranger = proxied(url, "127.0.0.2", "stranger")
+    assert stranger.send(f"nodes/{node}/retry", fields).status == 403
+    assert oper.send(f"nodes/{node}/retry", fields, **{"Sec-Fetch-Site": "cross-site"}).status == 403
+    assert oper.send(f"nodes/{node}/retry", fields).status == 303
+    assert "by proxy" in oper.get("audit").text
+
+
 # --- roles -----------------------------------------------------------------------------------------------------------
 
 
 def address_of(row, story) -> str:
     if row.path == "activity":
         return "activity?client=shop&name=Charge%20430"
+    if row.path == "drills/compare":
+        return "drills/compare?first={}&second={}".format(*story.drills)
+    if row.path.startswith("drills"):
+        return row.path.format(run=story.drills[0])
+    if row.path == "archive":
+        return f"archive?name={quote(story.archive)}"
+    if row.path.startswith("schedules"):
+        return row.path.format(id=story.schedule["id"])
+    if row.path.startswith("letters"):
+        return row.path.format(position=story.letter)
+    if row.path.startswith("clients"):
+        return row.path.format(id=story.user.id)
     if row.path.startswith("jobs"):
         return row.path.format(id=story.job)
     target = story.tree["failing"] if row.path.startswith("nodes") else story.tree["workflow"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from backbeat.compose.cli.dead_letters.topic import DeadLetter
+from backbeat.gateway.letters.topic import DeadLetter
 from backbeat.schemas.codec import decode_activity, decode_command, decode_query, decode_reply, decode_signal
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX

@@ -1,4 +1,4 @@
-"""The system: partitions and their engines, the search, this gateway, the clients."""
+"""The system: engines and their partitions, what waits there, timers, the search, this gateway."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 
 import msgspec
 
+from backbeat.gateway.backlog import Backlog
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
+from backbeat.gateway.projection.reading.reports import timers
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.bounds import Settings
 
@@ -17,11 +19,23 @@ _ROWS_MAX = 256
 
 
 class PartitionRow(msgspec.Struct, frozen=True):
-    """A partition, and how its engine answered."""
+    """A partition, how its engine answered, and what waits there."""
 
     number: int
     #: Time of the answer, milliseconds; None: there was none.
     milliseconds: float | None
+    #: Instance that has it in its group; empty: none has, or Kafka does not say.
+    engine: str = ""
+    #: Commands behind the newest commit; None: Kafka does not say.
+    waiting: int | None = None
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in words."""
+        if self.milliseconds is not None:
+            return "answers"
+        # An engine has its partitions before it has restored their state.
+        return "restoring, or it hangs" if self.engine else "no engine has it"
 
 
 async def show(visit: Visit) -> Page:
@@ -29,25 +43,40 @@ async def show(visit: Visit) -> Page:
     engine, projection = visit.services.engine, visit.services.projection
     rows: list[PartitionRow] = []
     settings: Settings | None = None
+    backlog: Backlog | None = None
     if engine.missing is not None:
         visit.troubles.append(engine.missing)
     else:
+        reading = asyncio.create_task(visit.backlog())
         answers = await asyncio.gather(*(_ask(visit, partition) for partition in range(engine.partitions)))
-        rows = [row for row, _ in answers]
+        backlog = await reading
+        rows = [_with_backlog(row, backlog) for row, _ in answers]
         settings = next((answer for _, answer in answers if answer is not None), None)
     summary = await visit.with_projection(projection.counts, None)
     return visit.page(
         "system.html",
         "System",
+        live="t=figures",
         partitions=rows[:_ROWS_MAX],
         more_partitions=max(0, len(rows) - _ROWS_MAX),
         silent=[row.number for row in rows if row.milliseconds is None],
+        # Hosts are no concern of who sees single clients.
+        engines=None if backlog is None or visit.who.clients is not None else backlog.engines,
         settings=[] if settings is None else [(name, getattr(settings, name)) for name in settings.__struct_fields__],
         counts=summary,
+        timers=await visit.share("timers", lambda: projection.read(timers), None),
+        now=time.time_ns() // 1_000_000,
         projection=projection,
-        clients=visit.clients() if engine.missing is None else [],
         bootstrap_servers=str(visit.services.settings.bootstrap_servers),
     )
+
+
+def _with_backlog(row: PartitionRow, backlog: Backlog | None) -> PartitionRow:
+    if backlog is None:
+        return row
+    owner = next((engine.instance for engine in backlog.engines if row.number in engine.partitions), "")
+    queue = next((queue for queue in backlog.queues.commands.partitions if queue.partition == row.number), None)
+    return msgspec.structs.replace(row, engine=owner, waiting=None if queue is None else queue.waiting)
 
 
 async def _ask(visit: Visit, partition: int) -> tuple[PartitionRow, Settings | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import NamedTuple, Self
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from backbeat.compose.cli.errors import SetupError
+from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, describe, reach, result
 from backbeat.schemas.kafka.dead_letters import (
     MARKS,
     NOTE,
     OUTCOME,
+    OUTCOME_DROPPED,
+    OUTCOME_REDRIVEN,
     REASON,
     REDRIVEN,
     SOURCE_OFFSET,
@@ -25,13 +28,15 @@ from backbeat.schemas.kafka.dead_letters import (
     headers_of,
 )
 from backbeat.schemas.kafka.security import connection
-from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX, TopicError
 
 WAITING = "waiting"
+STATES = (WAITING, OUTCOME_REDRIVEN, OUTCOME_DROPPED)
 
 #: Records that are read at once where letters are searched from the end backwards.
 _WINDOW_RECORDS = 500
 _SILENCE_SECONDS_MAX = 20.0
+_POSITION_CHARACTERS_MAX = 40
 _POLL_SECONDS = 0.2
 
 
@@ -43,6 +48,14 @@ class Position(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.partition}@{self.offset}"
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """The position of a text, `0@17` or `17`; None: it is none."""
+        partition, separator, offset = text.rpartition("@")
+        if len(text) > _POSITION_CHARACTERS_MAX or not offset.isdecimal() or bool(separator) != partition.isdecimal():
+            return None
+        return cls(int(partition or 0), int(offset))
 
 
 class Mark(NamedTuple):
@@ -88,6 +101,14 @@ class DeadLetter:
         return self.header(SOURCE_TOPIC)
 
     @property
+    def client(self) -> str:
+        """The client application whose topic that is; empty for the system's topics."""
+        for prefix in (SIGNALS_PREFIX, ACTIVITIES_PREFIX):
+            if self.topic.startswith(prefix):
+                return self.topic.removeprefix(prefix)
+        return ""
+
+    @property
     def source(self) -> str:
         """The place in its topic: `backbeat.commands 3@17`."""
         return f"{self.topic or '?'} {self.header(SOURCE_PARTITION) or '?'}@{self.header(SOURCE_OFFSET) or '?'}"
@@ -114,8 +135,8 @@ class Filters:
     reason: str = ""
     #: topic of the record, in full
     topic: str = ""
-    #: the client application whose topic that is
-    client: str = ""
+    #: the client applications whose topic that may be; None: any topic
+    clients: frozenset[str] | None = None
     #: milliseconds since the epoch: refused not before, and before
     since: int | None = None
     until: int | None = None
@@ -123,7 +144,7 @@ class Filters:
     @property
     def narrows(self) -> bool:
         """True where any filter but the state is given."""
-        return bool(self.reason or self.topic or self.client) or self.since is not None or self.until is not None
+        return bool(self.reason or self.topic) or (self.clients, self.since, self.until) != (None, None, None)
 
     def match(self, letter: DeadLetter) -> bool:
         """True for a letter that all filters hold for."""
@@ -131,7 +152,7 @@ class Filters:
             (self.state is None or letter.state == self.state)
             and self.reason.lower() in letter.reason.lower()
             and (not self.topic or letter.topic == self.topic)
-            and (not self.client or letter.topic in (SIGNALS_PREFIX + self.client, ACTIVITIES_PREFIX + self.client))
+            and (self.clients is None or letter.client in self.clients)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)
         )
@@ -144,7 +165,7 @@ class DeadLetterTopic:
         self._admin: AdminClient = reach(bootstrap_servers)
         topic = describe(self._admin, [DEAD_LETTERS]).get(DEAD_LETTERS)
         if topic is None:
-            raise SetupError(f"there is no topic {DEAD_LETTERS}. What to do: run `backbeat topics create`.")
+            raise TopicError(DEAD_LETTERS, "none", "a topic", "run `backbeat topics create`")
         self.partitions = range(topic.partitions)
         self._consumer = Consumer(
             {
@@ -175,27 +196,45 @@ class DeadLetterTopic:
         return offsets[0], offsets[1]
 
     def newest(
-        self, count: int, match: Callable[[DeadLetter], bool], before: Position | None = None
+        self,
+        count: int,
+        match: Callable[[DeadLetter], bool],
+        before: Position | None = None,
+        *,
+        contents: bool = True,
+        seconds_max: float = math.inf,
     ) -> tuple[list[DeadLetter], Position | None]:
-        """The newest letters of each partition, oldest first; and the position before which there are more."""
+        """The newest letters of each partition, oldest first; and the position before which there may be more.
+
+        Of each partition it looks no further back after `seconds_max`.
+        """
         letters: list[DeadLetter] = []
         older_than: Position | None = None
         for partition in self.partitions if before is None else (before.partition,):
-            partition_letters, older = self._newest_of(partition, count, match, before)
+            partition_letters, older = self._newest_of(
+                partition, count, match, before, contents=contents, end_at=time.monotonic() + seconds_max
+            )
             letters += partition_letters
             older_than = older or older_than
         return letters, older_than
 
     def _newest_of(
-        self, partition: int, count: int, match: Callable[[DeadLetter], bool], before: Position | None
+        self,
+        partition: int,
+        count: int,
+        match: Callable[[DeadLetter], bool],
+        before: Position | None,
+        *,
+        contents: bool,
+        end_at: float,
     ) -> tuple[list[DeadLetter], Position | None]:
         low, high = self.ends(partition)
         # A letter's mark stands behind it: read backwards, it is known before its letter comes.
         marks: dict[int, Mark] = {}
         letters: list[DeadLetter] = []
-        while high > low and len(letters) <= count:
+        while high > low and len(letters) <= count and time.monotonic() < end_at:
             start = max(low, high - _WINDOW_RECORDS)
-            window = list(self._read(partition, start, high, marks))
+            window = list(self._read(partition, start, high, marks, contents=contents))
             marked_letters = (self._with_mark(letter, marks) for letter in window)
             is_before = before.offset if before is not None else None
             letters[:0] = [
@@ -204,9 +243,12 @@ class DeadLetterTopic:
                 if match(letter) and (is_before is None or letter.position.offset < is_before)
             ]
             high = start
-        has_more = len(letters) > count
-        letters = letters[-count:]
-        return letters, letters[0].position if has_more else None
+        if len(letters) > count:
+            letters = letters[-count:]
+            return letters, letters[0].position
+        if high <= low:
+            return letters, None
+        return letters, Position(partition, high if before is None else min(high, before.offset))
 
     def find(self, match: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
         """All matching letters, oldest first of each partition, without their contents."""
@@ -252,7 +294,7 @@ class DeadLetterTopic:
                 # A transaction's marker may stand at the end: it is no record, and the position passes it.
                 position = max(position, self._consumer.position([place])[0].offset)
                 if position < end and time.monotonic() > deadline:
-                    raise SetupError(
+                    raise Unavailable(
                         f"{DEAD_LETTERS} {partition}@{position} cannot be read. What to do: see that Kafka runs."
                     )
                 continue

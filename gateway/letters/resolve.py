@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from backbeat.compose.cli.dead_letters.topic import DeadLetter
-from backbeat.compose.cli.errors import SetupError
+from backbeat.errors import Unavailable
+from backbeat.gateway.letters.topic import DeadLetter
 from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.dead_letters import (
     OUTCOME_DROPPED,
@@ -144,7 +144,7 @@ class Resolver:
             self._produce(DEAD_LETTERS, headers, reported, to=letter.position.partition)
         self._flush()
         if errors:
-            raise SetupError(
+            raise Unavailable(
                 f"marks could not be written to {DEAD_LETTERS}: {errors[0].str()}. "
                 "What to do: do the same again; what was sent in already is recognised as a repeat."
             )
@@ -177,7 +177,7 @@ class Resolver:
     def _flush(self) -> None:
         # Every record is delivered or given up within this time, so that every report comes.
         if self._producer.flush(_SEND_SECONDS_MAX * 2):
-            raise SetupError("Kafka does not answer. What to do: see that it runs, and do the same again.")
+            raise Unavailable("Kafka does not answer. What to do: see that it runs, and do the same again.")
 
 
 def headers_back(letter: DeadLetter) -> Headers:

@@ -1,0 +1,1 @@
+"""Pages of the installation: schedules, letters, clients, the system, retention and archives, drills."""

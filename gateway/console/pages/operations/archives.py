@@ -1,0 +1,237 @@
+"""Archives: folders of them, and an archived workflow read in the same tree and node pages as a live one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from backbeat.errors import BackbeatError, NotFound
+from backbeat.gateway.archiving import Archive, ArchiveStore
+from backbeat.gateway.archiving.stores import SUFFIX, name_part
+from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.pages.node import CHANGES, ERRORS, change_row, result_of
+from backbeat.gateway.console.show.error_text import errors_of
+from backbeat.gateway.console.show.statuses import shares
+from backbeat.gateway.console.tree import ROWS, Tree
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http.parameters import find_id
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import CLOSED
+from backbeat.schemas.messages.views import ChildView, NodeView
+
+T = TypeVar("T")
+
+_ROWS = 200
+#: Parts of an archive's name: client, workflow's name, day, file.
+_PARTS = 4
+_OPENED_MAX = 20
+
+
+class EntryRow(msgspec.Struct, frozen=True):
+    """A folder, or an archive."""
+
+    label: str
+    address: str
+    is_folder: bool
+
+
+class ArchiveTree(Tree):
+    """Branches of an archived tree."""
+
+    def __init__(self, visit: Visit, archive: Archive) -> None:
+        super().__init__(visit, archive.workflow.id, {})
+        self._below: dict[bytes, list[NodeView]] = {}
+        for node in archive.nodes:
+            self._below.setdefault(node.parent_id or archive.workflow.id, []).append(node)
+        self._history = archive.history
+
+    async def _children(self, parent_id: bytes, first: bytes | None, limit: int) -> list[ChildView]:
+        nodes = self._below.get(parent_id, [])
+        begin = next((place for place, node in enumerate(nodes) if node.id == first), 0)
+        return [self._child(node) for node in nodes[begin : begin + limit + 1]]
+
+    def begin_at(self, parent_id: bytes, first: bytes | None) -> None:
+        """Show the children of a node from this one on, where it is not among the first."""
+        if first is not None:
+            self._wanted[parent_id] = first
+
+    def _child(self, node: NodeView) -> ChildView:
+        history = self._history.get(node.id, ())
+        failed = errors_of(history[-1:])
+        below = self._below.get(node.id, [])
+        return ChildView(
+            id=node.id,
+            parent_id=node.parent_id,
+            user_id=node.user_id,
+            name=node.name,
+            mode=node.mode,
+            type=node.type,
+            server=node.server,
+            client=node.client,
+            created_at=node.created_at,
+            changed_at=history[-1].at if history else node.created_at,
+            attempt=node.attempt,
+            retries_remaining=node.retries_remaining,
+            depth=node.depth,
+            seq=node.seq,
+            has_children=bool(below),
+            children_open=sum(child.server not in CLOSED for child in below),
+            error=failed[0].message if failed else "",
+            wait=None,
+        )
+
+
+def _store(visit: Visit) -> ArchiveStore:
+    store = visit.services.archive_store
+    if store is None:
+        raise PageError(
+            404,
+            "This gateway knows of no archives",
+            "Start it with --archive-to URL, that of the store; backbeat archive list URL reads one, too.",
+        )
+    return store
+
+
+def _parts(visit: Visit, name: str) -> list[str]:
+    """The parts of a name below the store. 400: it leads out of it; 404: it is a client's that is not seen."""
+    parts = name.split("/") if name else []
+    if len(name) > 2_000 or any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts):  # noqa: PLR2004 - four parts
+        raise PageError(400, "This address is broken", "It names no folder of archives.")
+    seen = _seen(visit)
+    if parts and seen is not None and parts[0] not in seen:
+        raise not_found("archive")
+    return parts
+
+
+def _seen(visit: Visit) -> set[str] | None:
+    """Folders of the clients that the visitor sees; None: all."""
+    return None if visit.who.clients is None else {name_part(client.name) for client in visit.clients()}
+
+
+async def _available(visit: Visit, work: Callable[[], T]) -> T:
+    try:
+        async with visit.services.large_answers:
+            return await asyncio.to_thread(work)
+    except BackbeatError as error:
+        raise PageError(503, "The archives cannot be read", str(error)) from error
+
+
+async def show_all(visit: Visit) -> Page:
+    """GET /ui/archives?under=…: what is right in a folder."""
+    store = _store(visit)
+    under, after = visit.query.get("under", "").strip("/"), visit.query.get("after", "")
+    parts = _parts(visit, under)
+    if len(parts) >= _PARTS:
+        raise PageError(400, "This address is broken", "Archives lie in folders by client, workflow and day.")
+    names = await _available(visit, lambda: store.children(under, _ROWS + 1, after))
+    seen = _seen(visit) if not parts else None
+    rows = [_row(visit, under, name) for name in names[:_ROWS] if seen is None or name.rstrip("/") in seen]
+    return visit.page(
+        "archives.html",
+        "Archives",
+        rows=rows,
+        crumbs=[
+            (unquote(part), visit.address(under="/".join(parts[: place + 1]), after=None))
+            for place, part in enumerate(parts)
+        ],
+        more=visit.address(after=names[_ROWS - 1]) if len(names) > _ROWS else None,
+    )
+
+
+def _row(visit: Visit, under: str, name: str) -> EntryRow:
+    path = f"{under}/{name}" if under else name
+    if name.endswith("/"):
+        return EntryRow(unquote(name.rstrip("/")), visit.address(under=path.rstrip("/"), after=None), True)
+    return EntryRow(name.removesuffix(SUFFIX), visit.address_of("archive", name=path), False)
+
+
+async def show(visit: Visit) -> Page:
+    """GET /ui/archive?name=…&open=…&node=…: an archived workflow, or a node of it."""
+    store = _store(visit)
+    name = visit.query.get("name", "")
+    if len(_parts(visit, name)) != _PARTS or not name.endswith(SUFFIX):
+        raise PageError(400, "This address is broken", "It names no archive.")
+    try:
+        archive = await visit.parts.archives.read(store, name, visit.services.large_answers)
+    except NotFound as error:
+        raise not_found("archive") from error
+    except BackbeatError as error:
+        raise PageError(503, "This archive cannot be read", str(error)) from error
+    # The folder is named after the client; whose it is says the workflow itself.
+    if not visit.who.sees(archive.workflow.user_id):
+        raise not_found("archive")
+    if visit.query.get("node"):
+        return _node(visit, archive)
+    return await _workflow(visit, archive)
+
+
+async def _workflow(visit: Visit, archive: Archive) -> Page:
+    workflow = archive.workflow
+    tree = ArchiveTree(visit, archive)
+    opened = visit.query.get("open")
+    if opened is None:
+        tree.opened |= {node.id for node in archive.nodes[:1]}
+    else:
+        tree.opened |= {identity for text in opened.split(",")[:_OPENED_MAX] if (identity := find_id(text))}
+    first = find_id(visit.query.get("first"))
+    parent = next((node.parent_id for node in archive.nodes if node.id == first), None)
+    if parent is not None:
+        tree.opened.add(parent)
+    tree.begin_at(parent or workflow.id, first)
+    rows = await tree.branch(workflow.id, 0, limit=ROWS)
+    unfolded = [id_text(row.node.id) for row in rows if row.is_unfolded]
+    return visit.page(
+        "archive.html",
+        f"{workflow.name} {workflow.subject.decode(errors='replace')[:80]}",
+        workflow=workflow,
+        client=archive.client,
+        rows=rows,
+        shares=shares(Counter(int(node.server) for node in archive.nodes)),
+        addresses_of={row.node.id: visit.address(node=id_text(row.node.id)) for row in rows},
+        folds={
+            row.node.id: visit.address(
+                open=",".join(
+                    (set(unfolded) - {id_text(row.node.id)})
+                    if row.is_unfolded
+                    else [*unfolded, id_text(row.node.id)][-_OPENED_MAX:]
+                )
+                or ",",
+                first=None,
+            )
+            for row in rows
+            if row.kind == "node" and row.node.has_children
+        },
+        beginnings={row.node.id: visit.address(first=id_text(row.node.id), open=",".join(unfolded)) for row in rows},
+        from_the_first=visit.address(first=None, open=",".join(unfolded) or ","),
+    )
+
+
+def _node(visit: Visit, archive: Archive) -> Page:
+    identity = find_id(visit.query["node"])
+    node = next((node for node in archive.nodes if node.id == identity), None)
+    if node is None or not visit.who.sees(node.user_id):
+        raise not_found("node in this archive")
+    history: list[StatusChange] = list(archive.history.get(node.id, ()))
+    errors_shown = errors_of(history)
+    return visit.page(
+        "archive_node.html",
+        node.name,
+        node=node,
+        workflow=archive.workflow,
+        client=visit.client_name(node.user_id),
+        mode=node.mode.name.lower().replace("_", " "),
+        tree=visit.address(node=None),
+        data={"arguments": node.client_data, "metadata": node.metadata, "result": result_of(history)}
+        if visit.may_read_payloads
+        else None,
+        errors=errors_shown[:ERRORS],
+        errors_count=len(errors_shown),
+        changes=[change_row(change) for change in reversed(history)][:CHANGES],
+        changes_count=len(history),
+    )

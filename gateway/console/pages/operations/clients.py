@@ -1,0 +1,102 @@
+"""Client applications: how each is served, what waits for it and who takes that, what of it is at work."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from backbeat.gateway.api.shapes.reports import ActivityFigures
+from backbeat.gateway.console.page_error import not_found
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http.parameters import find_id
+from backbeat.schemas.kafka.client_registry import RegisteredClient
+from backbeat.streams.kafka.queues import Queue
+
+_ROWS = 200
+_ACTIVITIES = 100
+#: State of a consumer group without members.
+_EMPTY = ("", "EMPTY", "DEAD")
+
+
+class ClientRow(msgspec.Struct, frozen=True):
+    """A client and its topics."""
+
+    client: RegisteredClient
+    #: Its activities, by consumer group; empty: nothing was ever sent, or Kafka does not say.
+    activities: list[Queue]
+    #: Its signals, which the engines take.
+    signals: list[Queue]
+
+    @property
+    def waiting(self) -> int:
+        """Activities that nobody has taken yet, of the group that is furthest behind."""
+        return max((queue.waiting for queue in self.activities), default=0)
+
+    @property
+    def is_left_alone(self) -> bool:
+        """True where activities wait and no worker takes them."""
+        return self.waiting > 0 and all(queue.group_state in _EMPTY for queue in self.activities)
+
+
+async def show_all(visit: Visit) -> Page:
+    """GET /ui/clients."""
+    rows = await _rows(visit, visit.clients())
+    rows.sort(key=lambda row: (not row.is_left_alone, row.client.name))
+    figures = await visit.parts.counter.figures()
+    nodes: dict[bytes, dict[str, int]] = {}
+    for activity in (figures.activities if figures is not None else None) or ():
+        counts = nodes.setdefault(UUID(activity.user_id).bytes, dict.fromkeys(_COUNTED, 0))
+        for word in _COUNTED:
+            counts[word] += getattr(activity, word)
+    return visit.page(
+        "clients.html", "Clients", live="t=figures", rows=rows[:_ROWS], more=max(0, len(rows) - _ROWS), nodes=nodes
+    )
+
+
+_COUNTED = ("failing", "retrying", "running", "waiting")
+
+
+async def _rows(visit: Visit, clients: list[RegisteredClient]) -> list[ClientRow]:
+    backlog = await visit.backlog()
+    if backlog is None:
+        return [ClientRow(client, [], []) for client in clients]
+    activities: dict[str, list[Queue]] = {}
+    signals: dict[str, list[Queue]] = {}
+    for queues, found in ((backlog.queues.activities, activities), (backlog.queues.signals, signals)):
+        for queue in queues:
+            found.setdefault(queue.topic if found is activities else queue.client, []).append(queue)
+    return [ClientRow(client, activities.get(client.topic, []), signals.get(client.name, [])) for client in clients]
+
+
+async def show(visit: Visit) -> Page:
+    """GET /ui/clients/{id}."""
+    identity = find_id(visit.values["id"])
+    client = next((client for client in visit.clients() if client.id_bytes == identity), None)
+    if client is None:
+        raise not_found("client")
+    (row,) = await _rows(visit, [client])
+    figures = await visit.parts.counter.figures()
+    at_work: list[ActivityFigures] = [
+        activity
+        for activity in (figures.activities if figures is not None else None) or ()
+        if UUID(activity.user_id).bytes == client.id_bytes
+    ]
+    at_work.sort(key=lambda activity: (-activity.failing, -activity.retrying, activity.activity))
+    endpoints: dict[str, Any] = {
+        "Activities are posted to": client.activity_endpoint,
+        "Decisions are posted to": client.decision_endpoint,
+        "Notifications are posted to": client.notification_endpoint,
+    }
+    return visit.page(
+        "client.html",
+        client.name,
+        row=row,
+        client=client,
+        live="t=figures",
+        endpoints=[(label, url) for label, url in endpoints.items() if url],
+        at_work=at_work[:_ACTIVITIES],
+        more=max(0, len(at_work) - _ACTIVITIES),
+        is_counted=figures is not None and figures.activities is not None,
+    )

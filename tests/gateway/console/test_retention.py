@@ -1,0 +1,99 @@
+"""Retention and archives: policies are set and forgotten; an archived workflow is read as a live one."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from backbeat.streams.kafka.registration import add_client
+from tests.gateway.console.desk import Desk, log_in
+from tests.gateway.console.story import IMG
+from tests.gateway.console.test_pages import FAILED
+from tests.gateway.console.test_people import command
+
+
+def test_a_policy_is_set_and_forgotten(stack, story, tab):
+    one = tab(viewport={"width": 320, "height": 640})
+    one.open("retention")
+    assert "There is no policy." in one.page.locator("main").inner_text()
+    one.page.get_by_role("combobox").select_option("shop")
+    one.page.get_by_label("s name").fill("Old orders")
+    one.page.get_by_label("Days from").fill("30.5")
+    one.page.get_by_label("Why").fill("the law")
+    one.page.get_by_role("button", name="Set it").click()
+    one.page.wait_for_url("**/retention?done=*")
+    assert "dev: keep for 30.5 days, then archive “the law” — done" in one.page.get_by_role("status").first.inner_text()
+    row = one.page.get_by_role("row", name="Old orders").inner_text()
+    assert "30 d 12 h" in row
+    assert "partitions" not in row
+    one.page.get_by_role("button", name="Keep for ever: Old orders").click()
+    one.page.wait_for_url("**/retention?done=*")
+    assert "There is no policy." in one.page.locator("main").inner_text()
+    assert one.complaints == []
+
+    desk = Desk(stack.http_urls[0])
+    fields = {**desk.hidden("retention"), "client": "shop", "workflow": "Old", "keep_days": "1", "action": "keep"}
+    for wrong in ({"reason": ""}, {"keep_days": "nan"}, {"keep_days": "0"}, {"keep_days": "x"}, {"workflow": ""},
+                  {"client": "nobody"}, {"action": "explode"}):  # fmt: skip
+        assert desk.send("retention", {**fields, "reason": "r", **wrong}).status == 400, wrong
+    assert "There is no policy." in desk.get("retention").text
+
+
+def test_an_archive_is_found_by_its_folders_and_read_as_a_live_workflow(story, tab):
+    assert story.archive
+    one = tab()
+    one.open("retention")
+    for name in ("Archives", "shop", f"Archived {IMG}", story.archive.split("/")[2]):
+        one.page.get_by_role("link", name=name, exact=True).last.click()
+    one.page.locator("main .plain-list a").click()
+    assert IMG in one.page.locator("h1").inner_text()
+    assert "1 failing" in one.page.locator(".summary").inner_text()
+    assert one.page.locator("table.tree a.name").count() == 201
+    one.page.get_by_role("link", name="from “Step 202” on").click()
+    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top", *(f"Step {n}" for n in range(202, 302))]
+    one.page.get_by_role("link", name="Step 250").click()
+    text = one.page.locator("main").inner_text()
+    assert "<b>no" in text
+    assert "retries exhausted" in text
+    assert '"params"' in text
+    one.page.get_by_role("link", name="Archived").last.click()
+    one.page.get_by_role("link", name="Fold Top").click()
+    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top"]
+    assert one.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("archive?name=../../etc/passwd", 400),
+        ("archive?name=shop/../x/y.jsonl.gz", 400),
+        ("archive?name=/etc/a/b/c.jsonl.gz", 400),
+        ("archive?name=shop/a/b/c.jsonl.gz", 404),
+        ("archive?name=shop/a/b/c", 400),
+        ("archives?under=..", 400),
+        ("archives?under=shop%00", 400),
+        ("archives?under=nobody", 200),
+        ("archives?under=a/b/c/d", 400),
+    ],
+)
+def test_no_address_leads_out_of_the_store(stack, story, address, status):
+    assert Desk(stack.http_urls[0]).get(address).status == status
+
+
+def test_archives_of_others_are_not_seen_and_a_gateway_may_have_none(stack, story):
+    add_client(stack.bootstrap_servers, "elsewhere", partitions=2)
+    token = json.loads(command(stack, "add", "archivist", "--role", "reader", "--client", "elsewhere", "--json"))[
+        "token"
+    ]
+    archivist = log_in(stack.http_urls[1], "archivist", token)
+    name = quote(story.archive)
+    assert archivist.get(f"archive?name={name}").status == 404
+    assert "shop" not in archivist.get("archives").text
+    assert archivist.get("archives?under=shop").status == 404
+    command(stack, "set", "archivist", "--client", "shop")
+    node = archivist.get(f"archive?name={name}&node={FAILED}")
+    assert "You may not see payloads" in node.text
+    command(stack, "remove", "archivist", "--yes")
+    assert Desk(stack.http_urls[2]).get("archives").status == 404

@@ -1,0 +1,80 @@
+"""Schedules: an operator runs one now and for past times, pauses and deletes it, without a script."""
+
+from __future__ import annotations
+
+import re
+
+from tests.gateway.console.desk import Desk
+from tests.waiting import until
+
+
+def test_a_schedule_is_triggered_backfilled_paused_and_deleted(stack, story, tab):
+    user = story.user
+    made = user.door.put(
+        "/schedules/monthly",
+        {"workflow": "Months", "subject": "month of {scheduled_at}", "signal": "Close books", "cron": "30 2 1 * *",
+         "zone": "Europe/Berlin", "overlap": "allow"},
+    ).json  # fmt: skip
+    page = f"schedules/{made['id']}"
+    one = tab(viewport={"width": 320, "height": 640})
+    until(lambda: "next " in Desk(stack.http_urls[0]).get("schedules").text, "its next time is worked out")
+    one.open("schedules")
+    one.page.get_by_role("link", name="monthly").click()
+    text = one.page.locator("main").inner_text()
+    assert re.search(r"01:30:00 in .* · \w{3} \d{4}-\d\d-01 02:30 CET", text) or "02:30 CEST" in text
+    assert "None yet." in text
+
+    one.page.get_by_role("button", name="Run it now").click()
+    one.page.wait_for_url("**?done=*")
+    assert "dev: trigger — done" in one.page.get_by_role("status").first.inner_text()
+    row = one.page.get_by_role("region", name="Runs").get_by_role("row", name="trigger")
+    assert "running" in row.inner_text()
+    row.get_by_role("link", name="workflow").click()
+    assert "Months" in one.page.locator("h1").inner_text()
+
+    one.open(page)
+    one.page.get_by_label("First time").fill("2026-01-01")
+    one.page.get_by_label("Last time").fill("2026-03-02")
+    one.page.get_by_role("button", name="Show the times").click()
+    text = one.page.locator("main").inner_text()
+    assert "3 runs:" in text
+    assert "2026-03-01 01:30:00 · Sun 2026-03-01 02:30 CET" in text
+    one.page.get_by_label("Why backfill").fill("the books of spring")
+    one.page.get_by_role("button", name="Run these").click()
+    one.page.wait_for_url("**?done=*")
+    assert "backfill 3 runs “the books of spring” — done" in one.page.get_by_role("status").first.inner_text()
+    assert one.page.locator("main").inner_text().count("backfill") == 5
+
+    one.page.get_by_label("Why (must").fill("the bank is closed")
+    one.page.get_by_role("button", name="Pause").click()
+    one.page.wait_for_url("**?done=*")
+    assert "None while it is paused." in one.page.locator("main").inner_text()
+    assert "“the bank is closed”" in one.page.locator("main").inner_text()
+    one.page.get_by_role("button", name="Delete").click()
+    assert "Say why" in one.page.get_by_role("alert").inner_text()
+    one.page.get_by_label("Why (must").fill("over")
+    one.page.get_by_role("button", name="Delete").click()
+    one.page.wait_for_url("**/ui/schedules")
+    assert user.door.get("/schedules/monthly").status == 404
+    one.open("audit")
+    assert "delete monthly" in one.page.locator("main").inner_text().replace("\n", " ").replace("\t", " ")
+    assert [line for line in one.complaints if "400" not in line] == []
+
+
+def test_a_form_that_is_sent_twice_runs_a_schedule_once_and_no_range_is_too_wide(stack, story):
+    desk = Desk(stack.http_urls[0])
+    page = f"schedules/{story.schedule['id']}"
+    fields = {**desk.hidden(page), "action": "trigger"}
+    assert [desk.send(page, fields).status for _ in range(2)] == [303, 303]
+    runs = story.user.door.get(f"/schedules/{story.schedule['id']}").json
+    assert runs["started"] == 1
+    for start, end, problem in (
+        ("2026-01-01", "2036-01-01", "more than 1000 times"),
+        ("2026-01-01 00:00", "2026-01-01 00:01", "never due"),
+        ("2026-01-01", "", "a first and a last time"),
+    ):
+        answer = desk.send(page, {**fields, "action": "backfill", "start": start, "end": end})
+        assert (answer.status, problem in answer.text) == (400, True), problem
+    assert desk.send(page, {**fields, "action": "explode"}).status == 400
+    assert desk.get(f"{page}?start=yesterdayish&end=2026").status == 400
+    assert desk.get("schedules/00000000-0000-8000-8000-000000000000").status == 404
