@@ -147,11 +147,7 @@ class Activity(Parent):
         if linked:
             options["link"] = self.id
         user_id = self._environment.user_id(None)
-        return self._send(
-            make_workflow(user_id, workflow, subject, options.get("decider")),
-            name,
-            options,
-        )
+        return self._send(make_workflow(user_id, workflow, subject, options.get("decider")), name, options)
 
     def continue_as(
         self,

@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
-from backbeat.client import node_calls, search, workflow_calls
+from backbeat.client import node_calls, workflow_calls
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
 from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.search import Cause, NodeSearchOptions, Timeline, WorkflowSearchOptions, find_causes
+from backbeat.client.search import SearchCalls
 from backbeat.client.session import Session
 from backbeat.client.settings import Settings
 from backbeat.client.signalled import signalled
@@ -21,7 +21,6 @@ from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
 from backbeat.client.waits import Child, Outcome, Wait, get_children, get_outcome, get_waits
-from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.changes import Change
 from backbeat.delivery.kafka import servers_of
@@ -37,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Client:
+class Client(SearchCalls):
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
@@ -364,48 +363,6 @@ class Client:
     async def deactivate_previous(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """Deactivate every older node of the node's workflow, ancestors too; nothing is started by that."""
         await node_calls.change_node(self._session, to_id(node_id), "deactivated", idempotency_key)
-
-    # --- searches: a gateway answers them, with every write that was answered before it was asked --------------------
-
-    def search_workflows(self, **options: Unpack[WorkflowSearchOptions]) -> AsyncIterator[Workflow]:
-        """Workflows that have nodes and match, newest first. What the options mean: `WorkflowSearchOptions`."""
-        check_options("search_workflows", options, search.WORKFLOW_SEARCH_WORDS)
-        return search.find_workflows(self._session, options)
-
-    def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
-        """Nodes that this client application runs and that match, oldest first (`NodeSearchOptions`).
-
-        The rows come by pages: of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
-        """
-        check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
-        return search.find_nodes(self._session, options)
-
-    async def workflow_names(self) -> list[str]:
-        """The names of this client application's workflows, sorted, once each."""
-        names: list[str] = await self._session.search("names", {})
-        return names
-
-    async def causes(self, *, limit: int = 100) -> list[Cause]:
-        """Failed nodes of this client application by cause: their last error without ids, numbers and quoted words.
-
-        Those first that need a person; `client.jobs.start("retry", name=cause.activity, error=cause.fixed)` tries again
-        what failed with one.
-        """
-        return await find_causes(self._session, limit)
-
-    async def timeline(
-        self,
-        workflow_id: Id | bytes,
-        *,
-        below: Id | bytes | None = None,
-        after: Id | bytes | None = None,
-        limit: int = 200,
-    ) -> Timeline:
-        """Spans of the nodes at the top of a workflow, or right below a node, and the critical path, by a gateway.
-
-        `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
-        """
-        return await search.find_timeline(self._session, workflow_id, below, after, limit)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""

@@ -240,16 +240,13 @@ class HttpTransport:
     async def query(self, query: queries.AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Send a query and await all parts of its answer."""
         if query.user_id is None:
-            kind = type(query).__name__
-            raise Unavailable(
-                f"{operation}: a gateway answers no {kind} for all client applications; a client of Kafka asks it"
-            )
+            kind = f"{type(query).__name__} for all client applications"
+            raise Unavailable(f"{operation}: a gateway answers no {kind}; a client of Kafka asks it")
         body = written(bodies.write, query)
         headers = {TID_HEADER: query.tid} if query.tid else {}
         if not isinstance(query, queries.WaitNode):
             return await self._send(_QUERIES, body, timeout, operation, headers)
-        # As a duration: the gateway's clock may differ.
-        wait_seconds = max(0.0, query.deadline / 1000 - self.now())
+        wait_seconds = max(0.0, query.deadline / 1000 - self.now())  # a duration: the gateway's clock may differ
         try:
             headers[PREFER_HEADER] = f"wait={wait_seconds:.3f}"
             return await self._send(_QUERIES, body, timeout, operation, headers)
@@ -263,9 +260,7 @@ class HttpTransport:
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a search."""
         parameters = {name: str(value) for name, value in filters.items()}
-        path = _SEARCHES[call]
-        if "{workflow}" in path:
-            path = path.format(workflow=parameters.pop("workflow"))
+        path = _SEARCHES[call].format(workflow=parameters.pop("workflow", ""))
         text, headers = await self._get(path, timeout, f"search of {call}", parameters)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
