@@ -36,6 +36,9 @@ STATES = (WAITING, OUTCOME_REDRIVEN, OUTCOME_DROPPED)
 #: Records that are read at once where letters are searched from the end backwards.
 _WINDOW_RECORDS = 500
 _SILENCE_SECONDS_MAX = 20.0
+#: Above these Kafka counts neither partitions nor offsets.
+_PARTITION_MAX = 2**31 - 1
+_OFFSET_MAX = 2**63 - 1
 _POSITION_CHARACTERS_MAX = 40
 _POLL_SECONDS = 0.2
 
@@ -55,7 +58,8 @@ class Position(NamedTuple):
         partition, separator, offset = text.rpartition("@")
         if len(text) > _POSITION_CHARACTERS_MAX or not offset.isdecimal() or bool(separator) != partition.isdecimal():
             return None
-        return cls(int(partition or 0), int(offset))
+        position = cls(int(partition or 0), int(offset))
+        return position if position.partition <= _PARTITION_MAX and position.offset <= _OFFSET_MAX else None
 
 
 class Mark(NamedTuple):
@@ -210,7 +214,9 @@ class DeadLetterTopic:
         """
         letters: list[DeadLetter] = []
         older_than: Position | None = None
-        for partition in self.partitions if before is None else (before.partition,):
+        for partition in self.partitions:
+            if before is not None and partition != before.partition:
+                continue
             partition_letters, older = self._newest_of(
                 partition, count, match, before, contents=contents, end_at=time.monotonic() + seconds_max
             )

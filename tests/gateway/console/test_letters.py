@@ -61,6 +61,10 @@ def test_letters_are_sent_in_again_and_dropped_without_a_script(desk, story, tab
         ("letters/x", 400),
         ("letters?state=odd", 400),
         ("letters?before=x", 400),
+        # No partition, and one that no Kafka can have.
+        ("letters?before=77@1", 200),
+        ("letters?before=99999999999999999999@1", 400),
+        ("letters?before=0@99999999999999999999", 400),
         ("letters?client=nobody", 400),
     ):
         assert desk.get(address).status == status, address
@@ -95,7 +99,8 @@ def test_a_client_reads_and_settles_its_own_letters_over_http(stack, story):
     assert dropped == {"position": position, "wentTo": None, "error": None}
     for body in ({}, {"positions": "0@1"}, {"positions": []}, {"positions": ["x"]}, {"positions": ["0@1"] * 201}):
         assert user.door.post("/dead-letters/drop", body).status == 400, body
-    for query in ("state=odd", "limit=0", "before=x", "colour=red"):
+    assert user.door.get("/dead-letters?before=77@1").json == []
+    for query in ("state=odd", "limit=0", "before=x", "before=99999999999999999999@1", "colour=red"):
         assert user.door.get(f"/dead-letters?{query}").status == 400, query
 
 
