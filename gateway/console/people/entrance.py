@@ -99,9 +99,14 @@ class Entrance:
     def _proxied(self, request: web.BaseRequest) -> Visitor | None:
         """The person whom a proxy that is believed has let in; None: none has, or nobody here is called so."""
         header = self._settings.console.user_header
-        name = request.headers.get(header, "") if header else ""
-        if not name or not self._is_trusted(request.remote or ""):
+        names = request.headers.getall(header, ()) if header else ()
+        if not names or not self._is_trusted(request.remote or ""):
             return None
+        if len(names) > 1:
+            # A proxy that adds its header to the visitor's own: which is whose nobody can tell.
+            logger.warning("the proxy at %s sends %s %d times: nobody is believed", request.remote, header, len(names))
+            return None
+        (name,) = names
         holder = self._holder("person", name)
         if holder is None:
             return None

@@ -144,10 +144,10 @@ def test_a_changed_cookie_is_nobodys(oper, change):
 class ProxiedDoor(Door):
     """A gateway, called from an address of one's own, as a proxy that has let somebody in."""
 
-    def __init__(self, url: str, source: str, name: str) -> None:
+    def __init__(self, url: str, source: str, *names: str) -> None:
         super().__init__(url)
         self.source = source
-        self.name = name
+        self.names = names
 
     def call(self, method, path, body=None, headers=None, *, seconds=120.0):
         if headers is None:
@@ -155,7 +155,13 @@ class ProxiedDoor(Door):
         address = urlsplit(self.url)
         connection = HTTPConnection(address.hostname, address.port, seconds, source_address=(self.source, 0))
         try:
-            connection.request(method, path, body, {**headers, "X-Forwarded-User": self.name})
+            connection.putrequest(method, path, skip_host="Host" in headers)
+            length = {} if body is None else {"Content-Length": str(len(body))}
+            for name, value in (*headers.items(), *length.items()):
+                connection.putheader(name, value)
+            for name in self.names:
+                connection.putheader("X-Forwarded-User", name)
+            connection.endheaders(body)
             response = connection.getresponse()
             return Answer(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
@@ -164,9 +170,9 @@ class ProxiedDoor(Door):
             connection.close()
 
 
-def proxied(url: str, source: str, name: str) -> Desk:
+def proxied(url: str, source: str, *names: str) -> Desk:
     desk = Desk(url)
-    desk.door = ProxiedDoor(url, source, name)
+    desk.door = ProxiedDoor(url, source, *names)
     return desk
 
 
@@ -180,6 +186,8 @@ def test_a_proxy_that_is_believed_says_who_one_is_and_nobody_else_does(url, toke
     assert "the proxy" in oper.get("me").text
     assert proxied(url, "127.0.0.1", "oper").get("").status == 303
     assert proxied(url, "127.0.0.2", "nobody").get("").status == 303
+    # A proxy that adds its header to the visitor's own says two names.
+    assert proxied(url, "127.0.0.2", "oper", "reader").get("").status == 303
     reader = proxied(url, "127.0.0.2", "reader")
     assert "Retry…" not in reader.get(f"nodes/{node}").text
     fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": "by proxy"}
