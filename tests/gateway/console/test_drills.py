@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from backbeat.gateway.console.pages.operations.drill_runs import DrillsError, list_names, read_run
+from backbeat.gateway.console.pages.operations.drill_runs import DrillsError, Run, list_names, read_run
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.test_people import command
@@ -48,9 +48,35 @@ def test_what_is_no_run_is_not_read(stack, story, tmp_path):
     assert Desk(stack.http_urls[2]).get("drills").status == 404
     assert list_names(tmp_path / "none", 5) == []
     (tmp_path / "20261129-171500").mkdir()
-    (tmp_path / "20261129-171500" / "result.json").write_text("{")
-    with pytest.raises(DrillsError, match="cannot be read"):
-        read_run(tmp_path, "20261129-171500")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"id": "x", "began_at": 1e306}',
+        '{"id": "x", "began_at": 1, "ended_at": -1e306}',
+        '{"id": "x", "began_at": 1, "setup": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"id": "x", "began_at": 1, "totals": {"lost": "many"}}',
+        '{"id": "x", "began_at": 1, "plays": [{"play": {}, "seconds": 1e306}]}',
+    ],
+    ids=lambda content: content[:60],
+)
+def test_a_result_that_cannot_be_shown_hides_no_other(stack, story, content):
+    first, second = story.drills
+    broken = story.drills_folder / "20261129-200000"
+    broken.mkdir()
+    try:
+        (broken / "result.json").write_text(content)
+        with pytest.raises(DrillsError, match="cannot be read"):
+            read_run(story.drills_folder, broken.name, Run)
+        desk = Desk(stack.http_urls[0])
+        assert (desk.get("drills").status, first in desk.get("drills").text) == (200, True)
+        for address in (f"drills/{broken.name}", f"drills/compare?first={second}&second={broken.name}"):
+            assert desk.get(address).status == 503, address
+    finally:
+        (broken / "result.json").unlink()
+        broken.rmdir()
 
 
 def test_who_sees_single_clients_sees_no_drills(stack, story):

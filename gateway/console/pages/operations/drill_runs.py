@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 _RESULT = "result.json"
 _NAME = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,3})?")
 _BYTES_MAX = 32 * 1024 * 1024
+#: Seconds that can be told as a time, or as a length of time: a file may say whatever it likes.
+Seconds = Annotated[float, Meta(ge=-1e11, le=1e11)]
+Count = Annotated[int, Meta(ge=0, le=10**15)]
 
 
 class DrillsError(Exception):
@@ -25,22 +29,9 @@ class Play(msgspec.Struct, kw_only=True):
     fault: str = ""
 
 
-class PlayResult(msgspec.Struct, kw_only=True):
-    """Result of a play."""
+class PlayOutcome(msgspec.Struct, kw_only=True):
+    """Outcome of a play."""
 
-    play: Play
-    targets: list[str] = []
-    began_at: float = 0.0
-    seconds: float = 0.0
-    ended_by: str = ""
-    reason: str = ""
-    #: None: not everything was done in time.
-    recovery_seconds: float | None = None
-    worst: dict[str, float] = {}
-    medians: dict[str, list[float]] = {}
-    #: Seconds from the fault's beginning, and figure -> the values at these times.
-    times: list[float] = []
-    curves: dict[str, list[float | None]] = {}
     failed: list[str] = []
     skipped: str = ""
 
@@ -50,18 +41,45 @@ class PlayResult(msgspec.Struct, kw_only=True):
         return "skipped" if self.skipped else "failed" if self.failed else "passed"
 
 
-class Run(msgspec.Struct, kw_only=True):
-    """Result of a run."""
+class PlayResult(PlayOutcome, kw_only=True):
+    """Result of a play."""
+
+    play: Play
+    targets: list[str] = []
+    began_at: Seconds = 0.0
+    seconds: Seconds = 0.0
+    ended_by: str = ""
+    reason: str = ""
+    #: None: not everything was done in time.
+    recovery_seconds: Seconds | None = None
+    worst: dict[str, float] = {}
+    medians: dict[str, list[float]] = {}
+    #: Seconds from the fault's beginning, and figure -> the values at these times.
+    times: list[Seconds] = []
+    curves: dict[str, list[float | None]] = {}
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """Figures of a whole run."""
+
+    asked: Count = 0
+    taken: Count = 0
+    completed: Count = 0
+    lost: Count = 0
+    paid_twice: Count = 0
+    executed_again: Count = 0
+    executions: Count = 0
+
+
+class RunSummary(msgspec.Struct, kw_only=True):
+    """Result of a run as lists show it: without what is large."""
 
     id: str
-    began_at: float
-    ended_at: float = 0.0
+    began_at: Seconds
+    ended_at: Seconds = 0.0
     version: str = ""
-    setup: dict[str, Any] = {}
-    command: str = ""
-    plays: list[PlayResult] = []
-    totals: dict[str, Any] = {}
-    verdict_lines: list[str] = []
+    plays: tuple[PlayOutcome, ...] = ()
+    totals: Totals = msgspec.field(default_factory=Totals)
     failed: list[str] = []
     aborted: str = ""
 
@@ -81,6 +99,18 @@ class Run(msgspec.Struct, kw_only=True):
         return not self.failed and not self.aborted and self.passed == self.played
 
 
+class Run(RunSummary, kw_only=True):
+    """Result of a run."""
+
+    setup: dict[str, Any] = {}
+    command: str = ""
+    plays: tuple[PlayResult, ...] = ()
+    verdict_lines: list[str] = []
+
+
+RunT = TypeVar("RunT", bound=RunSummary)
+
+
 def is_name(name: str) -> bool:
     """True for a name that a run can have: no other is looked for."""
     return _NAME.fullmatch(name) is not None
@@ -97,14 +127,14 @@ def list_names(folder: Path, count: int) -> list[str]:
     return sorted(names, reverse=True)[:count]
 
 
-def read_run(folder: Path, name: str) -> Run | None:
+def read_run(folder: Path, name: str, kind: type[RunT]) -> RunT | None:
     """The result of a run; None: it has none, since it goes on or was cut off. DrillsError."""
     path = folder / name / _RESULT
     try:
         if path.stat().st_size > _BYTES_MAX:
             raise DrillsError(f"{path} is larger than {_BYTES_MAX:,} bytes")
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise DrillsError(f"{path} cannot be read: {error}") from error

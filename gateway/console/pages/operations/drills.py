@@ -16,6 +16,8 @@ from backbeat.gateway.console.pages.operations.drill_runs import (
     DrillsError,
     PlayResult,
     Run,
+    RunSummary,
+    Totals,
     is_name,
     list_names,
     read_run,
@@ -29,7 +31,6 @@ _POINTS_MAX = 300
 _WIDTH, _HEIGHT = 600.0, 60.0
 #: Below this difference, in parts of the first, nothing is said to have changed.
 _SAME = 0.1
-_TOTALS = ("asked", "taken", "completed", "lost", "paid_twice", "executed_again", "executions")
 #: Totals of which less is better.
 _LESS = ("lost", "paid_twice", "executed_again")
 #: Figures of a play of which less is worse.
@@ -63,16 +64,16 @@ async def show_all(visit: Visit) -> Page:
     """GET /ui/drills."""
     folder = _folder(visit)
 
-    def read() -> list[tuple[str, Run | None, str]]:
-        rows: list[tuple[str, Run | None, str]] = []
+    def read() -> list[tuple[str, RunSummary | None, str]]:
+        rows: list[tuple[str, RunSummary | None, str]] = []
         for name in list_names(folder, _ROWS):
             try:
-                rows.append((name, read_run(folder, name), ""))
+                rows.append((name, read_run(folder, name, RunSummary), ""))
             except DrillsError as error:
                 rows.append((name, None, str(error)))
         return rows
 
-    return visit.page("drills.html", "Drills", rows=await _in_thread(read), rows_max=_ROWS, folder=str(folder))
+    return visit.page("drills.html", "Drills", rows=await _in_thread(visit, read), rows_max=_ROWS, folder=str(folder))
 
 
 def _folder(visit: Visit) -> Path:
@@ -89,9 +90,10 @@ def _folder(visit: Visit) -> Path:
     return folder
 
 
-async def _in_thread(read: Callable[[], T]) -> T:
+async def _in_thread(visit: Visit, read: Callable[[], T]) -> T:
     try:
-        return await asyncio.to_thread(read)
+        async with visit.services.large_answers:
+            return await asyncio.to_thread(read)
     except DrillsError as error:
         raise PageError(503, "The drills cannot be read", str(error)) from error
 
@@ -100,7 +102,7 @@ async def _run(visit: Visit, name: str) -> Run:
     folder = _folder(visit)
     if not is_name(name):
         raise not_found("run")
-    run = await _in_thread(lambda: read_run(folder, name))
+    run = await _in_thread(visit, lambda: read_run(folder, name, Run))
     if run is None:
         raise not_found("run with a result: it goes on, or was cut off, or never was")
     return run
@@ -117,7 +119,7 @@ async def show(visit: Visit) -> Page:
         name=visit.values["run"],
         play=play,
         curves=[] if play is None else list(_curves([play])),
-        totals=[(word, run.totals.get(word)) for word in _TOTALS if word in run.totals],
+        totals=[(word, getattr(run.totals, word)) for word in Totals.__struct_fields__],
         plays={one.play.name: visit.address(play=one.play.name) for one in run.plays},
     )
 
@@ -157,7 +159,7 @@ def _figure_rows(first: Run, second: Run) -> Iterator[FigureRow]:
         if values[0] != values[1]:
             yield FigureRow("", name.replace("_", " "), values[0], values[1], "other")
     for word in _LESS:
-        yield _figure("", word, *(float(run.totals.get(word, 0)) for run in (first, second)))
+        yield _figure("", word, *(float(getattr(run.totals, word)) for run in (first, second)))
     for before in first.plays:
         after = _play(second, before.play.name)
         if after is None or before.skipped or after.skipped:
