@@ -51,7 +51,11 @@ def local(milliseconds: int, zone: str) -> str:
         info: tzinfo = ZoneInfo(zone)
     except (LookupError, ValueError, OSError):
         info = UTC
-    return f"{datetime.fromtimestamp(milliseconds / 1000, info):%a %Y-%m-%d %H:%M %Z}"
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, info):%a %Y-%m-%d %H:%M %Z}"
+    except (OverflowError, ValueError, OSError):
+        # The last hours of the calendar.
+        return f"{time_text(milliseconds)[:16].replace('T', ' ')} UTC"
 
 
 def clock(milliseconds: int) -> str:

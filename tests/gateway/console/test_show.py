@@ -15,7 +15,7 @@ from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages.words import address_of
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.show.payload import SHOWN_CHARACTERS_MAX, payload, tokens
-from backbeat.gateway.console.show.times import length
+from backbeat.gateway.console.show.times import length, local
 from backbeat.gateway.console.show.visible import visible
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
@@ -203,3 +203,8 @@ def test_a_word_that_is_none_is_said_with_the_nearest(text, meant):
         address_of(text)
 
     assert meant in refused.value.text
+
+
+def test_the_last_hours_of_the_calendar_are_shown_in_utc():
+    assert local(1_795_970_000_000, "Europe/Berlin") == "Sun 2026-11-29 17:33 CET"
+    assert local(253_402_300_740_000, "Pacific/Kiritimati") == "9999-12-31 23:59 UTC"
