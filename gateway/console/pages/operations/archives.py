@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote
@@ -11,8 +10,9 @@ from urllib.parse import unquote
 import msgspec
 
 from backbeat.errors import BackbeatError, NotFound
-from backbeat.gateway.archiving import Archive, ArchiveStore
+from backbeat.gateway.archiving import ArchiveStore
 from backbeat.gateway.archiving.stores import SUFFIX, name_part
+from backbeat.gateway.console.archive_cache import ReadArchive
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.node import CHANGES, ERRORS, change_row, result_of
 from backbeat.gateway.console.show.error_text import errors_of
@@ -44,12 +44,10 @@ class EntryRow(msgspec.Struct, frozen=True):
 class ArchiveTree(Tree):
     """Branches of an archived tree."""
 
-    def __init__(self, visit: Visit, archive: Archive) -> None:
-        super().__init__(visit, archive.workflow.id, {})
-        self._below: dict[bytes, list[NodeView]] = {}
-        for node in archive.nodes:
-            self._below.setdefault(node.parent_id or archive.workflow.id, []).append(node)
-        self._history = archive.history
+    def __init__(self, visit: Visit, read: ReadArchive) -> None:
+        super().__init__(visit, read.archive.workflow.id, {})
+        self._below = read.below
+        self._history = read.archive.history
 
     async def _children(self, parent_id: bytes, first: bytes | None, limit: int) -> list[ChildView]:
         nodes = self._below.get(parent_id, [])
@@ -158,29 +156,30 @@ async def show(visit: Visit) -> Page:
     if len(_parts(visit, name)) != _PARTS or not name.endswith(SUFFIX):
         raise PageError(400, "This address is broken", "It names no archive.")
     try:
-        archive = await visit.parts.archives.read(store, name, visit.services.large_answers)
+        read = await visit.parts.archives.read(store, name, visit.services.large_answers)
     except NotFound as error:
         raise not_found("archive") from error
     except BackbeatError as error:
         raise PageError(503, "This archive cannot be read", str(error)) from error
     # The folder is named after the client; whose it is says the workflow itself.
-    if not visit.who.sees(archive.workflow.user_id):
+    if not visit.who.sees(read.archive.workflow.user_id):
         raise not_found("archive")
     if visit.query.get("node"):
-        return _node(visit, archive)
-    return await _workflow(visit, archive)
+        return _node(visit, read)
+    return await _workflow(visit, read)
 
 
-async def _workflow(visit: Visit, archive: Archive) -> Page:
-    workflow = archive.workflow
-    tree = ArchiveTree(visit, archive)
+async def _workflow(visit: Visit, read: ReadArchive) -> Page:
+    workflow = read.archive.workflow
+    tree = ArchiveTree(visit, read)
     opened = visit.query.get("open")
     if opened is None:
-        tree.opened |= {node.id for node in archive.nodes[:1]}
+        tree.opened |= {node.id for node in read.archive.nodes[:1]}
     else:
         tree.opened |= {identity for text in opened.split(",")[:_OPENED_MAX] if (identity := find_id(text))}
     first = find_id(visit.query.get("first"))
-    parent = next((node.parent_id for node in archive.nodes if node.id == first), None)
+    first_node = None if first is None else read.nodes.get(first)
+    parent = None if first_node is None else first_node.parent_id
     if parent is not None:
         tree.opened.add(parent)
     tree.begin_at(parent or workflow.id, first)
@@ -190,9 +189,9 @@ async def _workflow(visit: Visit, archive: Archive) -> Page:
         "archive.html",
         f"{workflow.name} {workflow.subject.decode(errors='replace')[:80]}",
         workflow=workflow,
-        client=archive.client,
+        client=read.archive.client,
         rows=rows,
-        shares=shares(Counter(int(node.server) for node in archive.nodes)),
+        shares=shares(read.counts),
         addresses_of={row.node.id: visit.address(node=id_text(row.node.id)) for row in rows},
         folds={
             row.node.id: visit.address(
@@ -212,18 +211,17 @@ async def _workflow(visit: Visit, archive: Archive) -> Page:
     )
 
 
-def _node(visit: Visit, archive: Archive) -> Page:
-    identity = find_id(visit.query["node"])
-    node = next((node for node in archive.nodes if node.id == identity), None)
+def _node(visit: Visit, read: ReadArchive) -> Page:
+    node = read.nodes.get(find_id(visit.query["node"]) or b"")
     if node is None or not visit.who.sees(node.user_id):
         raise not_found("node in this archive")
-    history: list[StatusChange] = list(archive.history.get(node.id, ()))
+    history: list[StatusChange] = list(read.archive.history.get(node.id, ()))
     errors_shown = errors_of(history)
     return visit.page(
         "archive_node.html",
         node.name,
         node=node,
-        workflow=archive.workflow,
+        workflow=read.archive.workflow,
         client=visit.client_name(node.user_id),
         mode=node.mode.name.lower().replace("_", " "),
         tree=visit.address(node=None),
