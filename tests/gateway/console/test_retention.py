@@ -40,6 +40,12 @@ def test_a_policy_is_set_and_forgotten(stack, story, tab):
         assert desk.send("retention", {**fields, "reason": "r", **wrong}).status == 400, wrong
     assert "There is no policy." in desk.get("retention").text
 
+    # A form that is sent a second time undoes nothing of what came meanwhile.
+    assert desk.send("retention", {**fields, "reason": "r"}).status == 303
+    assert desk.fill("retention", client="shop", workflow="Old", action="forget").status == 303
+    assert desk.send("retention", {**fields, "reason": "r"}).status == 303
+    assert "There is no policy." in desk.get("retention").text
+
 
 def test_an_archive_is_found_by_its_folders_and_read_as_a_live_workflow(story, tab):
     assert story.archive

@@ -9,7 +9,14 @@ from aiohttp.web import Response
 
 from backbeat.errors import Rejected
 from backbeat.gateway.console import responses
-from backbeat.gateway.console.deeds import carry_out, command_id, form_fields, new_entry, reason_problem
+from backbeat.gateway.console.deeds import (
+    body_hash,
+    carry_out,
+    command_id,
+    form_fields,
+    new_entry,
+    reason_problem,
+)
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.visit import Page, Visit
@@ -105,7 +112,8 @@ async def change(visit: Visit) -> Page | Response:
         kept = f"keep for {keep_seconds / _DAY_SECONDS:g} days, then {'archive' if policy.archive else 'remove'}"
     else:
         kept = "keep for ever"
-    identity = command_id(visit, f" {action} {policy}")
+    content = f" {action} {policy}"
+    identity = command_id(visit, content)
     registered = visit.services.engine.client(owner_id)
     entry = new_entry(
         visit,
@@ -125,7 +133,12 @@ async def change(visit: Visit) -> Page | Response:
         async def to_partition(route: bytes) -> object:
             return await engine.command(
                 lambda reply_to: commands.ChangeRetention(
-                    id=identity, tid=visit.tid, reply_to=reply_to, policy=policy, forget=action == "forget"
+                    id=identity,
+                    tid=visit.tid,
+                    reply_to=reply_to,
+                    body_hash=body_hash(content),
+                    policy=policy,
+                    forget=action == "forget",
                 ),
                 route,
                 route,
