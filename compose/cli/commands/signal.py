@@ -153,6 +153,9 @@ class Line(msgspec.Struct, omit_defaults=True):
     coalesce_key: str | None = None
     coalesce: Literal["replace", "drop"] | None = None
     beside: bool | None = None
+    #: Names of activities.
+    on_failure: str | None = None
+    on_cancel: str | None = None
 
 
 async def _signal_lines(client: Client, *, as_json: bool) -> None:
