@@ -69,6 +69,8 @@ async def drop(call: Call) -> Response:
 
 async def _settle(call: Call, settle: Callable[[Letters, list[DeadLetter], str], Awaitable[list[Outcome]]]) -> Response:
     texts = call.parameters.value("positions")
+    if isinstance(texts, str):
+        texts = [texts]  # a form's
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise errors.invalid("positions is missing: a list such as ['0@17', '0@18']")
     if len(texts) > SETTLED_MAX:

@@ -57,7 +57,10 @@ class SettledLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class NewSettling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Dead letters to be settled."""
 
-    positions: Annotated[list[str], Meta(min_length=1, max_length=200, description="their positions, such as 0@17")]
+    positions: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[0-9]{1,9}@[0-9]{1,18}$")]],
+        Meta(min_length=1, max_length=200, description="their positions, such as 0@17"),
+    ]
     note: Annotated[str | None, Meta(description="why, or who; it is kept with them")] = None
     again: Annotated[bool | None, Meta(description="true: those that were settled before, too")] = None
 

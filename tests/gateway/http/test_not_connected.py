@@ -16,8 +16,8 @@ ASKING_ALL = [
     for route in ROUTES
     if route.new
     and route.method == "GET"
-    # Those of one node or workflow ask its partition alone.
-    and not route.path.startswith(("/reports", "/schemas", "/activities", "/workflows"))
+    # Those of one node or workflow ask its partition alone; dead letters are in a topic.
+    and not route.path.startswith(("/reports", "/schemas", "/activities", "/workflows", "/dead-letters"))
 ]
 
 

@@ -95,21 +95,18 @@ def test_unknown_paths(path):
     assert refusal.value.status == 404
 
 
-#: Why a node waits, nodes with what each waits for, and how a workflow stands.
-SHORT_LISTS = {
-    *("/activities/{id}/waits", "/activities/{id}/children", "/activities/{id}/path", "/workflows/{id}/top"),
-    "/workflows/{id}/outcome",
-}
-MESSAGES = {"/workflows/{id}/messages/{name}"}
-CHANGES = {"/workflows/{id}/changes"}
+#: Nouns that are new, and what is new about a node or a workflow.
+NEW_NOUNS = (
+    *("/limits", "/schedules", "/jobs", "/dead-letters", "/reports"),
+    *("/commands", "/queries", "/schemas"),
+)
+OF_A_NODE = {f"/activities/{{id}}/{name}" for name in ("waits", "children", "path")}
+OF_A_WORKFLOW = {f"/workflows/{{id}}/{name}" for name in ("top", "outcome", "timeline", "changes", "messages/{name}")}
 
 
 def test_what_the_original_did_not_have_is_strict():
     assert {route.path for route in ROUTES if route.new} == {
-        route.path
-        for route in ROUTES
-        if route.path.startswith(("/limits", "/schedules", "/jobs", "/reports", "/commands", "/queries", "/schemas"))
-        or route.path in SHORT_LISTS | MESSAGES | CHANGES
+        route.path for route in ROUTES if route.path.startswith(NEW_NOUNS) or route.path in OF_A_NODE | OF_A_WORKFLOW
     }
 
 
@@ -121,7 +118,9 @@ def test_unknown_methods_hear_which_there_are():
 
 def test_every_row_is_described_and_who_changes_something_is_known():
     assert all(route.summary for route in ROUTES)
-    assert {route.path for route in ROUTES if route.writes != (route.method != "GET")} == {"/queries"}
+    # What is settled twice is told by the letter's mark.
+    without_key = {"/queries", "/dead-letters/redrive", "/dead-letters/drop"}
+    assert {route.path for route in ROUTES if route.writes != (route.method != "GET")} == without_key
     assert {route.path for route in ROUTES if route.access is Access.PUBLIC} == {
         "/health",
         "/heartbeat.txt",
@@ -133,7 +132,9 @@ def test_every_row_is_described_and_who_changes_something_is_known():
         "/workflows/{id}/signal",
         "/workflows/{id}/signal/{name}",
         "/activities/{id}/decisions",
-        *MESSAGES,
+        "/workflows/{id}/messages/{name}",
+        "/dead-letters/redrive",
+        "/dead-letters/drop",
         *(route.path for route in ROUTES if route.writes and route.path.startswith(("/limits", "/schedules", "/jobs"))),
     }
 
