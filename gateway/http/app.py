@@ -23,7 +23,7 @@ from backbeat.errors import InvalidParameters
 from backbeat.gateway.admission import NOBODY, Admission, ClientBounds
 from backbeat.gateway.api import activities
 from backbeat.gateway.api.routes import ROUTES
-from backbeat.gateway.api.words import check_words
+from backbeat.gateway.api.shapes.words import check_words
 from backbeat.gateway.http import errors, transaction_id
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer

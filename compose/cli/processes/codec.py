@@ -45,7 +45,7 @@ Examples:
 )
 @click.option(
     "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="What people give to have payloads decoded, 16 characters or more. Without: whoever reaches it may, which "
     "only works on loopback.",
@@ -73,11 +73,9 @@ def serve(
     for origin in origins:
         if origin_of(origin) != origin:
             raise click.UsageError(f"--allow-origin {origin} is no origin such as https://backbeat.example")
-    token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
+    token = None if token_file is None else _token(token_file)
     if token is None and not is_loopback(host):
         raise click.UsageError(f"--host {host} can be reached by others: give --token-file, or listen on 127.0.0.1.")
-    if token is not None and len(token) < _TOKEN_CHARACTERS_MIN:
-        raise SetupError(f"{token_file} has {len(token)} characters: a token has {_TOKEN_CHARACTERS_MIN} at least.")
     # As `python -m` does: the module is found in this folder.
     sys.path.insert(0, str(Path.cwd()))
     endpoint = CodecEndpoint(_codec(resolve(target), target), store, frozenset(origins), token)
@@ -100,3 +98,13 @@ def _codec(value: Any, target: str) -> Any:
     if not callable(getattr(found, "decode", None)) or isinstance(found, type):
         raise click.UsageError(f"{target} is no codec: it has no method decode (backbeat.codecs).")
     return found
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"--token-file: {path} cannot be read: {error}") from error
+    if len(token) < _TOKEN_CHARACTERS_MIN:
+        raise SetupError(f"{path} has {len(token)} characters: a token has {_TOKEN_CHARACTERS_MIN} at least.")
+    return token

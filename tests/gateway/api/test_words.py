@@ -9,7 +9,7 @@ import pytest
 from backbeat.client.limits.rates import read_rate
 from backbeat.errors import InvalidParameters
 from backbeat.gateway.api.routes import ROUTES
-from backbeat.gateway.api.words import check_words, known_words
+from backbeat.gateway.api.shapes.words import check_words, known_words
 from backbeat.gateway.http.casing import camel
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.openapi.calls import CALLS

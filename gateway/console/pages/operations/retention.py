@@ -126,37 +126,34 @@ async def change(visit: Visit) -> Page | Response:
         reason=reason,
         command_id=identity.hex(),
     )
-
-    async def send() -> str:
-        engine = visit.services.engine
-
-        async def to_partition(route: bytes) -> object:
-            return await engine.command(
-                lambda reply_to: commands.ChangeRetention(
-                    id=identity,
-                    tid=visit.tid,
-                    reply_to=reply_to,
-                    body_hash=body_hash(content),
-                    policy=policy,
-                    forget=action == "forget",
-                ),
-                route,
-                route,
-                f"retention of {name[:100]!r}",
-            )
-
-        try:
-            await to_every_partition(engine.every_partition(), to_partition)
-        except Rejected as rejected:
-            return f"refused: {rejected.message}"
-        except Refusal as refusal:
-            raise PageError(
-                503, "Not every partition has answered", f"{refusal}. Sending the form again is safe."
-            ) from refusal
-        return DONE
-
-    await carry_out(visit, entry, send)
+    command = commands.ChangeRetention(
+        id=identity, tid=visit.tid, body_hash=body_hash(content), policy=policy, forget=action == "forget"
+    )
+    await carry_out(visit, entry, lambda: _send(visit, command))
     return responses.redirect(f"retention?done={entry.id}")
+
+
+async def _send(visit: Visit, command: commands.ChangeRetention) -> str:
+    """Send a change to every partition; what the audit says of it."""
+    engine = visit.services.engine
+
+    async def to_partition(route: bytes) -> object:
+        return await engine.command(
+            lambda reply_to: msgspec.structs.replace(command, reply_to=reply_to),
+            route,
+            route,
+            f"retention of {command.policy.name[:100]!r}",
+        )
+
+    try:
+        await to_every_partition(engine.every_partition(), to_partition)
+    except Rejected as rejected:
+        return f"refused: {rejected.message}"
+    except Refusal as refusal:
+        raise PageError(
+            503, "Not every partition has answered", f"{refusal}. Sending the form again is safe."
+        ) from refusal
+    return DONE
 
 
 def _number(text: str) -> float | None:
