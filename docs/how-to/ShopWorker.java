@@ -144,7 +144,7 @@ public class ShopWorker {
 
   /** One attempt of one node. */
   static class Activity {
-    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "74fd48de885c85e1");
+    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "5cc526bf8cd095d5");
     static final byte[] CHANGE_NODE = HexFormat.of().parseHex("c301" + "f0bde74fe64b802a");
     static final int NOTIFICATION = 2;
 
@@ -194,6 +194,12 @@ public class ShopWorker {
       in.fixed(1); // waits_for_slot
       in.optional(in::number); // granted_at
       in.array(() -> in.fixed(16)); // waits_for_results
+      in.optional( // progress: fraction and note
+          () -> {
+            in.optional(() -> in.fixed(8));
+            in.string();
+          });
+      in.fixed(1); // given_up
       read.kind = (int) in.number();
       in.optional(in::string); // notification_name
       in.optional(in::string); // message
