@@ -197,7 +197,7 @@ class TaskKind(enum.IntEnum):
     COUNT_RESULTS = 10  #: `mark` is the count of children without a result up to `cursor`
     GIVE_RESULTS = 11
     DELIVER_MESSAGE = 12  #: `mark` is the message's number in its workflow
-    UNDO = 13  #: `cursor` is the node to be looked at next
+    UNDO = 13  #: `cursor` is the node to be looked at next, `mark` the count of walks that its holder has begun
     FOLLOW_CANCEL = 14
 
 

@@ -208,7 +208,7 @@ def undoes(work: Work, node: Node) -> bool:
     if node.undo_due:
         begin = node.undo_from or node.active
         node.undo_due, node.undo_from, node.is_undoing, node.undo_walks = False, 0, True, node.undo_walks + 1
-        work.tasks.append((TASK_UNDO, node.seq, begin, 0))
+        work.tasks.append((TASK_UNDO, node.seq, begin, node.undo_walks))
         return True
     if node.is_canceled:
         work.set_server(node, DEACTIVATED)
@@ -218,14 +218,14 @@ def undoes(work: Work, node: Node) -> bool:
 
 def walk(work: Work, task: Task) -> None:
     """An undo for each node that was done, in their order: each waits for the one behind it."""
-    _, root, cursor, _ = task
+    _, root, cursor, number = task
     holder = work.node(root)
-    if holder.server != PROCESSING_CHILDREN or not holder.is_undoing:
+    if holder.server != PROCESSING_CHILDREN or not holder.is_undoing or number != holder.undo_walks:
         return
     mark = b"undos" + holder.undo_walks.to_bytes(4, "big")
     while cursor:
         if work.budget <= 0:
-            work.tasks.appendleft((TASK_UNDO, root, cursor, 0))
+            work.tasks.appendleft((TASK_UNDO, root, cursor, number))
             return
         work.budget -= 1
         node = work.own.node(cursor)
@@ -239,7 +239,7 @@ def walk(work: Work, task: Task) -> None:
 
 def _find(work: Work, holder: Node, mark: bytes) -> Node | None:
     pair = work.find(_id(work, holder, mark))
-    return None if pair is None else pair[1]
+    return None if pair is None else work.touch(pair[1])
 
 
 def _look(work: Work, holder: Node, mark: bytes, node: Node) -> bool:

@@ -47,6 +47,8 @@ from backbeat.compose.verify.rules.tree import (
 )
 from backbeat.compose.verify.rules.work import Work
 
+#: Tasks beyond which a sweep goes on behind the others.
+_TASKS_MAX = 100
 EXPIRED = json.dumps(
     {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
 ).encode()
@@ -352,6 +354,9 @@ def visit(work: Work, task: Task) -> None:
             return
         work.budget -= 1
         cursor = _next_below(work, work.node(cursor), root, mark)
+        if cursor and len(work.tasks) > _TASKS_MAX:
+            work.tasks.append((kind, root, cursor, mark))
+            return
 
 
 def _next_below(work: Work, node: Node, root: int, mark: int) -> int:

@@ -49,7 +49,7 @@ def begun(step: Step, node: Node) -> bool:
         begin = follow_ups.undo_from or node.first_active_child
         walks = follow_ups.undo_walks + 1
         node.follow_ups = replace(follow_ups, undo_due=False, undo_from=None, is_undoing=True, undo_walks=walks)
-        step.tasks.append(Task(TaskKind.UNDO, node.id, begin))
+        step.tasks.append(Task(TaskKind.UNDO, node.id, begin, walks))
         return True
     if follow_ups.is_canceled:
         step.deactivate(node)
@@ -65,6 +65,9 @@ def walk(step: Step, task: Task) -> None:
     assert follow_ups is not None, "a node that nothing follows"
     if holder.server is not status.PROCESSING_CHILDREN or not follow_ups.is_undoing:
         return
+    if task.mark != follow_ups.undo_walks:
+        # The rest of a walk in whose place a cancel has begun another one.
+        return
     group_id = added.node_id(holder, b"undos" + follow_ups.undo_walks.to_bytes(4, "big"))
     while cursor is not None:
         if not step.may_go_on(task, cursor):
@@ -73,7 +76,7 @@ def walk(step: Step, task: Task) -> None:
         # Read once more: the node of the undos may be its next sibling now.
         cursor = _next(step, _stored(step, cursor), holder, enters=enters)
     holder.follow_ups = replace(follow_ups, is_undoing=False)
-    group = step.get_node(group_id)
+    group = _group(step, group_id)
     if group is not None and group.server is status.PENDING:
         progress.make_ready(step, group)
     progress.schedule_later(step, holder)
@@ -114,7 +117,7 @@ def _is_undone(step: Step, node: Node) -> bool:
 
 
 def _add(step: Step, node: Node, holder: Node, group_id: bytes, follow_up: FollowUp) -> None:
-    group = step.get_node(group_id)
+    group = _group(step, group_id)
     if group is None:
         new = NewNode(name=_NAME, user_id=holder.user_id, type="flag")
         group = make_node(step, holder, new, group_id, tid=holder.tid)
@@ -129,6 +132,11 @@ def _add(step: Step, node: Node, holder: Node, group_id: bytes, follow_up: Follo
     done = step.get_node(node.id)
     assert done is not None, "a node that was read"
     done.follow_ups = replace(done.follow_ups or added.NONE, undo=undo.id)
+
+
+def _group(step: Step, group_id: bytes) -> Node | None:
+    """The node that holds the undos, as it is now: a reset may have come between the slices. Null: none yet."""
+    return None if step.get_node(group_id) is None else step.node(group_id)
 
 
 def _wait(step: Step, before: Node, undo: Node) -> None:

@@ -20,6 +20,8 @@ from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Flow, N
 from backbeat.streams.core.step import Step, TaskHandler
 from backbeat.streams.core.tree import status
 
+#: Tasks in a queue beyond which a sweep stands back: what it deactivates may add a task each, and a Continue has them.
+_TASKS_MAX = 100
 #: Bytes of the results going along with an activity that count as a node in a command's budget.
 _BYTES_PER_NODE = 16_384
 # As the names in `status`.
@@ -304,6 +306,9 @@ def _visit(step: Step, task: Task) -> None:
         if not step.may_go_on(task, cursor):
             return
         cursor = _next_below(step, step.node(cursor), task)
+        if cursor is not None and len(step.tasks) > _TASKS_MAX:
+            step.tasks.append(Task(task.kind, task.id, cursor, task.mark))
+            return
     if task.kind == TaskKind.SWEEP:
         step.workflow.sweeps -= 1
 
