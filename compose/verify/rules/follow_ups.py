@@ -179,7 +179,7 @@ def gave_up(work: Work, node: Node) -> None:
     """All that wait for a node know that it was given up, and what the node above it has done is to be undone."""
     node.given_up = True
     step_of = None
-    while node.parent and node.mode != FIRE_AND_FORGET:
+    while node.parent and node.mode != FIRE_AND_FORGET and not node.is_added:
         node = work.own.node(node.parent)
         node.given_up = True
         if step_of is None and node.type != "flag":
@@ -244,7 +244,7 @@ def _find(work: Work, holder: Node, mark: bytes) -> Node | None:
 
 def _look(work: Work, holder: Node, mark: bytes, node: Node) -> bool:
     """True where the nodes below this one are looked at, too."""
-    if node.mode == FIRE_AND_FORGET or node.is_added:
+    if node.mode == FIRE_AND_FORGET or (node.is_added and node.type == "flag"):
         return False
     row = _of(node, "undo")
     if row is None:

@@ -329,6 +329,8 @@ def reset(work: Work, node: Node) -> None:
     begin, node.active = node.active, 0
     if node.server in CLOSED and node.client in (CLIENT_COMPLETE, RESOLVED):
         node.counted_from = node.counted_from or begin
+    if node.server not in CLOSED:
+        node.failures = 0
     for other in work.own.below(node):
         if other.server != DEACTIVATED:
             work.doom(other)

@@ -87,7 +87,7 @@ def _shut_groups(step: Step, node: Node) -> None:
 def gave_up(step: Step, node: Node) -> None:
     """A node is shut down: those that wait for it know, and what its parent has done is to be undone.
 
-    A flag only groups: the parent is the one above it.
+    A flag only groups: the parent is the one above it. What the engine has added is no step of anything above it.
     """
     is_step = True
     while True:
@@ -95,7 +95,7 @@ def gave_up(step: Step, node: Node) -> None:
         if follow_ups.given_up and not is_step:
             return
         node.follow_ups = replace(follow_ups, given_up=True)
-        if node.parent_id is None or node.mode is status.FIRE_AND_FORGET:
+        if node.parent_id is None or node.mode is status.FIRE_AND_FORGET or follow_ups.is_added:
             return
         parent = step.get_node(node.parent_id)
         assert parent is not None, "a child without its parent"

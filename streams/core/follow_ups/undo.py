@@ -84,7 +84,7 @@ def walk(step: Step, task: Task) -> None:
 
 def _looks_below(step: Step, node: Node, holder: Node, group_id: bytes) -> bool:
     """Add a node's undo. True where it has none, and those of the nodes below it are wanted."""
-    if node.mode is status.FIRE_AND_FORGET or (node.follow_ups is not None and node.follow_ups.is_added):
+    if node.mode is status.FIRE_AND_FORGET or _holds_undos(node):
         return False
     follow_up = added.wanted(node, FollowUpKind.UNDO)
     if follow_up is None:
@@ -94,6 +94,11 @@ def _looks_below(step: Step, node: Node, holder: Node, group_id: bytes) -> bool:
     if not _is_undone(step, node):
         _add(step, node, holder, group_id, follow_up)
     return False
+
+
+def _holds_undos(node: Node) -> bool:
+    """True for a node that holds undos. The handler of a failure is added, too, and its children may be steps."""
+    return node.type == "flag" and node.follow_ups is not None and node.follow_ups.is_added
 
 
 def _was_done(store: Store, node: Node) -> bool:

@@ -293,6 +293,9 @@ def reset(step: Step, node: Node) -> None:
         if node.client in (status.CLIENT_COMPLETE, status.CLIENT_RESOLVED) and flow.counted_from is None:
             # It may have a result, which stays what it was.
             node.flow = replace(flow, counted_from=begin)
+    elif node.flow is not None and node.flow.failures:
+        # What it allows, it allows of the children that it joins.
+        node.flow = replace(node.flow, failures=0)
     node.children_open = 0
     node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
     workflow.sweeps += 1

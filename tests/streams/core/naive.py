@@ -589,7 +589,7 @@ class Naive:
     def _gave_up(self, node: Child) -> None:
         node.given_up = True
         above, steps = node, []
-        while isinstance(above.parent, Child) and above.mode != "fire_and_forget":
+        while isinstance(above.parent, Child) and above.mode != "fire_and_forget" and not above.is_added:
             above = above.parent
             above.given_up = True
             steps.append(above)
@@ -626,7 +626,7 @@ class Naive:
         return True
 
     def _to_undo(self, node: Child) -> list[Child]:
-        if node.mode == "fire_and_forget" or node.is_added:
+        if node.mode == "fire_and_forget" or (node.is_added and node.type == "flag"):
             return []
         if _follow_up(node, "undo") is None or not _was_done(node):
             return [other for child in node.children[node.reset_children :] for other in self._to_undo(child)]
@@ -795,7 +795,7 @@ class Naive:
         parent = node.parent
         if not isinstance(parent, Child) or node.mode == "fire_and_forget" or parent.server != "processing_children":
             return
-        if len(parent.allowed_failures) < parent.failures_allowed:
+        if sum(map(_is_allowed_failure, parent.children[parent.reset_children :])) < parent.failures_allowed:
             parent.allowed_failures.append(node)
             self._deactivate([node, *self._below(node)])
             self._schedule_next(parent)

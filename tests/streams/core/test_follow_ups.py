@@ -14,7 +14,7 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import NewSchedule
 from backbeat.schemas.messages.status import Mode
-from backbeat.schemas.messages.values import Backoff, FollowUp, FollowUpKind, Take
+from backbeat.schemas.messages.values import Awaits, Backoff, FollowUp, FollowUpKind, Take
 from backbeat.schemas.messages.views import WaitKind
 from backbeat.streams.core import effects as e
 from backbeat.streams.core.effects import node_view
@@ -476,3 +476,87 @@ def test_a_removal_takes_all_of_it_along():
     rig.fire(CAMERA_ID)
     for table in (NODES, WORKFLOWS, REFERENCES):
         assert not [key for store in rig.stores for key in store[table]]
+
+
+# --- where they meet other features ----------------------------------------------------------------------------------
+
+
+def test_a_handler_that_is_shut_down_gives_nothing_up():
+    rig = running(failing(), new("ship"))
+    rig.error("charge")
+    rig.error("refund", retriable=False)
+    rig.say("shutdown", "refund")
+    assert rig.both("charge") == ("retries_exhausted", "errored")
+    assert not given_up(rig, "charge")
+    rig.restart("charge")
+    rig.complete("charge")
+    rig.complete("ship")
+    assert rig.server("signal") == ["complete"]
+    assert not given_up(rig, "signal")
+
+
+def test_an_undo_that_is_shut_down_is_passed_and_gives_nothing_up():
+    rig = running(new("order"), new("next"))
+    rig.complete("order", undone("charge"), undone("pack"), new("ship"))
+    rig.complete("charge")
+    rig.complete("pack")
+    rig.say("canceled", "order", compensate=True)
+    rig.error("undo pack", retriable=False)
+    assert rig.say("shutdown", "undo pack").dispatched == ["undo charge"]
+    assert rig.complete("undo charge").dispatched == ["next"]
+    assert [given_up(rig, name) for name in ("order", "signal")] == [False, False]
+
+
+def test_what_a_handler_did_is_undone_with_the_rest():
+    rig = running(failing(), new("ship", retries=0))
+    rig.error("charge")
+    rig.complete("refund", undone("pay back"))
+    rig.complete("pay back")
+    rig.error("ship")
+    assert rig.say("shutdown", "ship").dispatched == ["undo pay back"]
+    rig.complete("undo pay back")
+    assert rig.server("signal") == ["complete"]
+
+
+def test_a_wait_whose_time_is_over_is_handled_and_a_retry_waits_anew():
+    node = new("approval", awaits=Awaits(), client_data=b'{"timeout":5}', follow_ups=failing().follow_ups)
+    rig = running(node, new("ship"))
+    assert rig.due("approval").dispatched == ["refund"]
+    rig.ask(c.SendMessage, workflow_id=CAMERA_ID, name="approval", payload=b"1")
+    assert rig.server("approval", "refund") == ["retries_exhausted", "sent_to_client"]
+    assert rig.restart("approval").dispatched == ["ship"]
+    assert rig.server("approval", "refund") == ["complete", "deactivated"]
+
+
+def test_a_message_is_the_argument_of_the_undo_of_its_wait():
+    node = new("approval", awaits=Awaits(), follow_ups=undone("approval").follow_ups)
+    rig = running(node, new("ship", retries=0))
+    rig.ask(c.SendMessage, workflow_id=CAMERA_ID, name="approval", payload=b'{"by":"Ann"}')
+    rig.error("ship")
+    happened = rig.say("shutdown", "ship")
+    assert results(happened, "undo approval") == [TakenResult(0, rig["approval"], b'{"by":"Ann"}')]
+
+
+def test_a_wait_and_a_handled_member_whose_failures_are_allowed_have_no_handler():
+    wait = new("approval", NON_BLOCKING, awaits=Awaits(), client_data=b'{"timeout":5}', follow_ups=failing().follow_ups)
+    rig = running(new("group", failures_allowed=2), new("ship"))
+    rig.complete("group", failing(mode=NON_BLOCKING), wait)
+    assert rig.error("charge").dispatched == []
+    assert rig.due("approval").dispatched == ["ship"]
+    assert rig.server("charge", "approval", "group") == ["deactivated", "deactivated", "complete"]
+
+
+def test_the_undos_of_a_node_that_allows_failures_are_none_of_its_results():
+    rig = running(new("group", failures_allowed=1), new("ship"))
+    group_id = rig["group"]
+    rig.complete("group", undone("a", NON_BLOCKING), new("b", NON_BLOCKING, retries=0), new("c", retries=0))
+    rig.complete("a", response=response("1"))
+    rig.error("b")
+    rig.error("c")
+    assert rig.say("shutdown", "c").dispatched == ["undo a"]
+    happened = rig.error("undo a", retriable=False)
+    assert rig.server("undo a") == ["retries_exhausted"]
+    assert happened.dispatched == []
+    rig.say("resolved", "undo a")
+    rig.complete("ship", new("bill", takes=(Take(group_id, of_children=True, default=b"[]"),)))
+    assert rig.row("bill").flow.missing == 0

@@ -379,6 +379,21 @@ def test_members_that_are_refused_fail_the_attempt_that_adds_them():
     assert rig.server("other") == ["sent_to_client"]
 
 
+def test_a_reset_of_the_group_counts_its_failures_anew():
+    rig = group_of(2, allowed=1)
+    failed(rig, "page 0")
+    rig.reset("group")
+    rig.add("group", new("page 2", NON_BLOCKING), new("page 3", NON_BLOCKING))
+    failed(rig, "page 2")
+    assert rig.server("page 2") == ["deactivated"]
+    happened = rig.complete("page 3", response=response("3"))
+    (dispatch,) = [effect for effect in happened.of(e.Dispatch) if effect.node.name == "publish"]
+    assert [(result.node_id, result.failure_index) for result in dispatch.results] == [
+        (rig["page 2"], 0),
+        (rig["page 3"], None),
+    ]
+
+
 def test_failures_allowed_are_none_or_more():
     rig = Rig()
     rig.signal("signal")
