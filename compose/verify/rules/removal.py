@@ -30,7 +30,7 @@ def review(work: Work) -> None:
     tree = work.tree
     if tree is None or (tree.finished_at is None and not work.partition.state.policies):
         return
-    if not work.changed and work.name != "CreateWorkflow":
+    if not work.changed and work.name not in ("CreateWorkflow", "SendMessage"):
         return
     finished = _is_finished(tree)
     if finished or tree.finished_at is not None:

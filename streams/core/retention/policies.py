@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from backbeat.schemas.messages.bounds import NAMES_BYTES_MAX
-from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow
+from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow, SendMessage
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.values import Task, TaskKind
@@ -24,6 +24,8 @@ from backbeat.streams.core.transaction import Transaction
 #: Policies, at most: the meta record has them, and is written with every commit.
 POLICIES_MAX = 200
 KEEP_SECONDS_MIN = 1.0
+#: Commands that begin the time anew though no node changes: a signal is likely to follow.
+_ACTIVITY = (CreateWorkflow, SendMessage)
 _SECONDS_MAX = 100 * 365 * 86_400.0
 
 
@@ -47,8 +49,7 @@ def review(step: Step) -> None:
     workflow: Workflow | None = step.workflow
     if workflow is None or not (workflow.finished_at is not None or step.transaction.meta.retention):
         return
-    # CreateWorkflow on a stored workflow counts as activity: a signal is likely to follow.
-    if not step.has_changed and type(step.command) is not CreateWorkflow:
+    if not step.has_changed and type(step.command) not in _ACTIVITY:
         return
     finished = is_finished(workflow)
     if finished or workflow.finished_at is not None:

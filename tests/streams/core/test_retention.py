@@ -115,6 +115,7 @@ def test_new_work_begins_the_time_anew():
     lambda rig: rig.workflow("complete"),
     lambda rig: rig.ask(c.CreateWorkflow, workflow=CAMERA),
     lambda rig: rig.say("deactivated", "pay"),
+    lambda rig: rig.ask(c.SendMessage, workflow_id=CAMERA_ID, name="approval"),
 ])  # fmt: skip
 def test_whatever_happens_to_a_finished_workflow_begins_its_time_anew(happen):
     rig = finished()
