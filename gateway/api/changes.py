@@ -68,6 +68,8 @@ async def _stream(call: Call, services: Services, workflow_id: bytes, after: Pla
                 continue
             comment_at = loop.time() + COMMENT_SECONDS
     except Unavailable as missed:
+        if services.stopping:
+            return  # Nothing is missed: its follower goes on where it is, at another gateway.
         yield b"event: missed\ndata: %s\n\n" % msgspec.json.encode({"message": str(missed)})
     finally:
         subscription.close()

@@ -27,6 +27,9 @@ class Listener(Protocol):
     def failed(self, reason: str) -> None:
         """Note that nothing comes at the moment. It is tried again."""
 
+    def ended(self) -> None:
+        """Note that nothing comes any more: the feed is stopped."""
+
 
 class ChangeFeed:
     """The followers of a process. Without any nothing is read."""
@@ -56,8 +59,11 @@ class ChangeFeed:
         self._reader.follow(frozenset[bytes]().union(*self._listeners.values()), begins)
 
     async def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading. Who waits hears of it."""
+        listeners = list(self._listeners)
         self._listeners.clear()
+        for listener in listeners:
+            listener.ended()
         if self._reader is not None:
             await asyncio.to_thread(self._reader.stop)
             self._reader = None
@@ -146,6 +152,10 @@ class Subscription:
         """Give up, unless it has begun: then it goes on by itself."""
         if not self._is_followed:
             self._fail(reason)
+
+    def ended(self) -> None:
+        """Give up."""
+        self._fail("its client was closed")
 
     def _fail(self, reason: str) -> None:
         self._problem = (

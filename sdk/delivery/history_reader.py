@@ -51,6 +51,8 @@ class HistoryReader:
         self._tell = tell
         self._ready = ready
         self._failed = failed
+        #: of who is followed from where, and of the thread
+        self._lock = threading.Lock()
         self._followed: frozenset[bytes] = frozenset()
         self._begins: list[tuple[bytes, int]] = []
         self._changed = threading.Event()
@@ -62,33 +64,44 @@ class HistoryReader:
 
         `begins`: of some of them the offset to read from; the others are followed from the end on.
         """
-        self._followed = workflow_ids
-        self._begins += begins.items()
-        self._changed.set()
-        if workflow_ids and (self._thread is None or not self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._run, name="backbeat-history", daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._followed = workflow_ids
+            self._begins += begins.items()
+            self._changed.set()
+            if workflow_ids and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._run, name="backbeat-history", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """Stop reading. Blocks."""
         self._stopping = True
         self.follow(frozenset(), {})
-        if self._thread is not None:
-            self._thread.join()
+        if (thread := self._thread) is not None:
+            thread.join()
 
     def _run(self) -> None:
-        while self._followed and not self._stopping:
+        # Of the next record by partition: kept while Kafka is away, so that followers miss nothing.
+        offsets: dict[int, int] = {}
+        while self._is_followed():
             try:
-                self._read()
+                self._read(offsets)
+                offsets.clear()
             except (KafkaException, Unavailable) as error:
                 logger.warning("changes cannot be followed at the moment: %s", error)
                 self._failed(str(error))
                 self._changed.wait(_AGAIN_SECONDS)
 
-    def _read(self) -> None:
+    def _is_followed(self) -> bool:
+        """False: nobody follows anything, and who comes from now on starts another thread."""
+        with self._lock:
+            if self._followed and not self._stopping:
+                return True
+            self._thread = None
+            return False
+
+    def _read(self, offsets: dict[int, int]) -> None:
         settings = {"fetch.wait.max.ms": 500}
         consumer = make_consumer(self._bootstrap_servers, "backbeat-history-reader", settings)
-        offsets: dict[int, int] = {}
         followed: frozenset[bytes] = frozenset()
         self._changed.set()
         try:
@@ -99,26 +112,18 @@ class HistoryReader:
                 raise Unavailable(f"The topic {HISTORY} cannot be read. {reason}")
             while True:
                 if self._changed.is_set():
-                    self._changed.clear()
-                    followed = self._followed
+                    with self._lock:
+                        self._changed.clear()
+                        followed = self._followed
+                        begins, self._begins = self._begins, []
                     if not followed or self._stopping:
                         return
                     partitions = {one: ids.partition_of(one, count) for one in followed}
-                    _assign(consumer, offsets, set(partitions.values()), self._begins_of(partitions))
+                    _assign(consumer, offsets, set(partitions.values()), _by_partition(begins, partitions))
                     self._ready({one: offsets[partition] for one, partition in partitions.items()})
                 self._take(consumer.consume(_RECORDS_AT_ONCE, _POLL_SECONDS), followed, offsets)
         finally:
             consumer.close()
-
-    def _begins_of(self, partitions: Mapping[bytes, int]) -> dict[int, int]:
-        """The offsets that were asked for, by partition; they are asked for once."""
-        begins: dict[int, int] = {}
-        while self._begins:
-            workflow_id, offset = self._begins.pop()
-            if workflow_id in partitions:
-                partition = partitions[workflow_id]
-                begins[partition] = min(begins.get(partition, offset), offset)
-        return begins
 
     def _take(self, messages: list[Message], followed: frozenset[bytes], offsets: dict[int, int]) -> None:
         records: list[Followed] = []
@@ -137,6 +142,16 @@ class HistoryReader:
                 continue
         if records:
             self._tell(records)
+
+
+def _by_partition(begins: list[tuple[bytes, int]], partitions: Mapping[bytes, int]) -> dict[int, int]:
+    """The offsets that were asked for, by partition."""
+    offsets: dict[int, int] = {}
+    for workflow_id, offset in begins:
+        if workflow_id in partitions:
+            partition = partitions[workflow_id]
+            offsets[partition] = min(offsets.get(partition, offset), offset)
+    return offsets
 
 
 def _assign(consumer: Consumer, offsets: dict[int, int], partitions: set[int], begins: Mapping[int, int]) -> None:

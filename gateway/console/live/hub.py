@@ -127,6 +127,9 @@ class Hub:
     def failed(self, reason: str) -> None:
         """Nothing: the reader says it, and tries again."""
 
+    def ended(self) -> None:
+        """Nothing: streams end by themselves when the gateway stops."""
+
     async def _run_rounds(self) -> None:
         """While somebody looks: end streams when the gateway stops, and count figures for those who want them."""
         loop = asyncio.get_running_loop()
