@@ -13,7 +13,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
 
@@ -186,10 +186,12 @@ class Ingest:
         self.assigned |= {(item.topic, item.partition) for item in partitions}
         self._topics.unsure |= {item.topic for item in partitions}
 
-    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         revoked = {(item.topic, item.partition) for item in partitions}
         self.assigned -= revoked
         self.held.drop_partitions(revoked)
+        # librdkafka keeps a pause from one assignment to the next: what came back would be read by nobody.
+        self._change_flow(consumer.resume, partitions)
 
     def _follow(self, consumer: Consumer) -> None:
         producer = Producer({**producer_settings(self._bootstrap_servers, logger), **self._produced.settings})
@@ -209,6 +211,8 @@ class Ingest:
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
                 self.joined = self.joined or any(map(is_of_no_topic, batch))
                 batch = [message for message in batch if is_record(message)]
+                # A revocation may come between the two calls: to forward what is left would skip what was held.
+                batch = [message for message in batch if place_of(message)[:2] in self.assigned]
             topic_names = {place_of(message)[0] for message in batch} | self._topics.unsure
             if time.monotonic() - checked_at > _CHECK_SECONDS:
                 checked_at = time.monotonic()
@@ -217,20 +221,25 @@ class Ingest:
                 changed = self._until_answered(partial(self._topics.look, consumer, topic_names, self.assigned))
                 batch = [message for message in batch if place_of(message)[0] not in changed]
                 self.held.drop_topics(changed)
+                self._of_topics(consumer.resume, changed)
             self._of_topics(consumer.pause, self.held.add(batch))
             if batch := self.held.take():
                 self._take(consumer, producer, batch)
                 self.held.sent(batch, self._ends)
             self._of_topics(consumer.resume, self.held.resumable())
 
-    def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: list[str]) -> None:
+    def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: Collection[str]) -> None:
         """Pause or resume the assigned partitions of topics."""
+        self._change_flow(action, [TopicPartition(*place) for place in self.assigned if place[0] in names])
+
+    def _change_flow(self, action: Callable[[list[TopicPartition]], None], places: list[TopicPartition]) -> None:
+        """Pause or resume partitions."""
         try:
-            if places := [TopicPartition(*place) for place in self.assigned if place[0] in names]:
+            if places:
                 action(places)
         except KafkaException as error:
             # One was revoked meanwhile. What comes of the others is held all the same.
-            logger.warning("pausing signals: %s", error.args[0].str())
+            logger.warning("pausing or resuming signals: %s", error.args[0].str())
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T:
         """Call `ask` until a broker answers. StoppedError."""

@@ -262,7 +262,8 @@ def an_engine(kafka):
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": "backbeat", "log_level": 0})
     consumer.subscribe([COMMANDS])
     try:
-        until(lambda: consumer.poll(0.1) or consumer.assignment(), "it has joined its group")
+        # A poll gives errors, too.
+        until(lambda: (consumer.poll(0.1), consumer.assignment())[1], "it has joined its group")
         yield
     finally:
         consumer.close()

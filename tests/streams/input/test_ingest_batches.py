@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from backbeat.streams.input.ingest import Ingest
 from tests.ports import Producer
@@ -58,3 +59,67 @@ def test_a_command_that_is_refused_is_reported_as_one_that_the_broker_refuses(in
     batch[1]["callback"] = lambda error, _: reported.append(error)
     ingest._push(Refusing(), {0: batch})
     assert [error.code() for error in reported] == [KafkaError.MSG_SIZE_TOO_LARGE]
+
+
+class _Revoking:
+    """A consumer whose partition is revoked between the poll of one of its records and what lies behind it."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._polled: list[Any] = []
+        self.resumed: list[TopicPartition] = []
+
+    def poll(self, _seconds: float) -> Any:
+        if self._polled:
+            self._ingest._stopping.set()
+            return None
+        self._polled.append(Record())
+        return self._polled[0]
+
+    def consume(self, *_: Any, **__: Any) -> list[Any]:
+        self._ingest._on_revoke(self, [TopicPartition(*PLACE)])  # type: ignore[arg-type]
+        return []
+
+    def pause(self, places: list[TopicPartition]) -> None:
+        raise AssertionError(f"nothing is full: {places}")
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        self.resumed += places
+
+
+PLACE = ("backbeat.signals.c", 3)
+
+
+class Record:
+    """A record of that partition, behind others that are held."""
+
+    def error(self) -> None:
+        return None
+
+    def topic(self) -> str:
+        return PLACE[0]
+
+    def partition(self) -> int:
+        return PLACE[1]
+
+    def offset(self) -> int:
+        return 20
+
+    def value(self) -> bytes:
+        return b""
+
+
+def test_a_record_whose_partition_was_revoked_meanwhile_is_left_to_its_next_owner(ingest):
+    """Those before it that were held are dropped: its position would skip them."""
+    taken: list[Any] = []
+    ingest._take = lambda _consumer, _producer, batch: taken.extend(batch)
+    ingest._topics.look = lambda *_: set()
+    ingest.assigned.add(PLACE)
+    ingest.held.add([Record()])
+    consumer = _Revoking(ingest)
+    follower = threading.Thread(target=ingest._follow, args=(consumer,), daemon=True)
+    follower.start()
+    follower.join(60)
+    assert not follower.is_alive()
+    assert taken == []
+    assert [(each.topic, each.partition) for each in consumer.resumed] == [PLACE]

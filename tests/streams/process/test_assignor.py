@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from faust.assignor.partition_assignor import PartitionAssignor
 from yarl import URL
 
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
@@ -66,3 +67,26 @@ def test_an_engine_that_comes_takes_its_share_and_no_more():
     assert {len(own) for own in after.values()} == {12}
     assert set().union(*after.values()) == set(range(60))
     assert all(after[name] < before[name] for name in names[:4])
+
+
+class AssignorBefore(PartitionAssignor):
+    """As of engines that tell their group of each other's partitions."""
+
+    def __init__(self, app):
+        super().__init__(app, replicas=0)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_engines_that_tell_more_share_evenly_with_those_that_do_not(before):
+    """A rolling upgrade: one of either version leads, and then one of the other."""
+    group = Group(6, 60)
+    names = list(group.members)
+    for number, name in enumerate(names):
+        if number % 2 == before:
+            group.members[name] = AssignorBefore(group.app(number))
+    group.balance(names)
+    shares = {name: group.partitions_of(name) for name in names}
+    assert {len(own) for own in shares.values()} == {10}
+    for leader in (1, 0):
+        group.balance(names[leader:] + names[:leader])
+        assert {name: group.partitions_of(name) for name in names} == shares
