@@ -85,7 +85,7 @@ class HttpTransport:
         self._partitions = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
-        self._calls, self._long_calls = CallSlots(_CALLS_MAX), CallSlots(_WAITS_MAX)
+        self._calls, self._long_calls, self._schema_calls = map(CallSlots, (_CALLS_MAX, _WAITS_MAX, _CALLS_MAX))
         self._failed: list[Exception] = []
         self._home: Home
 
@@ -335,7 +335,8 @@ class HttpTransport:
         client_header = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
         headers = {**client_header, **(headers or {})}
         # A schema is asked for while the answer that needs it holds a slot.
-        slots = self._long_calls if PREFER_HEADER in headers or path.startswith(_SCHEMAS) else self._calls
+        calls = self._schema_calls if path.startswith(_SCHEMAS) else self._calls
+        slots = self._long_calls if PREFER_HEADER in headers else calls
         is_sent = False
         try:
             async with asyncio.timeout(timeout), slots:
