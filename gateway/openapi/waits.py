@@ -95,7 +95,8 @@ WAITS: dict[str, OperationDoc] = {
     "GET /workflows/{id}/changes": OperationDoc(
         text="Events `change`: nodes' server statuses, from now on, or behind the one that the header `Last-Event-ID` "
         "(or `after`) names, as long as that is kept (else an event `missed`); `0` is before the oldest. After 10 "
-        "minutes the stream ends: whoever connects anew with the last id misses nothing.",
+        "minutes the stream ends: whoever connects anew with the last id misses nothing. Where none was named an event "
+        "`place` has the first id.",
         answer=TEXT,
         example='id: 703-0\nevent: change\ndata: {"id":"703-0","nodeId":"5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416",'
         '"name":"charge card","status":"complete","before":"processing_children","at":"2026-01-31T12:00:00Z"}\n\n',
