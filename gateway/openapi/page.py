@@ -137,7 +137,8 @@ class _Page:
             )
             if status.startswith("2"):
                 example = content["example"]
-                example_text = json.dumps(example, indent=2, ensure_ascii=False) if media_type == JSON else example
+                is_text = media_type != JSON and isinstance(example, str)
+                example_text = example if is_text else json.dumps(example, indent=2, ensure_ascii=False)
                 parts.append(
                     f"<details><summary>Answer {status}: {_text(self._kind(schema))}</summary>"
                     f"{self._fields(schema)}<pre>{_text(example_text)}</pre></details>"

@@ -9,6 +9,12 @@ from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TEXT, UUID, Schema, list_of, ref
 
+_EVENT: Schema = {
+    "type": "object",
+    "description": "each event of the stream",
+    "required": ["event", "data"],
+    "properties": {"id": TEXT, "event": {"type": "string", "enum": ["change", "place", "missed"]}, "data": TEXT},
+}
 _AT = "2026-01-31T12:00:00.000Z"
 _WAIT = {
     "kind": "backoff",
@@ -97,9 +103,13 @@ WAITS: dict[str, OperationDoc] = {
         "(or `after`) names, as long as that is kept (else an event `missed`); `0` is before the oldest. After 10 "
         "minutes the stream ends: whoever connects anew with the last id misses nothing. Where none was named an event "
         "`place` has the first id.",
-        answer=TEXT,
-        example='id: 703-0\nevent: change\ndata: {"id":"703-0","nodeId":"5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416",'
-        '"name":"charge card","status":"complete","before":"processing_children","at":"2026-01-31T12:00:00Z"}\n\n',
+        answer=_EVENT,
+        example={
+            "id": "703-0",
+            "event": "change",
+            "data": '{"id":"703-0","nodeId":"5b0c6a52-9a3d-8e71-a5d0-77c1e2f30416","name":"charge card",'
+            '"status":"complete","before":"processing_children","at":"2026-01-31T12:00:00Z"}',
+        },
         media_type="text/event-stream",
         query=(query("after", TEXT, "the id of a change, to go on behind it"),),
     ),
