@@ -10,7 +10,7 @@ from typing import Any
 from backbeat.client.node_calls import get_node
 from backbeat.client.session import Session
 from backbeat.client.views import NodeValue
-from backbeat.errors import BackbeatError, NodeFailed, Rejected, Timeout
+from backbeat.errors import BackbeatError, NodeFailed, NotFound, Rejected, Timeout
 from backbeat.payload.values import from_json, id_text
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.history import StatusChange
@@ -27,6 +27,7 @@ _SLICE_SECONDS_MIN = 0.05
 _SLICE_SECONDS_MAX = 5.0
 #: Time that an answer may take beyond the slice's end before the slice is given up.
 _GRACE_SECONDS = 1.0
+_OVER = "it was canceled, reset or passed over"
 #: Reasons why a node of this status is not complete.
 _WHY_NOT_DONE = {
     ServerStatus.READY: ", since something before it in its workflow is not done",
@@ -110,19 +111,19 @@ async def _failing_below(session: Session, view: NodeView | None) -> str:
     if view is None or view.server is not ServerStatus.PROCESSING_CHILDREN:
         return ""
     try:
-        step, changes = await _step_below(session, view, lambda node, _: node.server in _FAILING)
+        failing = await _step_below(session, view, lambda node, _: node.server in _FAILING)
     except (Timeout, Rejected):
         # It is somebody else's workflow, or nobody answers: what was asked is still not done.
         return ""
-    return "" if step is None else f". Below it {step.name} {_failure(step, changes)}"
+    return "" if failing is None else f". Below it {failing[0].name} {failing[1]}"
 
 
 #: True for a node that is looked for; given the nodes below each, too.
 _Test = Callable[[NodeView, Mapping[bytes | None, list[NodeView]]], bool]
 
 
-async def _step_below(session: Session, view: NodeView, test: _Test) -> tuple[NodeView | None, list[StatusChange]]:
-    """The worst of the steps below a node that a test is true for, and its history; null: there is none."""
+async def _step_below(session: Session, view: NodeView, test: _Test) -> tuple[NodeView, NodeFailed] | None:
+    """The worst of the steps below a node that a test is true for, and its failure; null: there is none."""
     query = queries.GetTree(workflow_id=view.workflow_id, **session.query_fields())
     _, *parts = await session.query(query, f"tree of workflow {id_text(view.workflow_id)}", _FAILING_SECONDS_MAX)
     nodes = {node.id: node for part in parts for node in part.nodes}
@@ -131,20 +132,30 @@ async def _step_below(session: Session, view: NodeView, test: _Test) -> tuple[No
         below.setdefault(node.parent_id, []).append(node)
     steps = [node for node in nodes.values() if test(node, below) and _is_below(node, view.id, nodes)]
     if not steps:
-        return None, []
+        return None
     step = min(steps, key=lambda node: (_FAILING.index(node.server) if node.server in _FAILING else 0, node.seq))
-    history = queries.GetHistory(node_id=step.id, **session.query_fields())
-    return step, [change for part in await session.query(history, "history") for change in part.changes]
+    return step, await _failure_of(session, step)
+
+
+async def _failure_of(session: Session, step: NodeView) -> NodeFailed:
+    """The failure of a step, from its history; where another client application runs it, as a list shows it."""
+    fields = session.query_fields()
+    try:
+        parts = await session.query(queries.GetHistory(node_id=step.id, **fields), "history")
+    except NotFound:
+        *_, path = await session.query(queries.GetPath(node_id=step.id, **fields), "path")
+        return _failure(step, [], path.nodes[-1].error or _OVER)
+    return _failure(step, [change for part in parts for change in part.changes])
 
 
 async def _raise_failed(session: Session, view: NodeView, test: _Test) -> None:
     """NodeFailed of the step below a node that a test is true for, if there is one and it can be read."""
     try:
-        step, changes = await _step_below(session, view, test)
+        failing = await _step_below(session, view, test)
     except (Timeout, Rejected):
         return
-    if step is not None:
-        failure = _failure(step, changes)
+    if failing is not None:
+        step, failure = failing
         given_up = " was given up" if step.client is ClientStatus.SHUTDOWN else ""
         raise NodeFailed(
             failure.node_id, failure.status, f"{step.name!r}{given_up}: {failure.message}", failure.traceback
@@ -179,9 +190,7 @@ def _is_shut_down(node: NodeView, _: Mapping[bytes | None, list[NodeView]]) -> b
     return node.client is ClientStatus.SHUTDOWN and node.server is not ServerStatus.DEACTIVATED
 
 
-def _failure(
-    view: NodeView, changes: list[StatusChange], why: str = "it was canceled, reset or passed over"
-) -> NodeFailed:
+def _failure(view: NodeView, changes: list[StatusChange], why: str = _OVER) -> NodeFailed:
     message, traceback = why, []
     for change in reversed(changes):
         if change.to_status is ClientStatus.ERRORED and not change.server:

@@ -10,10 +10,10 @@ import msgspec
 
 from backbeat.activities.follow_ups import check_plain, followings
 from backbeat.activities.running import transaction_id
-from backbeat.client.node_calls import get_node
 from backbeat.client.session import Session, as_id
 from backbeat.client.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.client.views import Workflow
+from backbeat.client.waits import get_path
 from backbeat.delivery.changes import Change
 from backbeat.errors import NotFound
 from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
@@ -162,7 +162,8 @@ async def follow_workflow(session: Session, workflow_id: Id, after: str | None) 
 
     async def name_of(node_id: bytes) -> str:
         try:
-            return (await get_node(session, node_id)).name
+            # The node's own client application is not asked for: it may be another's, in a workflow of this one.
+            return (await get_path(session, node_id))[-1].name
         except NotFound:
             return ""
 

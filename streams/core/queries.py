@@ -124,14 +124,19 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _history(store, pair[0])
         case GetResults():
             yield from _results(store, query)
-        case GetWaits() | GetPath():
+        case GetWaits():
             pair = find_node(store, query.node_id, query.user_id)
             if pair is None:
                 yield _not_found("node", query.node_id)
-            elif isinstance(query, GetPath):
-                yield from _child_views(store, path_to(store, pair[0]), pair[1], query.user_id)
             else:
                 yield Waits(() if is_deactivated(store, *pair) else tuple(waits_of(store, *pair)))
+        case GetPath():
+            pair = find_node(store, query.node_id, None)
+            # The workflow's owner has the node in its tree, whoever runs it.
+            if pair is None or query.user_id not in (None, pair[0].user_id, pair[1].user_id):
+                yield _not_found("node", query.node_id)
+            else:
+                yield from _child_views(store, path_to(store, pair[0]), pair[1], query.user_id)
         case GetChildren():
             yield from _children(store, query)
         case GetTree():
