@@ -31,10 +31,7 @@ _NOT_FOUND = 404
 
 
 async def changes(call: Call) -> Response:
-    """GET /workflows/:id/changes: events `change`, from now on, or behind the one of `Last-Event-ID`.
-
-    From now on: an event `place` comes first, unless a change does.
-    """
+    """GET /workflows/:id/changes: events `change`, from now on, or behind the one of `Last-Event-ID`."""
     workflow_id = call.path_id()
     await engine_calls.get_workflow(call, workflow_id)
     try:
@@ -55,7 +52,6 @@ async def _stream(call: Call, services: Services, workflow_id: bytes, after: Pla
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + STREAM_SECONDS_MAX
     comment_at = loop.time() + COMMENT_SECONDS
-    has_place = after is not None
     try:
         yield f"retry: {_RETRY_MS + random.randrange(_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not services.stopping and loop.time() < ends_at:
@@ -64,11 +60,6 @@ async def _stream(call: Call, services: Services, workflow_id: bytes, after: Pla
                     new = await subscription.take()
             except TimeoutError:
                 new = []
-            if not has_place and (place := subscription.place) is not None:
-                has_place = True
-                if place.number < 0:
-                    # Nothing has come yet: who is cut off before the first change goes on from here.
-                    yield b'id: %d\nevent: place\ndata: {"id":"%d"}\n\n' % (place.offset, place.offset)
             if new:
                 yield b"".join([_event(await names.named(change)) for change in new])
             elif loop.time() >= comment_at:

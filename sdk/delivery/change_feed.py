@@ -110,11 +110,6 @@ class Subscription:
         """Follow no more."""
         self._feed.follow(self, {})
 
-    @property
-    def place(self) -> Place | None:
-        """Place of the newest change, or where it began; null: it has not begun."""
-        return self._after if self._is_followed else None
-
     async def take(self) -> list[Change]:
         """The changes that have come, at least one. Unavailable: some were missed, or it cannot be followed."""
         while not self._waiting:

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 _OK_MAX = 299
 _CONNECT_SECONDS_MAX = 10.0
-#: A connection without any event, not even a comment, is opened anew.
+#: A connection without any event, not even a comment, is opened anew; for so long after the newest event.
 _SILENT_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
-#: Time after the end of the last connection for which that is tried.
 _AGAIN_SECONDS_MAX = 60.0
 
 
@@ -37,40 +36,30 @@ async def follow(
         raise Unavailable("the client is not connected: use `async with Client(…) as client`")
     ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
     while True:
-        is_open = False
+        place = {} if after is None else {"Last-Event-ID": after}
         try:
-            async for place, change in _changes(session, url, headers, after):
-                is_open, after = True, place
-                if change is not None:
-                    yield change
+            async for change in _changes(session, url, {**headers, **place}):
+                after = change.id
+                ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
+                yield change
         except Unavailable as error:
-            if isinstance(error, MissedChangesError) or (not is_open and time.monotonic() > ends_at):
+            if isinstance(error, MissedChangesError) or time.monotonic() > ends_at:
                 raise
-        if is_open:
-            # It may have been silent for long.
-            ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _changes(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], after: str | None
-) -> AsyncIterator[tuple[str | None, Change | None]]:
-    """The changes of one connection, each with its place; where there is only a place there is no change."""
+async def _changes(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> AsyncIterator[Change]:
+    """The changes of one connection."""
     import aiohttp  # noqa: PLC0415 - an extra: only a client over HTTP needs it
 
-    headers = headers if after is None else {**headers, "Last-Event-ID": after}
     silent = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS_MAX, sock_read=_SILENT_SECONDS_MAX)
     try:
         async with session.get(url, headers=headers, timeout=silent) as response:
             if response.status > _OK_MAX:
                 raise refusal(response.status, await response.read(), "following a workflow", is_record=False)
-            yield after, None
             async for event, data in events_in(response.content):
                 if event == "change":
-                    change = msgspec.json.decode(data, type=Change)
-                    yield change.id, change
-                elif event == "place":
-                    yield read_value(data)["id"], None
+                    yield msgspec.json.decode(data, type=Change)
                 elif event == "missed":
                     raise MissedChangesError(read_value(data)["message"])
     except (aiohttp.ClientError, TimeoutError) as error:

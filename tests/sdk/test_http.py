@@ -6,10 +6,8 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import fastavro
 import msgspec
 import pytest
@@ -22,7 +20,6 @@ from backbeat.schemas.catalogue import RECORDS, Record
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.messages.replies import Done, History, Nodes, Position
 from backbeat.schemas.wire import HEADER_BYTES, MARKER
-from backbeat.transport import events
 from backbeat.transport.call_slots import CallSlots
 from backbeat.transport.http import HttpTransport
 from tests.sdk.conftest import USER, VIEW
@@ -254,33 +251,3 @@ async def test_a_call_that_found_no_slot_says_that_it_was_not_sent() -> None:
     await transport.stop()
     await runner.cleanup()
     assert begun == len(under_way)
-
-
-async def test_a_follower_goes_on_where_it_was_however_long_it_was_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, places = [0.0], []
-    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    monkeypatch.setattr(events, "_AGAIN_SECONDS", 0.0)
-
-    async def answer(request: web.BaseRequest) -> web.Response:
-        places.append(request.headers.get("Last-Event-ID"))
-        match len(places):
-            case 1:
-                # It ends after an hour without a change.
-                seconds[0] += 3_600.0
-                return web.Response(text='id: 5\nevent: place\ndata: {"id":"5"}\n\n')
-            case 2:
-                return web.json_response({"errorClass": "Backbeat::Unavailable", "message": "it starts"}, status=503)
-        change = {"id": "7-0", "nodeId": NODE_ID, "name": "", "status": "complete", "before": "started"}
-        data = json.dumps({**change, "at": "2026-01-31T12:00:00Z"})
-        return web.Response(text=f"id: 7-0\nevent: change\ndata: {data}\n\n")
-
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with aiohttp.ClientSession() as session:
-        changes = events.follow(session, url, {}, None)
-        assert [(await anext(changes)).id for _ in range(2)] == ["7-0", "7-0"]
-        await changes.aclose()  # type: ignore[attr-defined]
-    await runner.cleanup()
-    assert places == [None, "5", "5", "7-0"]

@@ -327,15 +327,6 @@ def test_changes_come_as_events_and_whoever_was_away_goes_on_where_it_was(user):
     ]
 
 
-def test_a_follower_from_now_on_has_a_place_before_anything_happens(user):
-    workflow_id = user.workflow()["id"]
-    ((place, name, data),) = events(user, workflow_id, 1)
-    assert (name, data) == ("place", {"id": place})
-    user.door.post(f"/workflows/{workflow_id}/signal/first")
-    ((_, name, data),) = events(user, workflow_id, 1, **{"Last-Event-ID": place})
-    assert (name, data["name"], data["status"]) == ("change", "first", "started")
-
-
 def test_a_follower_of_anothers_workflow_or_of_no_place_is_refused(user, other):
     path = f"/workflows/{user.workflow()['id']}/changes"
     assert other.door.get(path).error == (404, "Backbeat::NotFound")
