@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 from aiohttp.web import Response
@@ -19,11 +20,14 @@ from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.services import Services
 from backbeat.payload.values import id_text
 
-#: Followers of a gateway at once.
+#: Followers of a gateway at once, and of one client.
 FOLLOWERS_MAX = 500
+CLIENT_FOLLOWERS_MAX = 100
 #: A silent stream has a comment so often, and ends after so long: a load balancer may move the caller then.
 COMMENT_SECONDS = 15.0
 STREAM_SECONDS_MAX = 600.0
+#: A caller that reads nothing for so long is cut off: its connection would stay for ever.
+UNREAD_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 1.0
 _RETRY_MS = 1_000
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -40,18 +44,39 @@ async def changes(call: Call) -> Response:
     except InvalidParameters as refusal:
         raise errors.invalid(refusal.message) from refusal
     services = call.services
-    if services.followers >= FOLLOWERS_MAX:
+    assert call.client is not None, "the route names a client"
+    if services.followers[call.user_id] >= CLIENT_FOLLOWERS_MAX:
+        raise errors.too_many(
+            f"client {call.client.name!r} follows {CLIENT_FOLLOWERS_MAX} workflows at this gateway, and may not more. "
+            "What to do: end one of these streams, or call another gateway"
+        )
+    if services.followers.total() >= FOLLOWERS_MAX:
         raise errors.unavailable(f"{FOLLOWERS_MAX} follow workflows here already", "Backbeat::Unavailable")
     return Response(body=_stream(call, services, workflow_id, after), headers=_HEADERS)
 
 
 async def _stream(call: Call, services: Services, workflow_id: bytes, after: Place | None) -> AsyncIterator[bytes]:
-    services.followers += 1
+    loop = asyncio.get_running_loop()
+    services.followers[call.user_id] += 1
+    try:
+        async with aclosing(_chunks(call, services, workflow_id, after)) as chunks:
+            async for chunk in chunks:
+                cut = loop.call_later(UNREAD_SECONDS_MAX, call.hang_up)
+                try:
+                    yield chunk
+                finally:
+                    cut.cancel()
+    finally:
+        services.followers[call.user_id] -= 1
+
+
+async def _chunks(call: Call, services: Services, workflow_id: bytes, after: Place | None) -> AsyncGenerator[bytes]:
     subscription = Subscription(services.changes, workflow_id, after)
     names = Names(lambda node_id: _name_of(call, node_id))
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + STREAM_SECONDS_MAX
     comment_at = loop.time() + COMMENT_SECONDS
+    has_id = after is not None
     try:
         yield f"retry: {_RETRY_MS + random.randrange(_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not services.stopping and loop.time() < ends_at:
@@ -61,11 +86,20 @@ async def _stream(call: Call, services: Services, workflow_id: bytes, after: Pla
             except TimeoutError:
                 new = []
             if new:
-                yield b"".join([_event(await names.named(change)) for change in new])
+                try:
+                    chunk = b"".join([_event(await names.named(change)) for change in new])
+                except Unavailable:
+                    # Nothing is missed: the caller goes on behind what it has, here or at another gateway.
+                    return
+                has_id = True
+            elif not has_id and subscription.place is not None:
+                # Whoever heard of nothing yet goes on from here, too.
+                chunk, has_id = b"id: %s\n\n" % str(subscription.place).encode(), True
             elif loop.time() >= comment_at:
-                yield b": still here\n\n"
+                chunk = b": still here\n\n"
             else:
                 continue
+            yield chunk
             comment_at = loop.time() + COMMENT_SECONDS
     except Unavailable as missed:
         if services.stopping:
@@ -73,7 +107,6 @@ async def _stream(call: Call, services: Services, workflow_id: bytes, after: Pla
         yield b"event: missed\ndata: %s\n\n" % msgspec.json.encode({"message": str(missed)})
     finally:
         subscription.close()
-        services.followers -= 1
 
 
 def _event(change: Change) -> bytes:

@@ -198,6 +198,7 @@ class Gateway:
                 query=query,
                 body=body,
                 preferences=preferences,
+                transport=request.transport,
             )
             try:
                 return await route.handler(call)

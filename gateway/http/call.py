@@ -50,6 +50,7 @@ class Call:
     __slots__ = (
         "_key",
         "_path",
+        "_transport",
         "_turn",
         "body",
         "client",
@@ -77,6 +78,7 @@ class Call:
         query: str,
         body: bytes,
         preferences: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
+        transport: asyncio.Transport | None = None,
     ) -> None:
         self.services = services
         self.route = route
@@ -88,6 +90,7 @@ class Call:
         self.tid = tid
         self._key = key
         self._turn: asyncio.Semaphore | None = None
+        self._transport = transport
         self.headers = headers
         self.body = body
         #: Query and body unread, for the request hash.
@@ -112,6 +115,11 @@ class Call:
         """Release the turn, after the answer."""
         if self._turn is not None:
             self._turn.release()
+
+    def hang_up(self) -> None:
+        """Cut the caller off, whatever it has not read yet."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def segment(self, name: str) -> str:
         """Value of a path parameter."""

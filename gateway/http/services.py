@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from backbeat.delivery.change_feed import ChangeFeed
@@ -54,8 +55,8 @@ class Services:
             )
         #: Followers of workflows: pages, and callers of `GET /workflows/:id/changes`.
         self.changes = ChangeFeed(settings.bootstrap_servers)
-        #: Callers that follow a workflow now.
-        self.followers = 0
+        #: Callers that follow a workflow now, by client.
+        self.followers: Counter[bytes] = Counter()
         #: Semaphore of large answers.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail

@@ -101,7 +101,8 @@ WAITS: dict[str, OperationDoc] = {
     "GET /workflows/{id}/changes": OperationDoc(
         text="Events `change`: nodes' server statuses, from now on, or behind the one that the header `Last-Event-ID` "
         "(or `after`) names, as long as that is kept (else an event `missed`); `0` is before the oldest. After 10 "
-        "minutes the stream ends: whoever connects anew with the last id misses nothing.",
+        "minutes the stream ends: whoever connects anew with the last id misses nothing. 429: the client follows 100 "
+        "workflows at this gateway already.",
         answer=_EVENT,
         example={
             "id": "703-0",

@@ -23,7 +23,7 @@ from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.delivery.kafka import logger
 from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
 from backbeat.observe.tracing import Traced
-from backbeat.payload.values import When, from_json, id_text, invalid, to_json, to_text
+from backbeat.payload.values import When, from_json, id_text, to_json, to_share, to_text
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityRecord, error_of
 from backbeat.schemas.messages.commands import Heartbeat, Signal
@@ -322,11 +322,8 @@ class Activity(Parent):
         which renews `complete_by`. What is said in between, or by an attempt that ends sooner, nobody sees; nor does it
         outlive the attempt.
         """
-        if fraction is not None and not 0 <= fraction <= 1:
-            raise invalid(
-                f"the progress is {fraction}; it must be from 0 to 1", str(fraction), "a fraction from 0 to 1"
-            )
-        self._progress = Progress(fraction, to_text("note", note, may_be_empty=True))
+        share = None if fraction is None else to_share("the progress", fraction)
+        self._progress = Progress(share, to_text("note", note, may_be_empty=True))
         if not self._tells:
             self._tells = True
             self._environment.ask(self._tell_progress)

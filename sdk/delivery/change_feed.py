@@ -106,6 +106,11 @@ class Subscription:
         self._wake = asyncio.Event()
         feed.follow(self, {workflow_id: None if after is None else after.offset})
 
+    @property
+    def place(self) -> Place | None:
+        """Place of the newest change that has come, or from which it follows; null: that is not known yet."""
+        return self._after
+
     def close(self) -> None:
         """Follow no more."""
         self._feed.follow(self, {})
@@ -144,9 +149,7 @@ class Subscription:
         if self._after is None:
             self._after = Place(begin, -1)
         elif self._after.offset and begin > self._after.offset + (self._after.number >= 0):
-            self._fail(
-                f"the changes behind {self._after.offset}-{self._after.number} are not kept any more, or too many"
-            )
+            self._fail(f"the changes behind {self._after} are not kept any more, or too many")
 
     def failed(self, reason: str) -> None:
         """Give up, unless it has begun: then it goes on by itself."""

@@ -9,10 +9,8 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from backbeat.errors import InvalidParameters
-from backbeat.payload.values import id_text
+from backbeat.payload.values import id_text, invalid, kind_of
 from backbeat.schemas.messages.history import StatusChangesRecord
-from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import ServerStatus, word
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +34,8 @@ class Change(msgspec.Struct, rename="camel", frozen=True):
         """Name and status, or progress."""
         if self.status != self.before:
             return f"{self.name}: {self.status}"
+        if self.progress is None and not self.note:
+            return f"{self.name}: {self.status}"
         done = "" if self.progress is None else f" {self.progress:.0%}"
         return f"{self.name}:{done}{f' ({self.note})' if self.note else ''}"
 
@@ -49,11 +49,17 @@ class Place(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Place:
         """The place of a change's id; `0` is before all. InvalidParameters."""
+        if not isinstance(text, str):
+            raise invalid(f"after is a {kind_of(text)}; give the id of a change", kind_of(text), "a change's id")
         offset, _, index = text.partition("-")
         if not offset.isdecimal() or (index and not index.isdecimal()):
             message = f"{text[:40]!r} is no place of a change. What to do: give the id of one, or 0 for the oldest"
-            raise InvalidParameters(Reason.INVALID_PARAMETERS, message, text[:40], "a change's id")
+            raise invalid(message, text[:40], "a change's id")
         return cls(int(offset), int(index) if index else -1)
+
+    def __str__(self) -> str:
+        """The text that is parsed to it."""
+        return str(self.offset) if self.number < 0 else f"{self.offset}-{self.number}"
 
 
 def changes_in(offset: int, record: StatusChangesRecord) -> Iterator[tuple[Place, Change]]:

@@ -145,8 +145,18 @@ def to_text(name: str, value: Any, bytes_max: int | None = LIMITS.name_bytes_max
     except UnicodeEncodeError as error:
         raise invalid(f"{name} is no text that UTF-8 has: {error.reason}", ascii(value)[:40], "text") from error
     if (not size and not may_be_empty) or (bytes_max is not None and size > bytes_max):
-        raise invalid(f"{name} is 1 to {bytes_max} bytes, not {size}", f"{size} bytes", f"1 to {bytes_max} bytes")
+        wanted = "1 byte or more" if bytes_max is None else f"{0 if may_be_empty else 1} to {bytes_max} bytes"
+        raise invalid(f"{name} is {wanted}, not {size}", f"{size} bytes", wanted)
     return value
+
+
+def to_share(name: str, value: Any) -> float:
+    """A number from 0 to 1; `name` is the parameter's. InvalidParameters."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise invalid(f"{name} is a {kind_of(value)}; it must be from 0 to 1", kind_of(value), "a number from 0 to 1")
+    if not 0 <= value <= 1:
+        raise invalid(f"{name} is {value!r:.40}; it must be from 0 to 1", f"{value!r:.40}", "a number from 0 to 1")
+    return float(value)
 
 
 def to_count(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:

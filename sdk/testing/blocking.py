@@ -29,6 +29,8 @@ class CallerLoop(Loop):
     def __init__(self) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
+        #: True: nothing runs in it any more.
+        self.is_closed = False
 
     def start(self) -> bool:
         """Nothing: it begins with the first call."""
@@ -39,6 +41,7 @@ class CallerLoop(Loop):
 
     def close(self) -> None:
         """End it, and what is still under way in it."""
+        self.is_closed = True
         self._runner.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -46,6 +49,9 @@ class CallerLoop(Loop):
         if in_a_loop():
             coroutine.close()
             raise BackbeatError("this test runs in an event loop: use `Backbeat` (the fixture `backbeat`), and await")
+        if self.is_closed:
+            coroutine.close()
+            raise BackbeatError("this `PlainBackbeat` is stopped, and its clients with it: ask inside of its `with`")
         return self._runner.run(coroutine, context=contextvars.copy_context())
 
 
@@ -73,7 +79,9 @@ class PlainBackbeat(Blocking):
         self.stop()
 
     def stop(self) -> None:
-        """End the handlers that still run; `with` does it."""
+        """End the handlers that still run; `with` does it. Nothing where that is done."""
+        if self._loop.is_closed:
+            return
         self._loop.run(self._original.stop())
         self._loop.close()
 

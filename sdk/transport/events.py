@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,14 +18,26 @@ if TYPE_CHECKING:
 
 _OK_MAX = 299
 _CONNECT_SECONDS_MAX = 10.0
-#: A connection without any event, not even a comment, is opened anew; for so long after the newest event.
+#: A connection without any event, not even a comment, is opened anew.
 _SILENT_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
+#: So long after the last one has ended.
 _AGAIN_SECONDS_MAX = 60.0
 
 
 class MissedChangesError(Unavailable):
     """Changes were missed: those that follow would not be all."""
+
+
+class Event(NamedTuple):
+    """Event of a stream."""
+
+    name: str  #: empty: it brings an id alone
+    data: bytes
+    id: str  #: place to go on behind; empty: as before
+
+
+_OPENED = Event("", b"", "")
 
 
 async def follow(
@@ -37,19 +49,24 @@ async def follow(
     ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
     while True:
         place = {} if after is None else {"Last-Event-ID": after}
+        is_open = False
         try:
-            async for change in _changes(session, url, {**headers, **place}):
-                after = change.id
-                ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
-                yield change
+            async for event in _events(session, url, {**headers, **place}):
+                is_open = True
+                after = event.id or after
+                if event.name == "change":
+                    yield msgspec.json.decode(event.data, type=Change)
         except Unavailable as error:
-            if isinstance(error, MissedChangesError) or time.monotonic() > ends_at:
+            if isinstance(error, MissedChangesError) or (not is_open and time.monotonic() > ends_at):
                 raise
+        if is_open:
+            # It was there until now, however quiet.
+            ends_at = time.monotonic() + _AGAIN_SECONDS_MAX
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _changes(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> AsyncIterator[Change]:
-    """The changes of one connection."""
+async def _events(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> AsyncIterator[Event]:
+    """The events of one connection; an empty one when it is open."""
     import aiohttp  # noqa: PLC0415 - an extra: only a client over HTTP needs it
 
     silent = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS_MAX, sock_read=_SILENT_SECONDS_MAX)
@@ -57,25 +74,27 @@ async def _changes(session: aiohttp.ClientSession, url: str, headers: Mapping[st
         async with session.get(url, headers=headers, timeout=silent) as response:
             if response.status > _OK_MAX:
                 raise refusal(response.status, await response.read(), "following a workflow", is_record=False)
-            async for event, data in events_in(response.content):
-                if event == "change":
-                    yield msgspec.json.decode(data, type=Change)
-                elif event == "missed":
-                    raise MissedChangesError(read_value(data)["message"])
+            yield _OPENED
+            async for event in events_in(response.content):
+                if event.name == "missed":
+                    raise MissedChangesError(read_value(event.data)["message"])
+                yield event
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Unavailable(f"The gateway cannot be reached at {url}: {error}") from error
 
 
-async def events_in(lines: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, bytes]]:
-    """Name and data of each event."""
-    event, data = "", b""
+async def events_in(lines: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+    """Events of a stream, without its comments."""
+    event = _OPENED
     async for line in lines:
         text = line.rstrip(b"\r\n")
         if not text:
-            if event:
-                yield event, data
-            event, data = "", b""
+            if event is not _OPENED:
+                yield event
+            event = _OPENED
         elif text.startswith(b"event: "):
-            event = text[7:].decode()
+            event = event._replace(name=text[7:].decode())
         elif text.startswith(b"data: "):
-            data = text[6:]
+            event = event._replace(data=text[6:])
+        elif text.startswith(b"id: "):
+            event = event._replace(id=text[4:].decode())

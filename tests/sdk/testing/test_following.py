@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -10,7 +11,7 @@ from backbeat import Worker, activity, current
 from backbeat.delivery.change_feed import Subscription
 from backbeat.delivery.changes import Place
 from backbeat.delivery.history_reader import Followed
-from backbeat.errors import InvalidParameters, NotFound, Unavailable
+from backbeat.errors import BackbeatError, InvalidParameters, NotFound, Unavailable
 from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.testing import Backbeat, PlainBackbeat
@@ -51,6 +52,35 @@ async def test_a_workflow_that_is_not_there_and_a_place_that_is_none_are_refused
         workflow = await client.find_or_create("Sale", 703)
         with pytest.raises(InvalidParameters, match="'soon' is no place of a change"):
             await anext(client.follow(workflow.id, after="soon"))
+        with pytest.raises(InvalidParameters, match="after is a int; give the id of a change"):
+            await anext(client.follow(workflow.id, after=5))  # type: ignore[arg-type]
+
+
+@activity("Wrong progress")
+async def wrong_progress() -> None:
+    for fraction in ("0.4", True, math.nan, 1.5):
+        with pytest.raises(InvalidParameters, match=r"the progress is .*; it must be from 0 to 1"):
+            current().progress(fraction)  # type: ignore[arg-type]
+    current().progress(None)
+    current().progress(1)
+
+
+async def test_a_progress_that_is_none_is_refused_and_one_without_a_number_says_the_status():
+    async with Backbeat(Worker(activities=[wrong_progress])) as backbeat:
+        client = backbeat.client()
+        node = await client.signal("Sale", 703, wrong_progress)
+        seen = [str(change) async for change in client.follow(node.workflow_id)]
+        assert seen == [
+            f"Wrong progress: {what}" for what in ("sent_to_client", "100%", "processing_children", "complete")
+        ]
+
+
+def test_clients_of_a_plain_backbeat_that_is_stopped_say_so():
+    with PlainBackbeat(WORKER) as backbeat:
+        client = backbeat.client()
+        backbeat.stop()
+        with pytest.raises(BackbeatError, match="this `PlainBackbeat` is stopped"):
+            client.send("Sale", 703, "approval")
 
 
 def test_the_blocking_twin_follows_too():
