@@ -264,7 +264,8 @@ class Parent(NodeValue):
         ...     print(node.result())
         paid by Grace
         """
-        packed = None if default is _NOTHING else result_response(self._environment.pack("default", default))
+        label = f"default of {name!r}"
+        packed = None if default is _NOTHING else result_response(self._environment.pack(label, default), label)
         user_id = self._environment.user_id(None)
         self._added.append(make_wait(self._view, name, timeout, default=packed, mode=mode, user_id=user_id))
         return Child(self, len(self._added) - 1, self._pack)

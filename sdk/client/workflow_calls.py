@@ -15,7 +15,7 @@ from backbeat.client.signals import SignalOptions, change_hash, make_signal, mak
 from backbeat.client.views import Workflow
 from backbeat.client.waits import get_path
 from backbeat.delivery.changes import Change
-from backbeat.errors import NotFound
+from backbeat.errors import KeyReused, NotFound
 from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.values import FollowUp
@@ -100,16 +100,23 @@ async def send_message(
     to_text("A name", name)
     workflow_id = ids.workflow_id(session.user_id, to_text("The workflow's name", workflow), to_subject(subject))
     session.remember(workflow_id, workflow, subject)
-    payload = result_response(await session.pack(f"message {name!r}", value))
+    label = f"message {name!r}"
+    payload = result_response(await session.pack(label, value), label)
     command = commands.SendMessage(workflow_id=workflow_id, name=name, payload=payload, **session.command_fields())
     if key is not None:
         # Encrypted content is other bytes each time: a repeat is recognised by the rest then.
         asked = command if session.packing.is_repeatable else msgspec.structs.replace(command, payload=b"")
         command = msgspec.structs.replace(command, id=session.command_id(key), body_hash=change_hash(asked))
     try:
-        await session.transport.command(command, session.timeout, f"message {name!r} to {workflow!r}", key=key)
+        await session.transport.command(command, session.timeout, f"{label} to {workflow!r}", key=key)
     except NotFound as refusal:
         raise session.not_found(workflow_id, refusal) from None
+    except KeyReused as refusal:
+        text = (
+            f"idempotency_key {key!r} was used before, for another request: a message with another name, workflow, "
+            "subject or value, or no message. What to do: the same request, or a key of its own"
+        )
+        raise KeyReused(refusal.reason, text, refusal.found, refusal.wanted) from None
 
 
 class Publisher:

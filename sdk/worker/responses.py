@@ -27,13 +27,13 @@ _RESULT_TAIL = b',"error":null,"id":null}'
 _NOTHING = _RESULT_HEAD + b"null" + _RESULT_TAIL
 
 
-def result_response(result: Any) -> bytes:
-    """The response of an attempt that ended well. LimitExceeded for a result that is too large."""
-    response = _NOTHING if result is None else as_response(to_json("result", result))
+def result_response(result: Any, label: str = "result") -> bytes:
+    """The response of an attempt that ended well. LimitExceeded for a result that is too large; `label` names it."""
+    response = _NOTHING if result is None else as_response(to_json(label, result))
     if len(response) > LIMITS.payload_bytes_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
-            f"The result has {len(response)} bytes; payload_bytes_max is {LIMITS.payload_bytes_max}",
+            f"The {label} has {len(response)} bytes; payload_bytes_max is {LIMITS.payload_bytes_max}",
             f"{len(response)} bytes",
             f"payload_bytes_max {LIMITS.payload_bytes_max}",
         )

@@ -10,7 +10,7 @@ import pytest
 
 from backbeat import Worker, activity, current
 from backbeat.codecs import Fernet
-from backbeat.errors import KeyReused, LimitExceeded, NodeFailed, NotFound, WorkflowComplete
+from backbeat.errors import InvalidParameters, KeyReused, LimitExceeded, NodeFailed, NotFound, WorkflowComplete
 from backbeat.streams.core.inbox import inbox
 from backbeat.testing import Backbeat, PlainBackbeat
 
@@ -105,13 +105,24 @@ async def test_refusals_say_which_workflow(monkeypatch):
             await client.send("Orders", "o1", "approval")
         await client.find_or_create("Orders", "o1")
         await client.send("Orders", "o1", "approval", 1, idempotency_key="once")
-        with pytest.raises(KeyReused):
+        with pytest.raises(KeyReused, match="What to do: the same request, or a key of its own"):
             await client.send("Orders", "o1", "approval", 2, idempotency_key="once")
         with pytest.raises(LimitExceeded, match="The workflow keeps 1 messages"):
             await client.send("Orders", "o1", "approval", 2)
         await client.close(client.workflow_id("Orders", "o1"))
         with pytest.raises(WorkflowComplete):
             await client.send("Orders", "o1", "approval", 3)
+
+
+async def test_what_cannot_be_sent_is_named():
+    async with Backbeat(WORKER) as backbeat:
+        client = backbeat.client()
+        with pytest.raises(InvalidParameters, match="The message 'approval' cannot be written as JSON"):
+            await client.send("Sale", 703, "approval", object())
+        with pytest.raises(LimitExceeded, match="The message 'approval' has"):
+            await client.send("Sale", 703, "approval", "x" * 300_000)
+        with pytest.raises(InvalidParameters, match="idempotency_key is 1 byte or more, not 0"):
+            await client.send("Sale", 703, "approval", idempotency_key="")
 
 
 def test_the_blocking_twin_sends_too():
