@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -124,6 +125,15 @@ class Results(_Base[T]):
             place = index % self._count
             return self._first[place] if place < len(self._first) else next(islice(iter(self), place, None))
         return list(self)[index]
+
+    # A sequence's own would read from the beginning again for each value.
+
+    def __reversed__(self) -> Iterator[T]:
+        return reversed(list(iter(self)))
+
+    def index(self, value: T, start: SupportsIndex = 0, stop: SupportsIndex = sys.maxsize, /) -> int:
+        """The place of the first value that is equal."""
+        return list(iter(self)).index(value, start, stop)
 
     def __repr__(self) -> str:
         return f"<{self._count} results, {len(self.failed)} of them failed>"

@@ -65,7 +65,8 @@ class Child(msgspec.Struct, rename="camel", frozen=True):
     has_children: Annotated[bool, Meta(description="whether nodes were ever made below it")]
     children_open: Annotated[Count, Meta(description="nodes right below it that its completion waits for")]
     error: Annotated[
-        str, Meta(description="the beginning of its last error, where it retries or has failed; empty: it does neither")
+        str,
+        Meta(description="the beginning of its last error, where it retries, has failed or was given up; else empty"),
     ]
     wait: Annotated[Wait | None, Meta(description="what holds it up now; null: it waits for nothing")]
 

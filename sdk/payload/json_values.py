@@ -11,7 +11,7 @@ import enum
 import inspect
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any
 
@@ -53,7 +53,7 @@ def to_builtin(value: Any) -> Any:
         return dump(mode="json")
     if has_builtin(value):
         return value.to_builtin()
-    hint = ": await it" if inspect.isawaitable(value) else ""
+    hint = ": await it" if inspect.isawaitable(value) else ": make it a list" if isinstance(value, Sequence) else ""
     raise NotImplementedError(f"objects of type {type(value).__name__} are not supported{hint}")
 
 

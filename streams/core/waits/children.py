@@ -81,7 +81,8 @@ def child_view(store: Store, node: Node, workflow: Workflow, marks: Marks) -> Ch
 
 
 def _has_failed(node: Node, server: ServerStatus) -> bool:
-    return server in _WITH_ERROR or is_allowed_failure(node)
+    is_given_up = node.client is ClientStatus.SHUTDOWN and server is not ServerStatus.DEACTIVATED
+    return server in _WITH_ERROR or is_given_up or is_allowed_failure(node)
 
 
 def _last_error(store: Store, node: Node) -> str:

@@ -132,7 +132,7 @@ async def test_the_outcome_of_a_workflow_says_what_fails_and_why():
     await backbeat.run()
     outcome = await client.outcome_of(node.workflow_id)
     assert (outcome.state, outcome.done, outcome.given_up) == ("failed", 7, True)
-    assert [step.why for step in outcome.failing] == ["was given up"]
+    assert [step.why for step in outcome.failing] == ["ValueError: no money; was given up"]
     await ordered_and_done(backbeat)
 
 

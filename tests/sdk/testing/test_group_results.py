@@ -106,6 +106,32 @@ async def test_results_are_read_page_by_page_by_async_and_plain_handlers(count):
     assert len(asked) == len(pages_asked) == 2 * (-(-max(0, count - 4) // 5))
 
 
+@activity("Backwards")
+def read_backwards(pages: Results[Page]) -> int:
+    seen.append(([page.number for page in reversed(pages)], pages.index(Page(22)), pages.index(Page(9), 9)))
+    with pytest.raises(ValueError, match="is not in list"):
+        pages.index(Page(9), 10)
+    return len(pages)
+
+
+@activity("Given back")
+def give_back(pages: Results[Page]) -> Any:
+    return pages
+
+
+async def test_results_are_read_once_where_a_sequence_would_read_them_for_each_value():
+    def order() -> None:
+        pages = current().spread(render, range(23)).results
+        current().add(read_backwards, pages)
+        current().add(give_back.with_options(retries=0), pages)
+
+    node, _ = await played(order, read_backwards, give_back)
+    assert seen == [(list(range(22, -1, -1)), 22, 9)]
+    assert len(asked) == 4 * -(-(23 - 4) // 5)
+    with pytest.raises(NodeFailed, match="objects of type Results are not supported: make it a list"):
+        await node.result(fail_fast=True)
+
+
 @pytest.mark.parametrize("failures_allowed", [4, 0.2])
 async def test_failures_that_are_allowed_leave_a_hole_and_say_which(failures_allowed):
     def order() -> None:
