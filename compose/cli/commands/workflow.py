@@ -178,7 +178,7 @@ def follow(workflow: tuple[str, ...], connection: Connection, after: str | None,
     async def run(client: Client) -> None:
         async for change in client.follow(workflow_id(client, workflow), after=after):
             if as_json:
-                emit(change)
+                emit(asdict(change))
             else:
                 click.echo(f"{when(change.at)}  {plain(str(change))}")
 

@@ -237,6 +237,11 @@ def test_a_tree_is_followed_until_all_of_it_is_closed(shop):
         ("Buy", "Reserve", "Wait"), "complete"
     )
     assert node_id in shop("workflow", "tree", workflow["id"], "--follow").stdout
+    with shop.process("workflow", "follow", workflow["id"], "--after", "0", "--json") as process:
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+    assert list(first) == ["id", "node_id", "name", "status", "before", "at", "progress", "note"]
+    assert (first["node_id"], first["name"], first["status"]) == (node_id, "Buy", "started")
     drawn = shop("workflow", "tree", workflow["id"], "--fold", "--no-ids").stdout.splitlines()
     assert drawn == ['Sale "followed"', "└── Buy complete (2 below)"]
 
