@@ -12,7 +12,7 @@ from backbeat.gateway.api.shapes.letters import letter_of, settled_of, whole_let
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.pages import NEXT_HEADER
-from backbeat.gateway.letters.letters import SETTLED_MAX, Letters
+from backbeat.gateway.letters.letters import NOTE_CHARACTERS_MAX, SETTLED_MAX, Letters
 from backbeat.gateway.letters.resolve import Outcome
 from backbeat.gateway.letters.topic import STATES, WAITING, DeadLetter, Filters, Position
 
@@ -75,12 +75,15 @@ async def _settle(call: Call, settle: Callable[[Letters, list[DeadLetter], str],
         raise errors.invalid("positions is missing: a list such as ['0@17', '0@18']")
     if len(texts) > SETTLED_MAX:
         raise errors.invalid(f"{len(texts)} positions; {SETTLED_MAX} is the most")
+    note = call.parameters.text("note") or ""
+    if len(note) > NOTE_CHARACTERS_MAX:
+        raise errors.invalid(f"note has {len(note)} characters; {NOTE_CHARACTERS_MAX} is the most")
     letters = await _letters(call, texts)
     if not call.parameters.flag("again"):
         settled = next((letter for letter in letters if letter.mark is not None), None)
         if settled is not None:
             raise errors.invalid(f"{settled.position} was {settled.state} already; give again if that is meant")
-    outcomes = await _available(settle(call.services.letters, letters, call.parameters.text("note") or ""))
+    outcomes = await _available(settle(call.services.letters, letters, note))
     return answer([settled_of(outcome) for outcome in outcomes])
 
 

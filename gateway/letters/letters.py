@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 #: Letters of one settling.
 SETTLED_MAX = 200
+#: Characters of a note: a mark that is too large would be found out when the letters have gone.
+NOTE_CHARACTERS_MAX = 1_000
 _TURNS_MAX = 2
 #: How long it is looked back for letters that match.
 _LOOK_SECONDS_MAX = 5.0

@@ -16,16 +16,17 @@ from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, describe, reach, res
 from backbeat.schemas.kafka.dead_letters import (
     MARKS,
     NOTE,
+    OUR_PREFIX,
     OUTCOME,
     OUTCOME_DROPPED,
     OUTCOME_REDRIVEN,
     REASON,
-    REDRIVEN,
     SOURCE_OFFSET,
     SOURCE_PARTITION,
     SOURCE_TOPIC,
     WENT_TO,
     headers_of,
+    redrives_of,
 )
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX, TopicError
@@ -36,6 +37,8 @@ STATES = (WAITING, OUTCOME_REDRIVEN, OUTCOME_DROPPED)
 #: Records that are read at once where letters are searched from the end backwards.
 _WINDOW_RECORDS = 500
 _SILENCE_SECONDS_MAX = 20.0
+#: Bytes of a header of ours: a reason is the longest.
+_OUR_HEADER_BYTES_MAX = 16 * 1024
 #: Above these Kafka counts neither partitions nor offsets.
 _PARTITION_MAX = 2**31 - 1
 _OFFSET_MAX = 2**63 - 1
@@ -120,8 +123,7 @@ class DeadLetter:
     @property
     def times_redriven(self) -> int:
         """Number of times that the record had been sent in again before it came here."""
-        times = self.header(REDRIVEN)
-        return int(times) if times.isdigit() else 0
+        return redrives_of(self.headers)
 
     @property
     def left_out(self) -> bool:
@@ -210,7 +212,8 @@ class DeadLetterTopic:
     ) -> tuple[list[DeadLetter], Position | None]:
         """The newest letters of each partition, oldest first; and the position before which there may be more.
 
-        Of each partition it looks no further back after `seconds_max`.
+        Of each partition it looks no further back after `seconds_max`, but somewhat further than `before`: whoever asks
+        for older ones again and again comes to the end.
         """
         letters: list[DeadLetter] = []
         older_than: Position | None = None
@@ -218,7 +221,7 @@ class DeadLetterTopic:
             if before is not None and partition != before.partition:
                 continue
             partition_letters, older = self._newest_of(
-                partition, count, match, before, contents=contents, end_at=time.monotonic() + seconds_max
+                partition, count, match, before, contents=contents, seconds_max=seconds_max
             )
             letters += partition_letters
             older_than = older or older_than
@@ -232,12 +235,13 @@ class DeadLetterTopic:
         before: Position | None,
         *,
         contents: bool,
-        end_at: float,
+        seconds_max: float,
     ) -> tuple[list[DeadLetter], Position | None]:
         low, high = self.ends(partition)
         # A letter's mark stands behind it: read backwards, it is known before its letter comes.
         marks: dict[int, Mark] = {}
         letters: list[DeadLetter] = []
+        end_at = math.inf
         while high > low and len(letters) <= count and time.monotonic() < end_at:
             start = max(low, high - _WINDOW_RECORDS)
             window = list(self._read(partition, start, high, marks, contents=contents))
@@ -248,6 +252,9 @@ class DeadLetterTopic:
                 for letter in marked_letters
                 if match(letter) and (is_before is None or letter.position.offset < is_before)
             ]
+            if end_at == math.inf and (before is None or start < before.offset):
+                # Marks that stand behind `before` are read whatever it takes.
+                end_at = time.monotonic() + seconds_max
             high = start
         if len(letters) > count:
             letters = letters[-count:]
@@ -340,10 +347,18 @@ class DeadLetterTopic:
 
 
 def _letter(message: Message, position: Position, *, contents: bool) -> DeadLetter:
+    headers = headers_of(message) or []
+    if not contents:
+        # The record's own may be as large as its content.
+        headers = [
+            (name, value)
+            for name, value in headers
+            if name.startswith(OUR_PREFIX) and len(value or b"") <= _OUR_HEADER_BYTES_MAX
+        ]
     return DeadLetter(
         position=position,
         at=message.timestamp()[1],
         key=message.key() if contents else None,
         value=message.value() if contents else None,
-        headers=headers_of(message) or [],
+        headers=headers,
     )

@@ -7,6 +7,7 @@ partition, whose headers have the letter's offset and the outcome. A letter with
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
@@ -14,6 +15,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS
 
+#: Beginning of the names of our headers.
+OUR_PREFIX = "backbeat-"
 REASON = "backbeat-error"
 SOURCE_TOPIC = "backbeat-source-topic"
 SOURCE_PARTITION = "backbeat-source-partition"
@@ -35,6 +38,8 @@ OUTCOME_DROPPED = "dropped"
 _OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, MARKS, OUTCOME, WENT_TO, NOTE})
 #: A reason may quote from the record; the whole record is beside it.
 _REASON_CHARACTERS_MAX = 2_000
+#: The header is the record's own: whoever writes records may write anything there.
+_REDRIVES = re.compile(rb"[0-9]{1,9}")
 #: Bytes of the record; the rest is for our headers and Kafka's own.
 _CONTENT_BYTES_MAX = DEAD_LETTER_BYTES_MAX - 16 * 1024
 #: Bytes of a header beside name and content, at most: the lengths of both.
@@ -93,15 +98,20 @@ def _headers(own: Headers, *, reason: str, topic: str, partition: int, offset: i
 def redrive_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
     """Headers of a redriven letter: the record's own, and its number of redrives."""
     headers = list(headers)
-    redrives = [int(value) for name, value in headers if name == REDRIVEN and value is not None and value.isdigit()]
     own = [header for header in headers if header[0] not in _OURS and header[0] != REDRIVEN]
-    return [*own, (REDRIVEN, str(1 + max(redrives, default=0)).encode())]
+    return [*own, (REDRIVEN, str(1 + redrives_of(headers)).encode())]
+
+
+def redrives_of(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Number of redrives that a record's headers say; 0 where they say none."""
+    counts = [int(value) for name, value in headers if name == REDRIVEN and value and _REDRIVES.fullmatch(value)]
+    return max(counts, default=0)
 
 
 def mark_headers(offset: int, outcome: str, went_to: str = "", note: str = "") -> list[tuple[str, bytes | None]]:
     """Headers of the mark for the letter at an offset of the same partition."""
     fields = [(MARKS, str(offset)), (OUTCOME, outcome), (WENT_TO, went_to), (NOTE, note)]
-    return [(name, value.encode()) for name, value in fields if value]
+    return [(name, value.encode(errors="replace")) for name, value in fields if value]
 
 
 #: Not called as a method: once such a call is warm, CPython does not check for an exception left beside its result, as

@@ -14,6 +14,7 @@ from backbeat.compose.cli.show.sanitize import one_line, plain
 from backbeat.gateway.letters.content import decoded, text_of
 from backbeat.gateway.letters.resolve import Outcome
 from backbeat.gateway.letters.topic import DeadLetter
+from backbeat.schemas.kafka.dead_letters import OUR_PREFIX
 
 _START_CHARACTERS = 100
 
@@ -71,7 +72,7 @@ def print_whole(letter: DeadLetter) -> None:
             ("came from", letter.source),
             ("reason", letter.reason),
             ("key", text_of(letter.key)),
-            *((f"header {name}", text_of(value)) for name, value in letter.headers if not name.startswith("backbeat-")),
+            *((f"header {name}", text_of(value)) for name, value in letter.headers if not name.startswith(OUR_PREFIX)),
             ("record", kind or f"not readable: {content}"),
         )
     )

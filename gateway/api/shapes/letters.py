@@ -61,7 +61,9 @@ class NewSettling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         list[Annotated[str, Meta(pattern=r"^[0-9]{1,9}@[0-9]{1,18}$")]],
         Meta(min_length=1, max_length=200, description="their positions, such as 0@17"),
     ]
-    note: Annotated[str | None, Meta(description="why, or who; it is kept with them")] = None
+    note: Annotated[
+        Annotated[str, Meta(max_length=1_000)] | None, Meta(description="why, or who; it is kept with them")
+    ] = None
     again: Annotated[bool | None, Meta(description="true: those that were settled before, too")] = None
 
 

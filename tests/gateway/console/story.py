@@ -96,10 +96,10 @@ class Story:
         """The position of a dead letter, of a signal without a decider."""
         return self.dead({"workflow": f"W {IMG}", "subject": 1, "signal": BIDI})
 
-    def dead(self, value: Any) -> str:
+    def dead(self, value: Any, headers: list[tuple[str, str]] | None = None) -> str:
         """The position of the letter that a signal becomes which cannot be processed."""
         positions = self._letters()
-        self.publish(signals_topic(self.user.client.name), json.dumps(value).encode())
+        self.publish(signals_topic(self.user.client.name), json.dumps(value).encode(), headers)
         return until(lambda: next(iter(self._letters() - positions), None), "it is a dead letter")
 
     def _letters(self) -> set[str]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from backbeat.gateway.letters.topic import DeadLetterTopic, Position
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door
 from tests.gateway.console.desk import Desk, log_in
@@ -70,6 +71,32 @@ def test_letters_are_sent_in_again_and_dropped_without_a_script(desk, story, tab
         assert desk.get(address).status == status, address
 
 
+def test_who_asks_for_older_letters_comes_to_the_end_whatever_the_time(story):
+    first, end = Position.read(story.letter), Position.read(story.dead({"workflow": "W", "subject": "the last"}))
+    assert end is not None
+    with DeadLetterTopic(story.bootstrap_servers) as topic:
+        letters, before = topic.newest(1, lambda _: True, end, seconds_max=0.0)
+        while before is not None:
+            assert before.offset < end.offset
+            end = before
+            older, before = topic.newest(1, lambda _: True, end, seconds_max=0.0)
+            letters += older
+    assert first in {letter.position for letter in letters}
+
+
+def test_headers_that_mean_no_good_hide_no_letter(desk, story):
+    # Figures that are none, and more of them than are read.
+    headers = [("backbeat-redriven", "²"), ("backbeat-redriven", "9" * 5_000), ("large", "x" * 100_000)]
+    position = story.dead({"workflow": "W", "subject": "headers"}, [*headers, ("backbeat-marks", "0")])
+    page = desk.get("letters")
+    assert (page.status, position in page.text) == (200, True)
+    assert "x" * 300 not in page.text
+    assert "x" * 200 in desk.get(f"letters/{position}").text
+    fields = {**desk.hidden(f"letters/{position}"), "reason": ""}
+    assert desk.send("letters", {**fields, "action": "redrive", f"letter:{position}": "on"}).status == 303
+    until(lambda: "sent in 1 time before" in desk.get("letters").text, "it comes back")
+
+
 def test_a_client_reads_and_settles_its_own_letters_over_http(stack, story):
     user = story.user
     position = story.dead({"workflow": "W", "subject": "over http"})
@@ -97,7 +124,8 @@ def test_a_client_reads_and_settles_its_own_letters_over_http(stack, story):
     assert "already" in user.door.post("/dead-letters/drop", {"positions": [position]}).json["message"]
     (dropped,) = user.door.post("/dead-letters/drop", {"positions": [position], "again": True}).json
     assert dropped == {"position": position, "wentTo": None, "error": None}
-    for body in ({}, {"positions": "0@1"}, {"positions": []}, {"positions": ["x"]}, {"positions": ["0@1"] * 201}):
+    for body in ({}, {"positions": "0@1"}, {"positions": []}, {"positions": ["x"]}, {"positions": ["0@1"] * 201},
+                 {"positions": [position], "again": True, "note": "n" * 1_001}):  # fmt: skip
         assert user.door.post("/dead-letters/drop", body).status == 400, body
     assert user.door.get("/dead-letters?before=77@1").json == []
     for query in ("state=odd", "limit=0", "before=x", "before=99999999999999999999@1", "colour=red"):

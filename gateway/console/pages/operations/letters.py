@@ -16,9 +16,9 @@ from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.letters.content import decoded, text_of
 from backbeat.gateway.letters.letters import SETTLED_MAX
 from backbeat.gateway.letters.topic import STATES, WAITING, DeadLetter, Filters, Position
+from backbeat.schemas.kafka.dead_letters import OUR_PREFIX
 
 _ROWS = 50
-_OUR_HEADER = "backbeat-"
 #: Prefix of a box in the form; its position follows.
 _BOX = "letter:"
 #: Actions, and whether a reason is required.
@@ -108,7 +108,7 @@ async def _page(visit: Visit, text: str, problem: str = "", status: int = 200) -
         content=msgspec.json.encode(content) if kind else None,
         unreadable=content if not kind else "",
         raw=text_of(letter.value),
-        headers=[(name, text_of(value)) for name, value in letter.headers if not name.startswith(_OUR_HEADER)],
+        headers=[(name, text_of(value)) for name, value in letter.headers if not name.startswith(OUR_PREFIX)],
         problem=problem,
         response_status=status,
         **form_fields(visit),
