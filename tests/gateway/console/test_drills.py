@@ -56,7 +56,7 @@ def test_what_is_no_run_is_not_read(stack, story, tmp_path):
         "{",
         '{"id": "x", "began_at": 1e306}',
         '{"id": "x", "began_at": 1, "ended_at": -1e306}',
-        '{"id": "x", "began_at": 1, "setup": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"id": "x", "began_at": 1, "setup": {"a": ' + "[" * 50_000 + "]" * 50_000 + "}}",
         '{"id": "x", "began_at": 1, "totals": {"lost": "many"}}',
         '{"id": "x", "began_at": 1, "plays": [{"play": {}, "seconds": 1e306}]}',
     ],
