@@ -12,6 +12,7 @@ from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.story import IMG
 from tests.gateway.console.test_pages import FAILED
 from tests.gateway.console.test_people import command
+from tests.waiting import until
 
 
 def test_a_policy_is_set_and_forgotten(stack, story, tab):
@@ -99,6 +100,13 @@ def test_archives_of_others_are_not_seen_and_a_gateway_may_have_none(stack, stor
     assert "shop" not in archivist.get("archives").text
     assert archivist.get("archives?under=shop").status == 404
     command(stack, "set", "archivist", "--client", "shop")
+    others = [story.archives / f"a{number:03}" for number in range(201)]
+    for folder in others:
+        folder.mkdir()
+    until(lambda: ">shop<" in archivist.get("archives").text, "its folder is on the first page")
+    assert "a000" not in archivist.get("archives").text
+    for folder in others:
+        folder.rmdir()
     node = archivist.get(f"archive?name={name}&node={FAILED}")
     assert "You may not see payloads" in node.text
     command(stack, "remove", "archivist", "--yes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -127,9 +128,17 @@ async def show_all(visit: Visit) -> Page:
     parts = _parts(visit, under)
     if len(parts) >= _PARTS:
         raise PageError(400, "This address is broken", "Archives lie in folders by client, workflow and day.")
-    names = await _available(visit, lambda: store.children(under, _ROWS + 1, after))
     seen = _seen(visit) if not parts else None
-    rows = [_row(visit, under, name) for name in names[:_ROWS] if seen is None or name.rstrip("/") in seen]
+
+    def read() -> list[str]:
+        if seen is None:
+            return store.children(under, _ROWS + 1, after)
+        # Among those of all clients theirs would be pages away.
+        behind = (name for name in sorted(f"{part}/" for part in seen) if name > after)
+        return list(islice((name for name in behind if store.children(name[:-1], 1)), _ROWS + 1))
+
+    names = await _available(visit, read)
+    rows = [_row(visit, under, name) for name in names[:_ROWS]]
     return visit.page(
         "archives.html",
         "Archives",
