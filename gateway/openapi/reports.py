@@ -170,7 +170,11 @@ LETTERS: dict[str, OperationDoc] = {
                 {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
                 "letters, at most, of each partition",
             ),
-            query("before", TEXT, f"only older ones than this position: `{NEXT_HEADER}` of the page before"),
+            query(
+                "before",
+                {"type": "string", "pattern": "^([0-9]{1,9}@)?[0-9]{1,18}$"},
+                f"only older ones than this position: `{NEXT_HEADER}` of the page before",
+            ),
         ),
         headers=(NEXT_HEADER,),
     ),
