@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
-from backbeat.client import node_calls, workflow_calls
+from backbeat.client import node_calls, search, workflow_calls
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
 from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.search import SearchCalls
+from backbeat.client.search import Cause, NodeSearchOptions, Timeline, WorkflowSearchOptions
 from backbeat.client.session import Session
 from backbeat.client.settings import Settings
 from backbeat.client.signalled import signalled
@@ -21,22 +21,22 @@ from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
 from backbeat.client.waits import Child, Outcome, Wait, get_children, get_outcome, get_waits
+from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.changes import Change
-from backbeat.delivery.kafka import servers_of
 from backbeat.errors import KeyReused, WorkflowComplete
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.payload.values import Id, id_text, to_id, to_subject
 from backbeat.schemas.messages import ids
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
-from backbeat.transport.kafka import KafkaTransport
+from backbeat.transport.opening import open_transport
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Client(SearchCalls):
+class Client:
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
@@ -71,7 +71,7 @@ class Client(SearchCalls):
         transport: Transport | None = None,
     ) -> None:
         if transport is None:
-            transport = _open_transport(address, client, timeout, gateway, token)
+            transport = open_transport(address, client, timeout, gateway, token)
         self._session = Session(client, transport, PayloadCodec(codec, store), timeout)
         self._publisher = workflow_calls.Publisher(self._session)
         #: Limits of activities: `await client.limits.set("Send to Bank", concurrency=3)`.
@@ -247,11 +247,7 @@ class Client(SearchCalls):
             yield change
 
     async def outcome(self, workflow: str, subject: Any) -> Outcome:
-        """Whether the workflow of this name and subject runs, waits, retries, has failed or is done, and what fails.
-
-        `state`, `done` of `total` nodes, `given_up`, and `failing`, the steps, each with `why`. It reads the whole
-        tree. NotFound where there is no such workflow.
-        """
+        """Whether a workflow runs, waits, retries, has failed or is done, and what fails. It reads the whole tree."""
         return await get_outcome(self._session, self.workflow_id(workflow, subject))
 
     async def outcome_of(self, workflow_id: Id) -> Outcome:
@@ -282,8 +278,7 @@ class Client(SearchCalls):
 
     async def history(self, node_id: Id | bytes) -> list[StatusChange]:
         """The status changes of a node, oldest first."""
-        changes = await node_calls.get_history(self._session, to_id(node_id))
-        return [StatusChange(change) for change in changes]
+        return [StatusChange(change) for change in await node_calls.get_history(self._session, to_id(node_id))]
 
     async def waits(self, node_id: Id | bytes) -> list[Wait]:
         """Why a node does not go on: what holds it up now, then what comes after; empty: it waits for nothing."""
@@ -351,8 +346,7 @@ class Client(SearchCalls):
     ) -> None:
         """Count a node as done though its retries are exhausted; the tree goes on.
 
-        `result`: what it gives to those that take its result, in place of what its handler would have returned.
-        `response`: the whole response, as it is to be kept.
+        `result`: what those get that take it, as if its handler had returned it; or `response`, kept as it is.
         """
         await node_calls.resolve_node(self._session, to_id(node_id), response, result, idempotency_key)
 
@@ -364,23 +358,43 @@ class Client(SearchCalls):
         """Deactivate every older node of the node's workflow, ancestors too; nothing is started by that."""
         await node_calls.change_node(self._session, to_id(node_id), "deactivated", idempotency_key)
 
+    # --- searches: a gateway answers them, with every write that was answered before it was asked --------------------
+
+    def search_workflows(self, **options: Unpack[WorkflowSearchOptions]) -> AsyncIterator[Workflow]:
+        """Workflows that have nodes and match, newest first. What the options mean: `WorkflowSearchOptions`."""
+        check_options("search_workflows", options, search.WORKFLOW_SEARCH_WORDS)
+        return search.find_workflows(self._session, options)
+
+    def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
+        """Nodes that this client application runs and that match, oldest first (`NodeSearchOptions`), by pages.
+
+        Of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
+        """
+        check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
+        return search.find_nodes(self._session, options)
+
+    async def workflow_names(self) -> list[str]:
+        """The names of this client application's workflows, sorted, once each."""
+        return list(await self._session.search("names", {}))
+
+    async def causes(self, *, limit: int = 100) -> list[Cause]:
+        """Failed nodes of this client application by cause, those first that need a person.
+
+        `client.jobs.start("retry", name=cause.activity, error=cause.fixed)` tries again what failed with one.
+        """
+        return await search.find_causes(self._session, limit)
+
+    async def timeline(
+        self, workflow_id: Id, *, below: Id | None = None, after: Id | None = None, limit: int = 200
+    ) -> Timeline:
+        """Spans of the nodes at the top of a workflow, or right below a node, and the critical path, by a gateway.
+
+        `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
+        """
+        return await search.find_timeline(self._session, workflow_id, below, after, limit)
+
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""
         self._session.check_connected()
         await self._session.transport.refresh()
         return [User(name, user_id) for name, user_id in sorted(self._session.transport.users().items())]
-
-
-def _open_transport(
-    address: str | None, client: str, timeout: float, gateway: str | None, token: str | None
-) -> Transport:
-    address = servers_of(address)
-    if address.startswith(("http://", "https://")):
-        return _over_http(address, client, token)
-    return KafkaTransport(address, timeout, None if gateway is None else _over_http(gateway, client, token))
-
-
-def _over_http(url: str, client: str, token: str | None) -> Transport:
-    from backbeat.transport.http import HttpTransport  # noqa: PLC0415 - nobody else needs HTTP
-
-    return HttpTransport(url, client, token)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import msgspec
 
 from backbeat.client.node import Node
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import Workflow
-from backbeat.client.words import check_options
 from backbeat.payload.values import Id as AnyId
 from backbeat.payload.values import aware, to_datetime
 
@@ -211,49 +210,3 @@ def _node(row: dict[str, Any]) -> TimelineNode:
         errors=[to_datetime(at) for at in row["errors"]],
         has_children=row["hasChildren"],
     )
-
-
-class SearchCalls:
-    """A client's searches: a gateway answers them, with every write that was answered before it was asked."""
-
-    _session: Session
-
-    def search_workflows(self, **options: Unpack[WorkflowSearchOptions]) -> AsyncIterator[Workflow]:
-        """Workflows that have nodes and match, newest first. What the options mean: `WorkflowSearchOptions`."""
-        check_options("search_workflows", options, WORKFLOW_SEARCH_WORDS)
-        return find_workflows(self._session, options)
-
-    def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
-        """Nodes that this client application runs and that match, oldest first (`NodeSearchOptions`).
-
-        The rows come by pages: of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
-        """
-        check_options("search_nodes", options, NODE_SEARCH_WORDS)
-        return find_nodes(self._session, options)
-
-    async def workflow_names(self) -> list[str]:
-        """The names of this client application's workflows, sorted, once each."""
-        names: list[str] = await self._session.search("names", {})
-        return names
-
-    async def causes(self, *, limit: int = 100) -> list[Cause]:
-        """Failed nodes of this client application by cause: their last error without ids, numbers and quoted words.
-
-        Those first that need a person; `client.jobs.start("retry", name=cause.activity, error=cause.fixed)` tries again
-        what failed with one.
-        """
-        return await find_causes(self._session, limit)
-
-    async def timeline(
-        self,
-        workflow_id: AnyId | bytes,
-        *,
-        below: AnyId | bytes | None = None,
-        after: AnyId | bytes | None = None,
-        limit: int = 200,
-    ) -> Timeline:
-        """Spans of the nodes at the top of a workflow, or right below a node, and the critical path, by a gateway.
-
-        `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
-        """
-        return await find_timeline(self._session, workflow_id, below, after, limit)

@@ -39,7 +39,7 @@ class Terminal:
             stdout=its,
             stderr=its,
             cwd=folder,
-            env=env | {"PS1": "@exit $?@", "TERM": "xterm", "COLUMNS": "120"},
+            env=env | {"PS1": "@exit $?@", "TERM": "xterm", "COLUMNS": "200"},
         )
         os.close(its)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
