@@ -28,7 +28,7 @@ from backbeat.schemas.kafka.produce_counts import ProduceCounts
 from backbeat.schemas.messages import ids
 from backbeat.streams.input.held_signals import HeldSignals
 from backbeat.streams.input.signal_command import admit_signal
-from backbeat.streams.input.signal_connections import consumer_settings, producer_settings
+from backbeat.streams.input.signal_connections import change_flow, consumer_settings, producer_settings
 from backbeat.streams.input.signal_errors import (
     FATAL,
     NOT_OURS_ANY_MORE,
@@ -191,7 +191,7 @@ class Ingest:
         self.assigned -= revoked
         self.held.drop_partitions(revoked)
         # librdkafka keeps a pause from one assignment to the next: what came back would be read by nobody.
-        self._change_flow(consumer.resume, partitions)
+        change_flow(consumer.resume, partitions, logger)
 
     def _follow(self, consumer: Consumer) -> None:
         producer = Producer({**producer_settings(self._bootstrap_servers, logger), **self._produced.settings})
@@ -230,16 +230,8 @@ class Ingest:
 
     def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: Collection[str]) -> None:
         """Pause or resume the assigned partitions of topics."""
-        self._change_flow(action, [TopicPartition(*place) for place in self.assigned if place[0] in names])
-
-    def _change_flow(self, action: Callable[[list[TopicPartition]], None], places: list[TopicPartition]) -> None:
-        """Pause or resume partitions."""
-        try:
-            if places:
-                action(places)
-        except KafkaException as error:
-            # One was revoked meanwhile. What comes of the others is held all the same.
-            logger.warning("pausing or resuming signals: %s", error.args[0].str())
+        places = [TopicPartition(*place) for place in self.assigned if place[0] in names]
+        change_flow(action, places, logger)
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T:
         """Call `ask` until a broker answers. StoppedError."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
 
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.broker_log import BrokerLog
@@ -44,3 +46,15 @@ def producer_settings(bootstrap_servers: str, logger: logging.Logger) -> dict[st
         "log.connection.close": False,
         "logger": BrokerLog(logger),
     }
+
+
+def change_flow(
+    action: Callable[[list[TopicPartition]], None], places: list[TopicPartition], logger: logging.Logger
+) -> None:
+    """Pause or resume partitions of a consumer."""
+    try:
+        if places:
+            action(places)
+    except KafkaException as error:
+        # One was revoked meanwhile. What comes of the others is held all the same.
+        logger.warning("pausing or resuming signals: %s", error.args[0].str())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from backbeat.compose.verify.rules.slots import must_wait
 from backbeat.compose.verify.rules.tree import (
     ANY_RESPONSE,
@@ -49,9 +47,7 @@ from backbeat.compose.verify.rules.work import Work
 
 #: Tasks beyond which a sweep goes on behind the others.
 _TASKS_MAX = 100
-EXPIRED = json.dumps(
-    {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
-).encode()
+EXPIRED = b'{"error":"Client did not respond within the specified \'complete_by\' time"}'
 
 
 def schedule_later(work: Work, parent: Parent) -> None:
@@ -68,9 +64,7 @@ def schedule(work: Work, parent: Parent) -> None:
     """Start the ready children up to the first blocking one that is open; complete a parent that waits for nothing."""
     if isinstance(parent, Node) and parent.server == DEACTIVATED:
         return
-    if not _walk(work, parent):
-        return
-    if not isinstance(parent, Node):
+    if not _walk(work, parent) or not isinstance(parent, Node):
         return
     if parent.server == RETRIES_EXHAUSTED:
         Work.following.handled(work, parent)
