@@ -20,7 +20,7 @@ _AGE_SECONDS_MAX = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What waits in topics, and who takes it, as of a moment."""
+    """Backlog of the topics, and who takes it, as of a moment."""
 
     #: Milliseconds since the epoch.
     at: int

@@ -297,7 +297,7 @@ class Visit:
             return default
 
     async def backlog(self) -> Backlog | None:
-        """What waits in topics, and who takes it; None, and a line on the page, where Kafka does not say."""
+        """Backlog of the topics, and who takes it; None, and a line on the page, where Kafka does not say."""
         try:
             return await self.services.backlog.read()
         except Unavailable as error:

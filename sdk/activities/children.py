@@ -138,7 +138,7 @@ def make_child(
 
 
 def count_allowed(failures_allowed: object, count: int, *, are_awaited: bool) -> int:
-    """How many of so many members may fail: a count, or a share of them. InvalidParameters."""
+    """Count of the members that may fail: as given, or a share of them. InvalidParameters."""
     given = f"failures_allowed is {failures_allowed!r}"
     if isinstance(failures_allowed, bool) or not isinstance(failures_allowed, int | float):
         raise TypeError(f"{given}; give a count (5), or a share of the values (0.01)")

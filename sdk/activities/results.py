@@ -44,7 +44,7 @@ class Slots:
         self.written_count = 0
 
     def reference(self, result: Result) -> Any:
-        """What stands for a result in JSON."""
+        """Reference to a result in JSON."""
         if result.owner is not self.owner:
             raise _misused("given to a child of another activity: only this activity's own children can take it")
         if result.place is None and result.node_id is None:
@@ -119,7 +119,7 @@ class Result:
         return Take(node_id, self.of_children, self.default)
 
     def to_builtin(self) -> Any:
-        """What stands for it in JSON (`to_builtin`)."""
+        """Its reference in JSON (`to_builtin`)."""
         slots = _slots.get()
         if slots is None:
             raise _misused("written where no result can be taken: a signal's arguments, metadata or a return value")

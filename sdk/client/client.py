@@ -247,7 +247,7 @@ class Client:
             yield change
 
     async def outcome(self, workflow: str, subject: Any) -> Outcome:
-        """Whether a workflow runs, waits, retries, has failed or is done, and what fails. It reads the whole tree."""
+        """State of a workflow (running, waiting, retrying, failed, done) and what fails. It reads the whole tree."""
         return await get_outcome(self._session, self.workflow_id(workflow, subject))
 
     async def outcome_of(self, workflow_id: Id) -> Outcome:

@@ -93,7 +93,7 @@ class ChangeFeed:
 
 
 class Subscription:
-    """One follower of one workflow: its changes in order, each once, but for those that an engine tells again."""
+    """A follower of a workflow: its changes in order, each once, but for those that an engine tells again."""
 
     def __init__(self, feed: ChangeFeed, workflow_id: bytes, after: Place | None) -> None:
         """Follow from now on. `after`: the place to go on behind; null: what comes from now on."""

@@ -13,7 +13,7 @@ from backbeat import Client, Worker, activity, current
 
 
 class Book:
-    """What a warehouse or bank keeps: an entry for each key, which is made once, and never again once taken back."""
+    """Books of a warehouse or bank: an entry for each key, which is made once, and never again once taken back."""
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}

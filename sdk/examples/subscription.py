@@ -23,14 +23,14 @@ SHOWN_PERIODS = 3
 
 @dataclass
 class Cancellation:
-    """What a customer says when it is enough: the message `cancel`."""
+    """A customer's cancellation: the message `cancel`."""
 
     reason: str
 
 
 @dataclass
 class Plan:
-    """What is paid, and how often."""
+    """A price, and how often it is paid."""
 
     price: int
     period_seconds: float = timedelta(days=30).total_seconds()

@@ -1,4 +1,4 @@
-"""Who one is here, and how pages look in this browser: time zone, colours."""
+"""Settings of the person: who they are here, and how pages look in this browser (time zone, colours)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class PartitionRow(msgspec.Struct, frozen=True):
 
     @property
     def standing(self) -> str:
-        """How it stands, in words."""
+        """Standing of a partition in words."""
         if self.milliseconds is not None:
             return "answers"
         # An engine has its partitions before it has restored their state.
