@@ -249,7 +249,7 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "example": PATH_EXAMPLE}
         case "position":
             return {
-                "schema": {"type": "string", "pattern": "^[0-9]+@[0-9]+$"},
+                "schema": {"type": "string", "pattern": "^[0-9]{1,9}@[0-9]{1,18}$"},
                 "example": PATH_EXAMPLES["dead-letters"],
             }
         case "status":

@@ -76,3 +76,10 @@ ANSWERS: dict[str, Schema] = {
     **_schemas(Summary, Activities, Causes, Daily, QueueReport, Timeline),
 }
 REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob, NewSettling)
+# A form names one letter.
+_SETTLING = REQUESTS["NewSettling"]
+_POSITIONS = _SETTLING["properties"]["positions"]
+REQUESTS["NewSettlingAsForm"] = {
+    **_SETTLING,
+    "properties": {**_SETTLING["properties"], "positions": _POSITIONS["items"]},
+}
