@@ -184,7 +184,7 @@ def gave_up(work: Work, node: Node) -> None:
         node.given_up = True
         if step_of is None and node.type != "flag":
             step_of = node
-    if step_of is not None and step_of.server == PROCESSING_CHILDREN and step_of.has_undos:
+    if step_of is not None and step_of.server == PROCESSING_CHILDREN:
         step_of.undo_due = True
 
 
@@ -205,6 +205,7 @@ def undoes(work: Work, node: Node) -> bool:
     """True for a node that is not complete though nothing below it is open."""
     if node.is_undoing:
         return True
+    node.undo_due = node.undo_due and node.has_undos
     if node.undo_due:
         begin = node.undo_from or node.active
         node.undo_due, node.undo_from, node.is_undoing, node.undo_walks = False, 0, True, node.undo_walks + 1

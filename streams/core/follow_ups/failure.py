@@ -101,7 +101,7 @@ def gave_up(step: Step, node: Node) -> None:
         assert parent is not None, "a child without its parent"
         if is_step and parent.type != "flag":
             is_step = False
-            above = parent.follow_ups
-            if parent.server is status.PROCESSING_CHILDREN and above is not None and above.has_undos:
-                parent.follow_ups = replace(above, undo_due=True)
+            if parent.server is status.PROCESSING_CHILDREN:
+                # Also where nothing can be undone yet: steps beside this one may still add what can.
+                parent.follow_ups = replace(parent.follow_ups or added.NONE, undo_due=True)
         node = parent

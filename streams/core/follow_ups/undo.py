@@ -45,6 +45,8 @@ def begun(step: Step, node: Node) -> bool:
     assert follow_ups is not None, "a node that nothing follows"
     if follow_ups.is_undoing:
         return True
+    if follow_ups.undo_due and not follow_ups.has_undos:
+        node.follow_ups = follow_ups = replace(follow_ups, undo_due=False)
     if follow_ups.undo_due:
         begin = follow_ups.undo_from or node.first_active_child
         walks = follow_ups.undo_walks + 1

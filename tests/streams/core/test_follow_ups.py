@@ -280,6 +280,24 @@ def test_undos_begin_once_nothing_else_is_at_work():
     assert rig.complete("undo slow").dispatched == ["undo a"]
 
 
+def test_a_step_that_is_added_after_another_was_given_up_is_undone_too():
+    rig = running(new("slow", NON_BLOCKING), failing())
+    rig.error("charge")
+    assert rig.complete("refund", gives_up=True).dispatched == []
+    assert rig.complete("slow", undone("late")).dispatched == ["late"]
+    assert rig.complete("late").dispatched == ["undo late"]
+    rig.complete("undo late")
+    assert rig.server("signal") == ["complete"]
+
+
+def test_where_nothing_can_be_undone_a_node_is_complete_though_a_step_was_given_up():
+    rig = running(new("slow", NON_BLOCKING), failing())
+    rig.error("charge")
+    rig.complete("refund", gives_up=True)
+    assert rig.complete("slow").dispatched == []
+    assert (rig.server("signal"), rig.row("signal").follow_ups.undo_due) == (["complete"], False)
+
+
 def test_a_step_that_is_resolved_counts_as_done_and_one_that_is_shut_down_does_not():
     rig = running(undone("a", retries=0), undone("b", retries=0), failing())
     rig.error("a")
