@@ -91,7 +91,7 @@ def ship(customer: str) -> str:
     return current().id
 
 
-@activity("Order")
+@activity("Order", retries=30, backoff=10)
 def order(customer: str, skus: list[str], cents: int) -> None:
     """Three kinds of steps, one after the other: what a later one gives up, the earlier ones undo."""
     for sku in skus:

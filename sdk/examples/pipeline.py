@@ -36,7 +36,7 @@ class Index:
     unreadable: list[str]
 
 
-@activity("Index files", retries=0)
+@activity("Index files")
 async def index_files(files: list[str]) -> Index:
     """Read all of them side by side, and join them: results flow from one step to the next."""
     pipeline = current()
@@ -46,7 +46,7 @@ async def index_files(files: list[str]) -> Index:
     return pipeline.returns(checked.result)
 
 
-@activity("Read file", retries=3, backoff=1, limit=Limit(concurrency=20))
+@activity("Read file", retries=5, backoff=1, limit=Limit(concurrency=20))
 def read_file(file: str) -> Words:
     """A plain function runs in a thread of the worker. A file that is damaged is not read again."""
     text = disk[file]
