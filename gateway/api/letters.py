@@ -92,11 +92,11 @@ async def _letters(call: Call, texts: list[str]) -> list[DeadLetter]:
     positions = sorted({_position(text) for text in texts})
     letters = await _available(call.services.letters.get(positions))
     own = _own(call)
-    found = {letter.position: letter for letter in letters if letter.client in own}
+    by_position = {letter.position: letter for letter in letters if letter.client in own}
     for position in positions:
-        if position not in found:
+        if position not in by_position:
             raise errors.not_found(f"There is no dead letter {position}")
-    return [found[position] for position in positions]
+    return [by_position[position] for position in positions]
 
 
 def _own(call: Call) -> frozenset[str]:

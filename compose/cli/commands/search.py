@@ -149,7 +149,7 @@ async def _batches(nodes: AsyncIterator[Node]) -> AsyncIterator[list[Node]]:
 
 
 async def _waits_of(client: Client, node: Node) -> list[Wait]:
-    """What a node waits for; nothing where it is closed, or was removed meanwhile."""
+    """Waits of a node; none where it is closed, or was removed meanwhile."""
     from backbeat.errors import NotFound
 
     if node.status in _CLOSED:

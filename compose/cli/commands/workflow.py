@@ -251,17 +251,17 @@ def timeline(
 
     First the critical path: from the top down the child that ended last, or is open.
     """
-    found = connection.run(
+    result = connection.run(
         lambda client: client.timeline(workflow_id(client, workflow), below=below, after=after, limit=limit)
     )
     if as_json:
-        emit(found)
+        emit(result)
         return
-    lines = [("critical path", node) for node in found.critical_path if below is None]
-    lines += [("", node) for node in found.nodes]
+    lines = [("critical path", node) for node in result.critical_path if below is None]
+    lines += [("", node) for node in result.nodes]
     print_table(("", "NODE", "ID", "MADE", "LASTED", "OF THAT"), (_line(mark, node) for mark, node in lines))
-    if found.next is not None:
-        note(f"There are more: --after {found.next}")
+    if result.next is not None:
+        note(f"There are more: --after {result.next}")
 
 
 def _line(mark: str, node: TimelineNode) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def handled(work: Work, node: Node) -> None:
 
 
 def decided(work: Work, node: Node) -> None:
-    """Somebody else decides what becomes of a failed node."""
+    """End the handler of a failed node: an operator decides in its place."""
     if node.handler:
         handler = work.node(node.handler)
         if handler.server not in CLOSED:
@@ -291,7 +291,7 @@ def _after(work: Work, node: Node, root: int, *, into: bool) -> int:
 
 
 def canceled(work: Work, node: Node) -> None:
-    """What follows a cancel is at the top, and starts at once."""
+    """Add the activity that follows a cancel at the top, where it starts at once."""
     row = _of(node, "cancel")
     assert row is not None
     work.budget -= 1

@@ -15,7 +15,7 @@ from backbeat.payload.nouns import time_text
 
 
 class LetterMark(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was done with a dead letter."""
+    """Mark of a dead letter that was redriven or dropped."""
 
     at: str
     went_to: Annotated[str | None, Meta(description="the place of the record that was sent in; null: it was dropped")]
@@ -87,7 +87,7 @@ def whole_letter_of(letter: DeadLetter) -> WholeLetter:
 
 
 def settled_of(outcome: Outcome) -> SettledLetter:
-    """What came of settling a letter."""
+    """Outcome of settling a letter."""
     return SettledLetter(
         position=str(outcome.letter.position), went_to=outcome.went_to or None, error=outcome.error or None
     )

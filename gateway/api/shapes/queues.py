@@ -39,7 +39,7 @@ class EngineMember(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class QueueReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What waits in topics, and who takes it."""
+    """Backlog of the topics, and who takes it."""
 
     at: Annotated[int, Meta(description="milliseconds since the epoch")]
     engines: list[EngineMember]
