@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from backbeat.schemas import signals
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand
@@ -16,7 +15,10 @@ from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
 from backbeat.schemas.messages.values import ReplyTo, Source
 from backbeat.schemas.named_types import COMMANDS, QUERIES, REPLIES
-from backbeat.schemas.signals import Headers, SignalRequest
+from backbeat.schemas.requests import documents, messages, signals
+from backbeat.schemas.requests.fields import Headers
+from backbeat.schemas.requests.messages import MessageRequest, MessageRequestRecord
+from backbeat.schemas.requests.signals import SignalRequest
 from backbeat.schemas.wire import CONFLUENT_MARKER, MARKER, REGISTRY_VARIABLE, Wire
 
 _COMMAND_NAMES = frozenset(command.__name__ for command in COMMANDS)
@@ -100,11 +102,19 @@ def encode_signal(request: SignalRequest) -> bytes:
     return _wire.encode("SignalRequest", signals.to_record(request))
 
 
-def decode_signal(value: bytes | None, headers: Headers | None = None) -> SignalRequest:
+def encode_message(request: MessageRequest) -> bytes:
+    """A service's message in Avro. Its `tid` is not in it: send it as the header TID_HEADER."""
+    return _wire.encode("MessageRequest", messages.to_record(request))
+
+
+def decode_request(value: bytes | None, headers: Headers | None = None) -> SignalRequest | MessageRequest:
     """A record of a signals topic, in Avro (single-object or Confluent's format) or plain JSON, and checked."""
     if value is not None and value[:2] != MARKER and value[:1] != CONFLUENT_MARKER:
-        return signals.from_json(value, headers)
-    return signals.from_record(_decode(value, ("SignalRequest",), "signal request"), headers)
+        return documents.from_json(value, headers)
+    record = _decode(value, ("SignalRequest", "MessageRequest"), "request")
+    if isinstance(record, MessageRequestRecord):
+        return messages.from_record(record, headers)
+    return signals.from_record(record, headers)
 
 
 def _decode(value: bytes | None, names: frozenset[str] | tuple[str, ...], kind: str) -> Any:

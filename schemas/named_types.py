@@ -17,7 +17,8 @@ from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
 from backbeat.schemas.messages.values import Command
-from backbeat.schemas.signals import SignalRequestRecord
+from backbeat.schemas.requests.messages import MessageRequestRecord
+from backbeat.schemas.requests.signals import SignalRequestRecord
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -157,7 +158,14 @@ def _json(value: Any, mark: Any = None) -> Any:
 
 def _walk() -> tuple[dict[str, NamedType], tuple[str, ...]]:
     """All named types, each after those that it names, and the names of those that cross a topic."""
-    structs: tuple[type, ...] = (*COMMANDS, *QUERIES, ActivityRecord, StatusChangesRecord, SignalRequestRecord)
+    structs: tuple[type, ...] = (
+        *COMMANDS,
+        *QUERIES,
+        ActivityRecord,
+        StatusChangesRecord,
+        SignalRequestRecord,
+        MessageRequestRecord,
+    )
     #: name -> struct, and the answer that it carries
     records: dict[str, tuple[type, type | None]] = {record_name(struct): (struct, None) for struct in structs}
     records |= {name: (ReplyRecord, answer) for answer, name in REPLIES.items()}

@@ -48,7 +48,7 @@ from backbeat.schemas.kafka.topics import (
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY
-from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.input.signal_command import admit_request
 from backbeat.streams.state.versions import why_unknown_record
 
 _PREFIX = "backbeat."
@@ -272,7 +272,7 @@ class Restore:
 
     def _take_signal(self, clients: _CopiedClients, topic: TopicCopy, partition: int, record: CopiedRecord) -> None:
         try:
-            signal = admit_signal(
+            signal = admit_request(
                 record.value,
                 record.headers,
                 topic.name.removeprefix(SIGNALS_PREFIX),

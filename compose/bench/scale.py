@@ -19,7 +19,7 @@ from backbeat.schemas.codec import encode_signal
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, HISTORY, signals_topic
-from backbeat.schemas.signals import SignalRequest
+from backbeat.schemas.requests.signals import SignalRequest
 from backbeat.streams.input.ingest import Ingest
 
 _SIGNALS = 40_000

@@ -26,7 +26,7 @@ from backbeat.schemas.messages.schedules import (
     ScheduleView,
 )
 from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
-from backbeat.schemas.signals import subject_text
+from backbeat.schemas.requests.fields import subject_text
 
 _schedule_json = json_writer(Schedule)
 

@@ -14,8 +14,8 @@ from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.json_text import as_response
 from backbeat.schemas.messages.views import ChildView
-from backbeat.worker.responses import as_response
 
 _wait_json = json_writer(Wait)
 _child_json = json_writer(Child)

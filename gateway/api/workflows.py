@@ -19,7 +19,7 @@ from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, ids
 from backbeat.schemas.messages.values import NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
-from backbeat.schemas.signals import subject_text
+from backbeat.schemas.requests.fields import subject_text
 
 #: Nodes from which an answer is made off the event loop, where it would delay other calls.
 _LARGE = 2_000

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from backbeat.gateway.letters.topic import DeadLetter
-from backbeat.schemas.codec import decode_activity, decode_command, decode_query, decode_reply, decode_signal
+from backbeat.schemas.codec import decode_activity, decode_command, decode_query, decode_reply, decode_request
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX
 
@@ -25,7 +25,7 @@ def decoded(letter: DeadLetter) -> tuple[str, Any]:
     """
     try:
         if letter.topic.startswith(SIGNALS_PREFIX):
-            record: Any = decode_signal(letter.value, letter.headers)
+            record: Any = decode_request(letter.value, letter.headers)
         elif letter.topic.startswith(ACTIVITIES_PREFIX):
             record = decode_activity(letter.value)
         elif letter.topic in _SYSTEM:

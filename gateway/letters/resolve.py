@@ -27,7 +27,7 @@ from backbeat.schemas.kafka.dead_letters import (
 )
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
-from backbeat.schemas.signals import ID_HEADER
+from backbeat.schemas.requests.fields import ID_HEADER
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient

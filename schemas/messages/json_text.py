@@ -14,6 +14,8 @@ import msgspec
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _DECODE = msgspec.json.Decoder().decode
+_RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
+_RESULT_TAIL = b',"error":null,"id":null}'
 
 
 class JsonTextError(ValueError):
@@ -46,3 +48,8 @@ def check_depth(text: bytes, depth_max: int) -> None:
     brackets = b"".join(outside).translate(None, _NO_BRACKETS)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth_max:
         raise TooDeepError(f"it is nested more than {depth_max} levels deep")
+
+
+def as_response(text: bytes) -> bytes:
+    """The response of a node with this result, JSON-RPC shaped, as the original's clients gave it."""
+    return _RESULT_HEAD + text + _RESULT_TAIL

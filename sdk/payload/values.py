@@ -21,7 +21,7 @@ from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN, Settings
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import MODE_WORDS, Mode
 from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce
-from backbeat.schemas.signals import subject_text
+from backbeat.schemas.requests.fields import subject_text
 
 ModeWord = Literal["blocking", "non_blocking", "fire_and_forget"]
 #: Positional arguments, or keyword arguments.

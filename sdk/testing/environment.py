@@ -19,8 +19,8 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView
-from backbeat.schemas.signals import Headers
-from backbeat.streams.input.signal_command import admit_signal
+from backbeat.schemas.requests.fields import Headers
+from backbeat.streams.input.signal_command import admit_request
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import MemoryEngine
 from backbeat.testing.errors import NothingDue
@@ -142,7 +142,7 @@ class Backbeat:
         record = value if isinstance(value, bytes) else msgspec.json.encode(value)
         self._published += 1
         try:
-            signal = admit_signal(
+            signal = admit_request(
                 record,
                 headers,
                 client,

@@ -11,6 +11,7 @@ import msgspec
 
 from backbeat.errors import Fail, LimitExceeded, RetryAfter
 from backbeat.payload.values import LIMITS, to_json
+from backbeat.schemas.messages.json_text import as_response
 from backbeat.schemas.messages.replies import Reason
 
 #: An error's text and traceback: the end of it says most.
@@ -22,9 +23,7 @@ _ERROR_CODE = -32000
 #: Folder of the package; its examples are handlers as anybody's.
 _PACKAGE = Path(__file__).parents[1]
 
-_RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
-_RESULT_TAIL = b',"error":null,"id":null}'
-_NOTHING = _RESULT_HEAD + b"null" + _RESULT_TAIL
+_NOTHING = as_response(b"null")
 
 
 def result_response(result: Any, label: str = "result") -> bytes:
@@ -38,11 +37,6 @@ def result_response(result: Any, label: str = "result") -> bytes:
             f"payload_bytes_max {LIMITS.payload_bytes_max}",
         )
     return response
-
-
-def as_response(text: bytes) -> bytes:
-    """The response that a result makes, of its JSON text."""
-    return _RESULT_HEAD + text + _RESULT_TAIL
 
 
 def error_response(error: BaseException | str) -> bytes:

@@ -27,7 +27,7 @@ from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.produce_counts import ProduceCounts
 from backbeat.schemas.messages import ids
 from backbeat.streams.input.held_signals import HeldSignals
-from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.input.signal_command import admit_request
 from backbeat.streams.input.signal_connections import change_flow, consumer_settings, producer_settings
 from backbeat.streams.input.signal_errors import (
     FATAL,
@@ -269,7 +269,7 @@ class Ingest:
         headers = dead_letters.headers_of(message)
         if headers is None:
             raise DecodeError("a header's name is no UTF-8")
-        signal = admit_signal(
+        signal = admit_request(
             message.value(),
             headers,
             name,

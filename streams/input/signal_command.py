@@ -1,4 +1,4 @@
-"""Conversion of a service's signal record into a command, with its checks.
+"""Conversion of a record of a signals topic into a command, with its checks.
 
 Independent of Kafka: `backbeat.testing` checks in the same way as the ingest.
 """
@@ -11,22 +11,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from backbeat.schemas.codec import decode_signal, encode_command
+from backbeat.schemas.codec import decode_request, encode_command
 from backbeat.schemas.errors import DecodeError, RegistryError
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import OpenLink, Signal
+from backbeat.schemas.messages.commands import OpenLink, SendMessage, Signal
+from backbeat.schemas.messages.json_text import as_response
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
-from backbeat.schemas.signals import Headers, SignalRequest
+from backbeat.schemas.requests.fields import Headers
+from backbeat.schemas.requests.messages import MessageRequest
+from backbeat.schemas.requests.signals import SignalRequest
 
 #: Bytes that Kafka adds to a record's value, at most: the batch's header, the key.
 _OVERHEAD_BYTES = 32_768
 
 
 class Admitted(NamedTuple):
-    """The record of the commands topic for a signal."""
+    """The record of the commands topic for a request."""
 
     value: bytes
     key: bytes
@@ -44,7 +47,7 @@ def _defects_as_decode_errors() -> Iterator[None]:
         raise DecodeError(f"defect: {type(error).__name__}: {error}") from error
 
 
-def admit_signal(
+def admit_request(
     value: bytes | None,
     headers: Headers | None,
     name: str,
@@ -61,29 +64,49 @@ def admit_signal(
     if client is None:
         raise DecodeError(f"unknown client {name}")
     with _defects_as_decode_errors():
-        request = decode_signal(value, headers)
-    runner = request.client_id
-    if runner is not None and by_id(runner) is None:
-        raise DecodeError(f"field `client_id` names no client: {runner.hex()}")
+        request = decode_request(value, headers)
+    if isinstance(request, SignalRequest):
+        runner = request.client_id
+        if runner is not None and by_id(runner) is None:
+            raise DecodeError(f"field `client_id` names no client: {runner.hex()}")
     at = place()
     with _defects_as_decode_errors():
         command = command_of(request, client.id_bytes, command_id(request, client.id_bytes, *at))
         encoded = encode_command(command)
     if len(encoded) > topics.RECORD_BYTES_MAX - _OVERHEAD_BYTES:
         raise DecodeError(f"too large: {len(encoded)} bytes as a command")
-    route = command.workflow_id if isinstance(command, Signal) else command.target_id
-    return Admitted(encoded, request.subject if isinstance(command, Signal) else route, route)
+    if isinstance(command, OpenLink):
+        return Admitted(encoded, command.target_id, command.target_id)
+    return Admitted(encoded, request.subject, command.workflow_id)
 
 
-def command_id(request: SignalRequest, client: bytes, topic_id: str, partition: int, offset: int) -> bytes:
-    """The command's id, from the service's id of the record, else from its place in the topic."""
-    if request.id is not None:
-        return ids.command_id(client, request.id.encode())
-    return ids.command_id(topic_id.encode(), partition.to_bytes(4, "big"), offset.to_bytes(8, "big"))
+def command_id(
+    request: SignalRequest | MessageRequest, client: bytes, topic_id: str, partition: int, offset: int
+) -> bytes:
+    """The command's id, from the service's id of the record, else from its place in the topic.
+
+    A signal and a message under one id are two commands: services number each by themselves.
+    """
+    if request.id is None:
+        return ids.command_id(topic_id.encode(), partition.to_bytes(4, "big"), offset.to_bytes(8, "big"))
+    if isinstance(request, MessageRequest):
+        return ids.command_id(client, b"message", request.id.encode())
+    return ids.command_id(client, request.id.encode())
 
 
-def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal | OpenLink:
-    """The command for a service's signal: a Signal; with a link, an OpenLink to the link's target."""
+def command_of(
+    request: SignalRequest | MessageRequest, client: bytes, identity: bytes
+) -> Signal | OpenLink | SendMessage:
+    """The command for a request: a SendMessage; a Signal; for one with a link, an OpenLink to the link's target."""
+    if isinstance(request, MessageRequest):
+        return SendMessage(
+            id=identity,
+            user_id=client,
+            tid=request.tid or identity.hex(),
+            workflow_id=ids.workflow_id(client, request.workflow, request.subject),
+            name=request.message,
+            payload=as_response(request.value),
+        )
     workflow = NewWorkflow(user_id=client, name=request.workflow, subject=request.subject, decider=request.decider)
     workflow_id = ids.workflow_id(client, workflow.name, workflow.subject)
     node = NewNode(

@@ -58,6 +58,7 @@ _JSONS = (
 _DOCUMENT_FIELDS = (
     *("subject", "client_data", "metadata", "fires_at", "retry", "retry_interval", "client_id", "parent_link_id"),
     *("priority", "fairness_key", "coalesce_key", "coalesce", "mode", "options", "id", "name", "later"),
+    *("message", "value", "beside"),
 )
 _DOCUMENT_VALUES = (
     *(b"-1", b"1e999", b"9223372036854775808", b"253402300800000", b'"9999-12-31T23:59:59Z"', b'"0001-01-01"', b"true"),
@@ -144,8 +145,9 @@ class Generator:
         """A record of a signals topic: JSON or Avro, perhaps mutated."""
         chance = self.chance
         if chance.random() < 0.3:
-            return self.record("SignalRequest")
-        fields = {"workflow": b'"order"', "subject": b'"s"', "decider": b'"D"', "signal": b'"go"'}
+            return self.record(chance.choice(("SignalRequest", "MessageRequest")))
+        own = {"decider": b'"D"', "signal": b'"go"'} if chance.random() < 0.8 else {"message": b'"approval"'}
+        fields = {"workflow": b'"order"', "subject": b'"s"', **own}
         for name in chance.sample(_DOCUMENT_FIELDS, chance.randrange(4)):
             fields[name] = chance.choice(_JSONS + _DOCUMENT_VALUES)
         value = b"{" + b",".join(b'"%s":%s' % (name.encode(), text) for name, text in fields.items()) + b"}"

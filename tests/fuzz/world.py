@@ -34,7 +34,7 @@ from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core.store import changed
 from backbeat.streams.core.tables import CHUNKS, COALESCE_INDEX, LINKS, NODES, STORED_REPLIES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.input.signal_command import admit_request
 from backbeat.streams.ports.log import Record
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 
@@ -187,7 +187,7 @@ class Fuzzed:
         """A record of a signals topic: a command, or refused in words."""
         client = RegisteredClient(id=str(uuid.UUID(bytes=USERS[0])), name="shop")
         try:
-            signal = admit_signal(
+            signal = admit_request(
                 document,
                 None,
                 "shop",

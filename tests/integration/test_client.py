@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import subprocess
 import sys
 import uuid
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
 from backbeat import Client, Fail, NodeFailed, PlainClient, Rejected, Timeout, Unavailable, Worker, current
 from backbeat.codecs import Fernet
@@ -26,6 +27,7 @@ from backbeat.errors import (
     Unauthorized,
     WorkflowComplete,
 )
+from backbeat.schemas.kafka.topics import signals_topic
 from backbeat.streams.kafka.registration import add_client
 from backbeat.transport.requests import RequestClient
 from tests.empty_kafka import stack_on
@@ -444,6 +446,51 @@ async def test_a_client_of_kafka_without_a_gateway_says_what_a_search_needs(boot
     async with Client(bootstrap, name) as client:
         with pytest.raises(Unavailable, match="gateway="):
             await anext(client.search_workflows())
+
+
+# --- messages, and how far it is -------------------------------------------------------------------------------------
+
+
+async def test_messages_are_taken_once_by_client_and_topic_and_progress_is_followed(
+    client: Client, worker: Worker, bootstrap: str, name: str
+) -> None:
+    printed = asyncio.Event()
+
+    @worker.activity("Order")
+    async def order() -> None:
+        early, late = (current().wait_for(word, dict[str, str]) for word in ("early", "late"))
+        current().returns(current().add(print_it, early.result, late.result).result)
+
+    @worker.activity("Print")
+    async def print_it(early: dict[str, str], late: dict[str, str]) -> list[str]:
+        current().progress(0.4, "page 40")
+        await printed.wait()
+        return [early["by"], late["by"]]
+
+    def publish(message: str, value: Any, **headers: str) -> None:
+        document = {"workflow": "Orders", "subject": "o1", "message": message, "value": value}
+        producer.produce(signals_topic(name), json.dumps(document).encode(), b"o1", headers=headers)
+        assert producer.flush(120) == 0
+
+    producer = Producer({"bootstrap.servers": bootstrap})
+    await client.find_or_create("Orders", "o1")
+    for value in ("Grace", "Grace"):
+        await client.send("Orders", "o1", "early", {"by": value}, idempotency_key="early")
+    with pytest.raises(KeyReused, match="idempotency_key 'early' was used before"):
+        await client.send("Orders", "o1", "early", {"by": "Ada"}, idempotency_key="early")
+    for value in ("Ada", "Eve"):
+        publish("late", {"by": value}, **{"backbeat-id": "late"})
+    async with running(worker):
+        node = await client.signal("Orders", "o1", "Order")
+        async with asyncio.timeout(120):
+            async for change in client.follow(node.workflow_id, after="0"):
+                if change.name == "Print" and change.fraction_done is not None:
+                    assert (change.fraction_done, change.progress_note) == (0.4, "page 40")
+                    break
+        (printing,) = [node for _, node in (await node.tree()).walk() if node.name == "Print"]
+        assert (printing.fraction_done, printing.progress_note) == (0.4, "page 40")
+        printed.set()
+        assert await node.result(120) == ["Grace", "Ada"]
 
 
 # --- payloads --------------------------------------------------------------------------------------------------------

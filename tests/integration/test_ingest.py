@@ -24,10 +24,12 @@ from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, Signal
+from backbeat.schemas.messages.json_text import as_response
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import ReplyTo
-from backbeat.schemas.signals import SignalRequest
+from backbeat.schemas.requests.messages import MessageRequest
+from backbeat.schemas.requests.signals import SignalRequest
 from backbeat.streams.input import held_signals
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.registration import add_client
@@ -181,6 +183,23 @@ def test_the_same_id_gives_the_same_command_and_none_gives_two(service):
     expected = ids.command_id(service.client.id_bytes, key.encode())
     assert sorted(identities.count(one) for one in set(identities)) == [1, 1, 2]
     assert identities.count(expected) == 2
+
+
+def test_a_message_goes_to_its_workflows_partition_and_has_an_id_of_its_own(service):
+    content = {"workflow": "Purchases", "subject": "Camera 703", "message": "approval", "id": "one"}
+    service.publish(document(id="one"))
+    service.publish({**content, "value": {"by": "Grace"}})
+    request = MessageRequest(
+        workflow="Purchases", subject=b'"Camera 703"', message="approval", value=b'{"by":"Grace"}', id="one"
+    )
+    service.publish(codec.encode_message(request))
+    (_, signal), (first, from_json), (second, from_avro) = service.next_commands(3)
+    assert from_json.payload.replace(b" ", b"") == from_avro.payload == as_response(b'{"by":"Grace"}')
+    assert from_json.id == from_avro.id != signal.id
+    assert from_json.workflow_id == from_avro.workflow_id == signal.workflow_id
+    assert (first.key(), first.partition()) == (second.key(), second.partition()) == (
+        b'"Camera 703"', ids.partition_of(signal.workflow_id, PARTITIONS),
+    )  # fmt: skip
 
 
 def test_a_link_goes_through_its_targets_partition(service):

@@ -27,7 +27,8 @@ from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.views import Children, ChildView, NodeView, Wait, Waits, WorkflowView
 from backbeat.schemas.named_types import REPLIES
-from backbeat.schemas.signals import SignalRequest
+from backbeat.schemas.requests.messages import MessageRequest
+from backbeat.schemas.requests.signals import SignalRequest
 from backbeat.streams.core import effects
 
 
@@ -331,6 +332,9 @@ SIGNAL_REQUEST = SignalRequest(
     client_id=identity(2),
     parent_link_id=identity(3),
 )
+MESSAGE_REQUEST = MessageRequest(
+    workflow="Purchases", subject='{"größe":1}'.encode(), message="approval", value=b'{"by": "Grace"}', id="approval-1"
+)
 CHANGED = effects.StatusChanged(identity(4), tuple(NodeChange(identity(5), change) for change in CHANGES))
 
 
@@ -355,7 +359,8 @@ def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
         codec.decode_status_changes,
         StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
     )
-    found["SignalRequest"] = (codec.encode_signal(SIGNAL_REQUEST), codec.decode_signal, SIGNAL_REQUEST)
+    found["SignalRequest"] = (codec.encode_signal(SIGNAL_REQUEST), codec.decode_request, SIGNAL_REQUEST)
+    found["MessageRequest"] = (codec.encode_message(MESSAGE_REQUEST), codec.decode_request, MESSAGE_REQUEST)
     return found
 
 

@@ -33,7 +33,7 @@ DECODERS = (
     codec.decode_reply,
     codec.decode_activity,
     codec.decode_status_changes,
-    codec.decode_signal,
+    codec.decode_request,
 )
 
 

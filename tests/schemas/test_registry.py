@@ -12,7 +12,7 @@ import pytest
 from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS
 from backbeat.schemas.errors import DecodeError, RegistryError
-from backbeat.schemas.signals import SignalRequest
+from backbeat.schemas.requests.signals import SignalRequest
 from tests.schemas.examples import COMMANDS, EXAMPLES, SIGNAL_REQUEST
 
 pytest.importorskip("confluent_kafka.schema_registry", reason="needs the extra `registry`")
@@ -108,14 +108,14 @@ def test_a_services_own_version_of_the_schema(registry):
     out = io.BytesIO()
     content = {"workflow": "W", "subject": '"S"', "decider": "D", "signal": "N"}
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), content)
-    found = codec.decode_signal(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
+    found = codec.decode_request(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
     assert found == SignalRequest(workflow="W", subject=b'"S"', decider="D", signal="N")
 
 
 def test_signals_in_confluents_format(registry):
     value = codec.encode_signal(SIGNAL_REQUEST)
     assert value[:1] == b"\x00"
-    assert codec.decode_signal(value, None) == SIGNAL_REQUEST
+    assert codec.decode_request(value, None) == SIGNAL_REQUEST
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbeat.schemas import codec, signals
+from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.values import Backoff, Coalesce
-from backbeat.schemas.signals import SignalRequest
+from backbeat.schemas.requests import signals
+from backbeat.schemas.requests.signals import SignalRequest
 from tests.schemas.examples import SIGNAL_REQUEST
 
 SMALLEST = {"workflow": "W", "subject": "Camera 703", "decider": "D", "signal": "Make Purchase"}
@@ -19,7 +20,7 @@ TEXT = str(uuid.uuid4())
 
 
 def read(headers=None, **changes):
-    return codec.decode_signal(json.dumps({**SMALLEST, **changes}).encode(), headers)
+    return codec.decode_request(json.dumps({**SMALLEST, **changes}).encode(), headers)
 
 
 def test_the_smallest_document():
@@ -61,7 +62,7 @@ def test_signals_that_become_one_in_avro():
     request = SignalRequest(
         workflow="W", subject=b"7", decider="D", signal="N", coalesce_key="index", coalesce=Coalesce.DROP
     )
-    assert codec.decode_signal(codec.encode_signal(request)) == request
+    assert codec.decode_request(codec.encode_signal(request)) == request
 
 
 @pytest.mark.parametrize(("changes", "why"), [
@@ -97,7 +98,7 @@ def test_options_take_the_place_of_the_top_level():
 @pytest.mark.parametrize("key", ["name", "workflow_type"])
 def test_other_words_for_workflow(key):
     document = {key: "Other", **{name: SMALLEST[name] for name in ("subject", "decider", "signal")}}
-    assert codec.decode_signal(json.dumps(document).encode()).workflow == "Other"
+    assert codec.decode_request(json.dumps(document).encode()).workflow == "Other"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_other_words_for_workflow(key):
 def test_subjects_are_compact_text_with_keys_as_sent(subject, text):
     assert read(subject=subject).subject == text.encode()
     avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
-    assert codec.decode_signal(avro).subject == text.encode()
+    assert codec.decode_request(avro).subject == text.encode()
 
 
 @pytest.mark.parametrize("subject", [None, False, "", " \t\n", {}, []])
@@ -124,7 +125,7 @@ def test_empty_subjects_are_refused(subject):
         read(subject=subject)
     avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
     with pytest.raises(DecodeError, match="subject"):
-        codec.decode_signal(avro)
+        codec.decode_request(avro)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_missing_fields_are_named(name, absent):
     if absent:
         document[name] = absent["value"]
     with pytest.raises(DecodeError, match=f"field `{name}`"):
-        codec.decode_signal(json.dumps(document).encode())
+        codec.decode_request(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_bad_fields_are_named(changes, reason):
 )
 def test_what_is_no_document(value):
     with pytest.raises(DecodeError):
-        codec.decode_signal(value)
+        codec.decode_request(value)
 
 
 @pytest.mark.parametrize("field", ["client_data", "metadata", "subject"])
@@ -197,16 +198,16 @@ def test_what_is_no_document(value):
 def test_texts_that_not_everybody_could_read(field, text, reason):
     document = json.dumps({**SMALLEST, field: "PLACE"}).replace('"PLACE"', text).encode()
     with pytest.raises(DecodeError, match=reason):
-        codec.decode_signal(document)
+        codec.decode_request(document)
     avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **{field: text.encode()}))
     with pytest.raises(DecodeError, match=reason):
-        codec.decode_signal(avro)
+        codec.decode_request(avro)
 
 
 def test_payloads_that_are_no_utf8():
     value = json.dumps({**SMALLEST, "client_data": {"a": "PLACE"}}).encode().replace(b"PLACE", b"\xff\xfe")
     with pytest.raises(DecodeError):
-        codec.decode_signal(value)
+        codec.decode_request(value)
 
 
 def test_headers_give_id_and_transaction_id():
@@ -228,7 +229,7 @@ def test_avro_fields_are_checked_as_well():
     ):
         value = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **change))
         with pytest.raises(DecodeError, match=reason):
-            codec.decode_signal(value)
+            codec.decode_request(value)
 
 
 # The tables of Unicode are made when the first text is drawn.
@@ -245,7 +246,7 @@ def test_avro_fields_are_checked_as_well():
 )
 def test_any_document(document):
     try:
-        found = codec.decode_signal(json.dumps({**SMALLEST, **document}).encode())
+        found = codec.decode_request(json.dumps({**SMALLEST, **document}).encode())
     except DecodeError:
         return
-    assert codec.decode_signal(codec.encode_signal(found)) == found
+    assert codec.decode_request(codec.encode_signal(found)) == found

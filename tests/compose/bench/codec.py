@@ -85,7 +85,7 @@ def fastavro_cost(value: bytes) -> tuple[float, float]:
 
 def main() -> None:
     with_children = msgspec.structs.replace(CHANGE, children=(CHILD, CHILD))
-    request = codec.decode_signal(JSON)
+    request = codec.decode_request(JSON)
     rows = {
         "ChangeNode": (lambda: codec.encode_command(CHANGE), codec.decode_command),
         "ChangeNode, 2 children": (lambda: codec.encode_command(with_children), codec.decode_command),
@@ -95,7 +95,7 @@ def main() -> None:
             codec.decode_status_changes,
         ),
         "NodeReply": (lambda: codec.encode_reply(REPLY_TO, NODE, "t"), codec.decode_reply),
-        "SignalRequest": (lambda: codec.encode_signal(request), codec.decode_signal),
+        "SignalRequest": (lambda: codec.encode_signal(request), codec.decode_request),
     }
     print(f"{'µs a record':24}{'bytes':>7}{'write':>8}{'read':>8}   fastavro: {'write':>8}{'read':>8}")
     for name, (encode, decode) in rows.items():
@@ -103,7 +103,7 @@ def main() -> None:
         theirs = fastavro_cost(value)
         ours = cost(encode), cost(lambda decode=decode, value=value: decode(value))
         print(f"{name:24}{len(value):7}{ours[0]:8.2f}{ours[1]:8.2f}             {theirs[0]:8.2f}{theirs[1]:8.2f}")
-    print(f"{'signal in JSON':24}{len(JSON):7}{'':8}{cost(lambda: codec.decode_signal(JSON)):8.2f}")
+    print(f"{'signal in JSON':24}{len(JSON):7}{'':8}{cost(lambda: codec.decode_request(JSON)):8.2f}")
 
 
 if __name__ == "__main__":
