@@ -22,7 +22,6 @@ from backbeat.payload.values import (
     Arguments,
     ModeWord,
     invalid,
-    seconds,
     to_client_data,
     to_id,
     to_json,
@@ -31,6 +30,7 @@ from backbeat.payload.values import (
     to_mode,
     to_priority,
     to_text,
+    to_timeout,
 )
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, Signal
@@ -170,7 +170,7 @@ def make_wait(
         user_id=user_id,
         mode=to_mode(mode),
         type="wait",
-        client_data=to_json("client data", {"timeout": None if timeout is None else seconds(timeout, "timeout")}),
+        client_data=to_json("client data", {"timeout": None if timeout is None else to_timeout(timeout)}),
         retries=0,
         awaits=Awaits(default),
     )

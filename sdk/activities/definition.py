@@ -22,7 +22,18 @@ from backbeat.activities.limit import Limit
 from backbeat.activities.retry import RETRY_WORDS, Retry, RetryOptions, retry_rule
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
-from backbeat.payload.values import Arguments, Id, ModeWord, When, invalid, kind_of, seconds, to_mode, to_text
+from backbeat.payload.values import (
+    Arguments,
+    Id,
+    ModeWord,
+    When,
+    invalid,
+    kind_of,
+    seconds,
+    to_mode,
+    to_text,
+    to_timeout,
+)
 from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
@@ -149,7 +160,7 @@ class ActivityDefinition:
         for word in ("on_failure", "undo", "on_cancel"):
             check_followed(word, getattr(self, word))
         if self.timeout is not None:
-            seconds(self.timeout, "timeout")
+            to_timeout(self.timeout)
         if self.heartbeat is not None and seconds(self.heartbeat, "heartbeat") <= 0:
             raise InvalidParameters(
                 Reason.INVALID_PARAMETERS, "heartbeat is not above 0", str(self.heartbeat), "more than 0 seconds"

@@ -6,7 +6,7 @@ from typing import Any
 
 from backbeat.client.session import Session
 from backbeat.errors import InvalidParameters, InvalidStatus, never_runs_again
-from backbeat.payload.values import from_json, id_text, to_json
+from backbeat.payload.values import from_json, id_text, to_flag, to_json
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.replies import Reason
@@ -100,8 +100,8 @@ async def change_node(
 
 async def cancel_node(session: Session, node_id: bytes, key: str | None, *, compensate: bool) -> None:
     """Deactivate the node and everything below, with `compensate` once what was done there is undone."""
-    fields = session.command_fields()
-    command = commands.ChangeNode(node_id=node_id, status="canceled", compensate=compensate, **fields)
+    is_undone, fields = to_flag("compensate", compensate), session.command_fields()
+    command = commands.ChangeNode(node_id=node_id, status="canceled", compensate=is_undone, **fields)
     # Asked twice it is done once: it is canceled.
     await session.command(command, "canceled", key)
 

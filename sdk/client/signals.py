@@ -16,6 +16,7 @@ from backbeat.payload.values import (
     When,
     to_client_data,
     to_coalesce,
+    to_flag,
     to_id,
     to_metadata,
     to_milliseconds,
@@ -150,7 +151,7 @@ def make_signal(
         workflow=workflow,
         coalesce_key=options.get("coalesce_key"),
         coalesce=to_coalesce(options.get("coalesce", "replace")),
-        beside=bool(options.get("beside")),
+        beside=to_flag("beside", options.get("beside")),
     )
     if options.get("idempotency_key") is None:
         return signal

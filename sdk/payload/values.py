@@ -100,7 +100,7 @@ def to_client_data(
     else:
         data = dict(client_data)
     if timeout is not None:
-        data["timeout"] = seconds(timeout, "timeout")
+        data["timeout"] = to_timeout(timeout)
     return to_json("client data", data)
 
 
@@ -134,6 +134,21 @@ def seconds(value: Any, name: str = "length of time") -> float:
     if not math.isfinite(number):
         raise invalid(f"{name} is {number}; it must be a number of seconds", str(number), "seconds, or a timedelta")
     return number
+
+
+def to_timeout(value: Any) -> float:
+    """A timeout in seconds, 0 or more. InvalidParameters."""
+    number = seconds(value, "timeout")
+    if number < 0:
+        raise invalid(f"timeout is {number:g}; it must be 0 seconds or more", f"{number:g}", "0 or more seconds")
+    return number
+
+
+def to_flag(name: str, value: Any) -> bool:
+    """True or false; `name` is the parameter's, null is false. InvalidParameters."""
+    if value is not None and not isinstance(value, bool):
+        raise invalid(f"{name} is a {kind_of(value)}; it must be True or False", kind_of(value), "True or False")
+    return bool(value)
 
 
 def to_text(name: str, value: Any, bytes_max: int | None = LIMITS.name_bytes_max, *, may_be_empty: bool = False) -> str:

@@ -159,6 +159,10 @@ CALLS: dict[str, Call] = {
     "priority": lambda c: c.signal("W", "s", "X", priority=2.5),  # type: ignore[arg-type]
     "backoff": lambda c: c.signal("W", "s", "X", backoff="1"),  # type: ignore[arg-type]
     "timeout": lambda c: c.signal("W", "s", "X", timeout=INF),
+    "timeout ": lambda c: c.signal("W", "s", "X", timeout=-1),
+    "timeout  ": lambda c: c.signal("W", "s", "X", timeout=timedelta(seconds=-1)),
+    "beside": lambda c: c.signal("W", "s", "X", beside="no"),  # type: ignore[arg-type]
+    "compensate": lambda c: c.cancel(str(uuid.uuid4()), compensate="no"),  # type: ignore[arg-type]
     "A name": lambda c: c.signal("W", "s", "\ud800"),
     "A name ": lambda c: c.signal("W", "s", 5),  # type: ignore[arg-type]
     "idempotency_key": lambda c: c.signal("W", "s", "X", idempotency_key="\ud800"),

@@ -67,6 +67,32 @@ async def test_a_message_is_an_argument_of_what_comes_next(codec):
         assert seen == [Approval("Grace")]
 
 
+async def test_a_service_publishes_one_on_its_signals_topic():
+    message = {"workflow": "Orders", "subject": "o1", "message": "approval", "value": {"by": "Grace"}, "id": "order-1"}
+    async with Backbeat(WORKER) as backbeat:
+        backbeat.publish(message)
+        assert [letter.reason.partition(":")[0] for letter in backbeat.dead_letters] == ["not_found"]
+        backbeat.publish(
+            {"workflow": "Orders", "subject": "o1", "decider": "D", "signal": "Order", "id": "order-1",
+             "client_data": {"params": [None]}}
+        )  # fmt: skip
+        for _ in range(2):
+            backbeat.publish(message)
+        await backbeat.run()
+        client = backbeat.client()
+        (child,) = await client.children(client.workflow_id("Orders", "o1"))
+        assert await client.wait(child.id) == "paid by Grace"
+        assert len(backbeat.dead_letters) == 1
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.5])
+async def test_a_timeout_that_cannot_be_is_refused_where_it_is_given(timeout):
+    async with Backbeat(WORKER) as backbeat:
+        node = await backbeat.client().signal("Orders", "o1", "Order", args=[timeout], retries=0)
+        with pytest.raises(NodeFailed, match="timeout is "):
+            await node.result()
+
+
 async def test_a_message_that_comes_before_the_wait_is_kept():
     async with Backbeat(WORKER) as backbeat:
         client = backbeat.client()
