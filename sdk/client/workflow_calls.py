@@ -15,7 +15,8 @@ from backbeat.client.signals import SignalOptions, change_hash, make_signal, mak
 from backbeat.client.views import Workflow
 from backbeat.client.waits import get_path
 from backbeat.delivery.changes import Change
-from backbeat.errors import KeyReused, NotFound
+from backbeat.delivery.kafka import logger
+from backbeat.errors import KeyReused, NotFound, Timeout
 from backbeat.payload.values import Id, id_text, to_id, to_subject, to_text
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.values import FollowUp
@@ -168,11 +169,15 @@ async def follow_workflow(session: Session, workflow_id: Id, after: str | None) 
     """The changes of a workflow as they come. NotFound, InvalidParameters, Unavailable."""
 
     async def name_of(node_id: bytes) -> str:
-        try:
-            # The node's own client application is not asked for: it may be another's, in a workflow of this one.
-            return (await get_path(session, node_id))[-1].name
-        except NotFound:
-            return ""
+        while True:
+            try:
+                # The node's own client application is not asked for: it may be another's, in a workflow of this one.
+                return (await get_path(session, node_id))[-1].name
+            except NotFound:
+                return ""
+            except Timeout as error:
+                # Another engine takes the partition over; changes that come meanwhile are kept in their topic.
+                logger.info("following workflow %s goes on: %s", workflow_id, error)
 
     names = Names(name_of)
     await get_workflow(session, workflow_id)

@@ -8,10 +8,11 @@ import math
 import pytest
 
 from backbeat import Worker, activity, current
+from backbeat.client import workflow_calls
 from backbeat.delivery.change_feed import Subscription
 from backbeat.delivery.changes import Place
 from backbeat.delivery.history_reader import Followed
-from backbeat.errors import BackbeatError, InvalidParameters, NotFound, Unavailable
+from backbeat.errors import BackbeatError, InvalidParameters, NotFound, Timeout, Unavailable
 from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.testing import Backbeat, PlainBackbeat
@@ -91,6 +92,24 @@ def test_the_blocking_twin_follows_too():
             if change.name == "Step" and change.status == "complete":
                 break
         assert client.status(node.id) == "complete"
+
+
+async def test_a_follower_outlives_an_engine_that_does_not_answer_for_a_while(monkeypatch):
+    get_path, refused = workflow_calls.get_path, []
+
+    async def late(session, node_id):
+        if not refused:
+            refused.append(node_id)
+            raise Timeout("No answer within 10 s")
+        return await get_path(session, node_id)
+
+    monkeypatch.setattr(workflow_calls, "get_path", late)
+    async with Backbeat(Worker(activities=[print_pages])) as backbeat:
+        node = await backbeat.client().signal("Book", 703, print_pages)
+        async for change in backbeat.client().follow(node.workflow_id):
+            assert change.name == "Print"
+            break
+    assert refused
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
