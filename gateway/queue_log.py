@@ -54,7 +54,7 @@ class QueueLog:
             if not self._projection.follows:
                 continue
             try:
-                queues = await asyncio.to_thread(read_queues, admin, self._application_id)
+                queues = await asyncio.to_thread(read_queues, admin, self._bootstrap_servers, self._application_id)
                 counts = await self._projection.counts()
             except (KafkaException, ProjectionError, TimeoutError) as error:
                 logger.warning("queue sizes are not known at the moment: %s", error)

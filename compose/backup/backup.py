@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.backup.cut import Send, consistent_ends, source_of
@@ -22,6 +22,7 @@ from backbeat.gateway.webhooks.consumer import GROUP as WEBHOOKS_GROUP
 from backbeat.schemas.kafka import dead_letters
 from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.client_registry import ClientRegistry
+from backbeat.schemas.kafka.committed import committed_offsets
 from backbeat.schemas.kafka.topics import (
     ACTIVITIES_PREFIX,
     AUDIT,
@@ -145,20 +146,16 @@ class Backup:
         for name, topic in topics.items():
             if name not in groups:
                 continue  # Of a client that was removed: nobody runs its activities.
-            places = [TopicPartition(name, number) for number in range(topic.partitions)]
-            committed = self._committed(groups[name], places)
-            for place in places:
-                first = self._topics.ends(name, place.partition)[0]
-                starts[name, place.partition] = max(first, committed.get(place.partition, first))
+            committed = self._committed(groups[name], name)
+            for number in range(topic.partitions):
+                first = self._topics.ends(name, number)[0]
+                starts[name, number] = max(first, committed.get(number, first))
         return starts
 
-    def _committed(self, group: str, places: list[TopicPartition]) -> dict[int, int]:
+    def _committed(self, group: str, topic: str) -> dict[int, int]:
         """Partition -> offset that the group has committed."""
-        (future,) = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, places)], request_timeout=_ASK_SECONDS
-        ).values()
-        positions = future.result().topic_partitions or []
-        return {place.partition: place.offset for place in positions if place.error is None and place.offset >= 0}
+        offsets = committed_offsets(self._topics.bootstrap_servers, [group])[group]
+        return {partition: offset for (name, partition), offset in offsets.items() if name == topic}
 
     # --- the commands ------------------------------------------------------------------------------------------------
 

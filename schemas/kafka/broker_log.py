@@ -1,6 +1,6 @@
-"""Log of librdkafka's clients: an outage as one line in ten seconds, not one a try and connection.
+"""Log of Kafka's clients: an outage as one line in ten seconds, not one a try and connection.
 
-Each client of the library tries each broker many times a second and logs each failure; a process has several clients.
+Each client of a library tries each broker many times a second and logs each failure; a process has several clients.
 They share one clock here, so an outage is logged once, and again every ten seconds while it lasts.
 """
 
@@ -42,6 +42,22 @@ class Outages:
 
 #: The process's own.
 OUTAGES = Outages()
+
+
+class _AiokafkaLog(logging.Handler):
+    """Handler of aiokafka's log: its warnings are of retries, many a second."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        OUTAGES.tell(logger, record.getMessage())
+
+
+def quiet_aiokafka() -> None:
+    """Log aiokafka's retries as outages. May be called again."""
+    library = logging.getLogger("aiokafka")
+    if not any(isinstance(handler, _AiokafkaLog) for handler in library.handlers):
+        library.setLevel(logging.WARNING)
+        library.propagate = False
+        library.addHandler(_AiokafkaLog())
 
 
 class BrokerLog:

@@ -6,10 +6,9 @@ waiting; the engine's metrics have the exact position.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
@@ -75,8 +74,11 @@ class Queues:
     state_ends: dict[int, int]
 
 
-def read_queues(admin: AdminClient, application_id: str = APPLICATION_ID_USUAL) -> Queues:
+def read_queues(admin: AdminClient, bootstrap_servers: str, application_id: str = APPLICATION_ID_USUAL) -> Queues:
     """Read the backlog from the brokers. KafkaException: they do not answer."""
+    # Its aiokafka takes a tenth of a second to import, which no start waits for.
+    from backbeat.schemas.kafka.committed import committed_offsets  # noqa: PLC0415
+
     counts = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ASK_SECONDS_MAX).topics.items()}
     activities = sorted(name for name in counts if name.startswith(ACTIVITIES_PREFIX))
     signals = sorted(name for name in counts if name.startswith(SIGNALS_PREFIX))
@@ -84,7 +86,7 @@ def read_queues(admin: AdminClient, application_id: str = APPLICATION_ID_USUAL) 
     partitions = [TopicPartition(name, number) for name in topics for number in range(counts[name])]
     firsts, ends = _offsets(admin, partitions, OffsetSpec.earliest()), _offsets(admin, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     groups = _groups(admin)
-    committed = _committed(admin, {*groups, application_id, f"{application_id}-ingest"})
+    committed = committed_offsets(bootstrap_servers, {*groups, application_id, f"{application_id}-ingest"})
 
     def queue(topic: str, group: str) -> Queue:
         offsets = committed.get(group, {})
@@ -138,30 +140,3 @@ def _groups(admin: AdminClient) -> dict[str, str]:
     """Consumer groups and their states."""
     groups = result(admin.list_consumer_groups(request_timeout=ASK_SECONDS_MAX))
     return {group.group_id: group.state.name for group in groups.valid}
-
-
-def _committed(admin: AdminClient, groups: Iterable[str]) -> dict[str, dict[tuple[str, int], int]]:
-    """Next offset to be consumed: group -> (topic, partition) -> offset. One request a group, all at once."""
-    requests = [
-        (
-            group,
-            admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ASK_SECONDS_MAX),
-        )
-        for group in sorted(groups)
-    ]
-    offsets: dict[str, dict[tuple[str, int], int]] = {}
-    for group, futures in requests:
-        (future,) = futures.values()
-        try:
-            partitions = result(future).topic_partitions or []
-        except KafkaException as error:
-            # A group that was removed in between.
-            if error.args[0].name() != "GROUP_ID_NOT_FOUND":
-                raise
-            continue
-        offsets[group] = {
-            (partition.topic, partition.partition): partition.offset
-            for partition in partitions
-            if partition.offset >= 0
-        }
-    return offsets

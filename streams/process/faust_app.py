@@ -33,7 +33,7 @@ from confluent_kafka import KafkaError
 
 from backbeat.observe.status_server import Address, StatusError
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.broker_log import quiet_aiokafka
 from backbeat.schemas.kafka.security import KafkaSecurity, security_of
 from backbeat.streams.input.reader import Reader
 from backbeat.streams.process import memory
@@ -116,20 +116,6 @@ def _credentials(security: KafkaSecurity) -> Any:
     return None if context is None else faust.SSLCredentials(context)
 
 
-class _Outage(logging.Handler):
-    """Log handler: aiokafka's warnings of its retries, many a second, are logged as one outage."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        OUTAGES.tell(logger, record.getMessage())
-
-
-def _quiet_aiokafka() -> None:
-    library_logger = logging.getLogger("aiokafka")
-    library_logger.setLevel(logging.WARNING)
-    library_logger.propagate = False
-    library_logger.addHandler(_Outage())
-
-
 def run_engine(
     settings: EngineSettings, *, status: Address | None = None, stand_in: Callable[[Ports], Ports] = lambda ports: ports
 ) -> None:
@@ -140,7 +126,7 @@ def run_engine(
     """
     for library in ("faust", "mode"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    _quiet_aiokafka()
+    quiet_aiokafka()
     memory.bound()
     try:
         lock = lock_data_dir(settings.data_dir)

@@ -92,7 +92,7 @@ def _queues(connection: Connection, application_id: str) -> Queues:
     from backbeat.schemas.kafka.brokers import reach
     from backbeat.streams.kafka.queues import read_queues
 
-    return read_queues(reach(connection.bootstrap_servers), application_id)
+    return read_queues(reach(connection.bootstrap_servers), connection.bootstrap_servers, application_id)
 
 
 def _dead_letters(connection: Connection) -> int | None:

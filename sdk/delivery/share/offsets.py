@@ -27,6 +27,7 @@ from backbeat.delivery.kafka import CONNECT_SECONDS_MAX, logger, unreachable
 from backbeat.delivery.share.cluster import Cluster, RefusedError
 from backbeat.delivery.share.wire import NO_TAGS, STRING, TAGS, Request, Uuid, array
 from backbeat.errors import BackbeatError, Unavailable
+from backbeat.schemas.kafka.committed import committed_offsets
 from backbeat.schemas.kafka.security import connection
 
 _EARLIEST = "earliest"
@@ -176,12 +177,10 @@ def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str)
             entry = ConfigEntry(_RESET, _EARLIEST, incremental_operation=AlterConfigOpType.SET)
             change = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
             _result(admin.incremental_alter_configs([change]))
-        places = _result(
-            admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(consumer_group)])
-        ).topic_partitions
+        offsets = committed_offsets(bootstrap_servers, [consumer_group])[consumer_group]
     except KafkaException as error:
         raise Unavailable(f"the share group {group} cannot be set up: {error.args[0].str()}") from error
-    committed = {place.partition: place.offset for place in places if place.topic == topic and place.offset >= 0}
+    committed = {partition: offset for (name, partition), offset in offsets.items() if name == topic}
     return GroupSetup(int(config.get(_LIMIT) or _LIMIT_DEFAULT), committed)
 
 

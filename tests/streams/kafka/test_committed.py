@@ -1,0 +1,43 @@
+"""Offsets that groups have committed, of a real broker."""
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, NotCoordinatorForGroupError
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.committed import committed_offsets
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def group(kafka: str, unique: str) -> str:
+    """A group that has committed an offset of one partition."""
+    topics.ensure_topics(kafka, 2, 1, development=True)
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": unique, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(topics.COMMANDS, 1, 7)], asynchronous=False)
+    consumer.close()
+    return unique
+
+
+def test_offsets_are_those_of_each_group(kafka, group):
+    found = committed_offsets(kafka, [group, f"{group}-unknown"])
+    assert found == {group: {(topics.COMMANDS, 1): 7}, f"{group}-unknown": {}}
+
+
+def test_a_coordinator_that_has_moved_is_looked_for_again(kafka, group, monkeypatch):
+    lookup, moves = AIOKafkaClient.coordinator_lookup, [NotCoordinatorForGroupError, KafkaConnectionError]
+
+    async def moved(client, kind, key):
+        if moves:
+            raise moves.pop(0)
+        return await lookup(client, kind, key)
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", moved)
+    assert committed_offsets(kafka, [group]) == {group: {(topics.COMMANDS, 1): 7}}
+
+
+def test_brokers_that_are_away_are_an_error_of_kafka():
+    with pytest.raises(KafkaException, match="_ALL_BROKERS_DOWN"):
+        committed_offsets("127.0.0.1:1", ["group"])
