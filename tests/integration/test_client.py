@@ -484,8 +484,8 @@ async def test_messages_are_taken_once_by_client_and_topic_and_progress_is_follo
         node = await client.signal("Orders", "o1", "Order")
         async with asyncio.timeout(120):
             async for change in client.follow(node.workflow_id, after="0"):
-                if change.name == "Print" and change.fraction_done is not None:
-                    assert (change.fraction_done, change.progress_note) == (0.4, "page 40")
+                if change.name == "Print" and change.note:
+                    assert (change.progress, change.note) == (0.4, "page 40")
                     break
         (printing,) = [node for _, node in (await node.tree()).walk() if node.name == "Print"]
         assert (printing.fraction_done, printing.progress_note) == (0.4, "page 40")
