@@ -63,5 +63,16 @@ class Tab:
         """The status of a page below /ui/."""
         return self.page.goto(self.base + address).status
 
+    def follow(self, link: Any, key: str = "") -> None:
+        """Click a link or button, or press a key on it, and wait for the whole page behind it.
+
+        Else a look finds the page before, or rows of one that is still being read.
+        """
+        with self.page.expect_navigation():
+            if key:
+                link.press(key)
+            else:
+                link.click()
+
     def close(self) -> None:
         self.context.close()

@@ -28,7 +28,7 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     one.open(PAGE)
     assert "without a limit" in one.page.locator("main").inner_text()
     one.page.get_by_label("Why (may be left out)", exact=True).fill("the bank is away")
-    one.page.get_by_role("button", name="Pause").press("Enter")
+    one.follow(one.page.get_by_role("button", name="Pause"), "Enter")
     one.page.wait_for_url("**/activity?*done=*")
     assert "dev: pause “the bank is away” — done" in one.page.get_by_role("status").first.inner_text()
     held = deliver(user)
@@ -53,13 +53,13 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     assert "paused" in page
 
     one.open(PAGE)
-    one.page.get_by_role("button", name="Resume").click()
+    one.follow(one.page.get_by_role("button", name="Resume"))
     user.wait_for(held, "sent_to_client")
     one.open("activities")
     row = one.page.get_by_role("row", name="Deliver").inner_text()
     assert "1 at once, 100/min" in row
     one.open(PAGE)
-    one.page.get_by_role("button", name="Remove the limit").click()
+    one.follow(one.page.get_by_role("button", name="Remove the limit"))
     one.page.wait_for_url("**/activity?*done=*")
     assert "without a limit" in one.page.locator("main").inner_text()
     one.open("audit")

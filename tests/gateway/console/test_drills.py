@@ -19,7 +19,7 @@ def test_two_runs_are_shown_and_compared(story, tab):
     text = one.page.locator("main").inner_text()
     assert "0 of 1 plays" in text
     assert "it goes on, or was cut off" in text
-    one.page.get_by_role("link", name=second).click()
+    one.follow(one.page.get_by_role("link", name=second))
     text = one.page.locator("main").inner_text()
     assert "silent for 61 s <img" in text
     assert "1 of 1" not in text
@@ -27,7 +27,7 @@ def test_two_runs_are_shown_and_compared(story, tab):
     # Where a value is missing the line ends, and another begins.
     assert one.page.get_by_role("img", name="lag records").locator("polyline").count() == 2
     one.page.go_back()
-    one.page.get_by_role("button", name="Side by side").click()
+    one.follow(one.page.get_by_role("button", name="Side by side"))
     rows = {row.split("\n")[0].split("\t")[0]: row for row in one.page.locator("tbody tr").all_inner_texts()}
     assert "worse" in rows["recovery seconds"]
     assert "worse" in rows["worst completed per second"]

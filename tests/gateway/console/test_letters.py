@@ -27,21 +27,21 @@ def test_letters_are_sent_in_again_and_dropped_without_a_script(desk, story, tab
     assert "missing field `decider`" in one.page.locator("main").inner_text()
     for position in (first, second):
         one.page.get_by_label(f"Choose {position}").check()
-    one.page.get_by_role("button", name="Drop those chosen").click()
+    one.follow(one.page.get_by_role("button", name="Drop those chosen"))
     assert "Say why" in one.page.locator("main").inner_text()
     one.page.go_back()
     one.page.get_by_label("Why").fill("a test")
-    one.page.get_by_role("button", name="Drop those chosen").click()
+    one.follow(one.page.get_by_role("button", name="Drop those chosen"))
     one.page.wait_for_url("**/letters?done=*")
     assert "dev: drop 2 letters, from “a test” — done" in one.page.get_by_role("status").first.inner_text()
     assert one.page.get_by_role("link", name=first, exact=True).count() == 0
-    one.page.get_by_role("link", name="dropped", exact=True).click()
-    one.page.get_by_role("link", name=first, exact=True).click()
+    one.follow(one.page.get_by_role("link", name="dropped", exact=True))
+    one.follow(one.page.get_by_role("link", name=first, exact=True))
     assert "dev: a test" in one.page.locator("main").inner_text()
 
     one.open(f"letters/{third}")
     assert '"subject"' in one.page.locator("main").inner_text()
-    one.page.get_by_role("button", name="Send it in again").click()
+    one.follow(one.page.get_by_role("button", name="Send it in again"))
     one.page.wait_for_url(f"**/letters/{third}?done=*")
     text = one.page.locator("main").inner_text()
     assert "redriven" in text

@@ -185,7 +185,7 @@ def test_every_link_is_relative_and_leads_somewhere(stack, story, tab, tmp_path)
 
         one = tab(f"{base}ui/")
         one.open("nodes?status=retries_exhausted")
-        one.page.get_by_role("link", name="Charge 430").click()
+        one.follow(one.page.get_by_role("link", name="Charge 430"))
         assert "connection refused by bank-7" in one.page.locator("main").inner_text()
         assert one.complaints == []
 
@@ -194,11 +194,11 @@ def test_times_and_colours_are_as_one_chooses(stack, tab):
     one = tab(f"{stack.http_urls[2]}/ui/")
     one.open("me")
     one.page.get_by_label("Time zone").fill("Asia/Nowhere")
-    one.page.get_by_role("button", name="Keep").click()
+    one.follow(one.page.get_by_role("button", name="Keep"))
     assert "is no time zone" in one.page.get_by_role("alert").inner_text()
     one.page.get_by_label("Time zone").fill("Asia/Kolkata")
     one.page.get_by_label("dark").check()
-    one.page.get_by_role("button", name="Keep").click()
+    one.follow(one.page.get_by_role("button", name="Keep"))
     one.open("system")
     assert "Asia/Kolkata" in one.page.locator("footer").inner_text()
     hour, minute, _ = one.page.locator("footer time").inner_text().split(" ")[-1].split(":")
@@ -227,14 +227,14 @@ def test_one_failing_node_of_many_is_on_the_first_screen(story, tab):
 def test_a_tree_is_read_branch_by_branch_to_its_end(story, tab):
     one = tab()
     one.open(f"workflows/{story.tree['workflow']}")
-    one.page.get_by_role("link", name="from the first").click()
+    one.follow(one.page.get_by_role("link", name="from the first"))
     names = []
     while True:
         names += one.page.locator("table.tree a.name").all_inner_texts()
         following = one.page.locator("a.later")
         if not following.count():
             break
-        following.click()
+        one.follow(following)
 
     assert [name for name in names if name != "Make Purchase"] == [f"Charge {number}" for number in range(450)]
     assert one.page.get_by_role("link", name="from the first").count() == 1
@@ -257,10 +257,10 @@ def test_a_node_says_why_it_waits_and_for_which_node(story, tab):
     one = tab()
     one.open(f"nodes/{second}")
     assert "It waits for “First <b>” before it, which is blocking" in one.page.get_by_label("Why it waits").inner_text()
-    one.page.get_by_role("link", name="that node").click()
+    one.follow(one.page.get_by_role("link", name="that node"))
     one.page.wait_for_url(f"**/nodes/{first}")
     assert "waits in the queue of its client until a worker takes it" in one.page.locator("main").inner_text()
-    one.page.get_by_role("link", name="in the tree").click()
+    one.follow(one.page.get_by_role("link", name="in the tree"))
     row = one.page.locator(f"[data-node='{second}']")
     assert "waits for “First <b>” before it" in row.inner_text()
 
@@ -273,12 +273,13 @@ def test_the_box_finds_by_id_and_by_subject(story, tab):
         (story.tree["workflow"].upper(), f"workflows/{story.tree['workflow']}"),
         (f" {story.tree['top'].replace('-', '')} ", f"nodes/{story.tree['top']}"),
     ):
-        one.page.get_by_role("searchbox").first.fill(typed)
-        one.page.keyboard.press("Enter")
+        box = one.page.get_by_role("searchbox").first
+        box.fill(typed)
+        one.follow(box, "Enter")
         one.page.wait_for_url(f"**/ui/{address}")
-    one.page.get_by_role("searchbox").first.fill("Camera 703")
-    one.page.keyboard.press("Enter")
-    one.page.get_by_role("link", name='"Camera 703"').click()
+    box.fill("Camera 703")
+    one.follow(box, "Enter")
+    one.follow(one.page.get_by_role("link", name='"Camera 703"'))
     one.page.wait_for_url(f"**/ui/workflows/{story.tree['workflow']}")
 
 
@@ -286,7 +287,7 @@ def test_a_list_goes_on_to_older_ones(story, tab):
     one = tab()
     one.open("nodes?client=shop&name=&status=sent_to_client")
     names = one.page.locator("tbody th a").all_inner_texts()
-    one.page.get_by_role("link", name="Older").click()
+    one.follow(one.page.get_by_role("link", name="Older"))
     older = one.page.locator("tbody th a").all_inner_texts()
 
     assert len(names) == len(older) == 50

@@ -70,7 +70,7 @@ def test_a_browser_without_javascript_logs_in_and_out(url, tokens, story, tab):
     one.page.wait_for_url("**/ui/login?next=*")
     one.page.get_by_label("Name").fill("oper")
     one.page.get_by_label("Token").fill("wrong")
-    one.page.get_by_role("button", name="Log in").click()
+    one.follow(one.page.get_by_role("button", name="Log in"))
     assert one.page.get_by_role("alert").inner_text() == "There is nobody of this name with this token."
     one.page.get_by_label("Name").fill("oper")
     one.page.get_by_label("Token").fill(tokens["oper"])
@@ -79,7 +79,7 @@ def test_a_browser_without_javascript_logs_in_and_out(url, tokens, story, tab):
     (cookie,) = one.context.cookies()
     assert (cookie["path"], cookie["httpOnly"], cookie["sameSite"]) == ("/ui", True, "Lax")
     assert re.fullmatch(r"backbeat_ui_[0-9a-f]{8}", cookie["name"])
-    one.page.get_by_role("button", name="Log out").click()
+    one.follow(one.page.get_by_role("button", name="Log out"))
     one.page.wait_for_url("**/ui/login")
     assert one.context.cookies() == []
     assert one.complaints == []
@@ -91,7 +91,7 @@ def test_behind_a_proxy_the_session_belongs_to_the_path_there(url, tokens, tab, 
         one.open("workflows?client=shop")
         one.page.get_by_label("Name").fill("reader")
         one.page.get_by_label("Token").fill(tokens["reader"])
-        one.page.get_by_role("button", name="Log in").click()
+        one.follow(one.page.get_by_role("button", name="Log in"))
         one.page.wait_for_url("**/a/b/ui/workflows?client=shop")
         assert [cookie["path"] for cookie in one.context.cookies()] == ["/a/b/ui"]
 
@@ -359,7 +359,7 @@ def test_an_operator_retries_a_node_and_the_page_says_who_and_why(url, tokens, s
     assert "oper" in row
     assert "bank is back <b>, INC-771" in row
     assert "done" in row
-    one.page.get_by_role("link", name="Audit").click()
+    one.follow(one.page.get_by_role("link", name="Audit"))
     assert "INC-771" in one.page.locator("main").inner_text()
     assert one.complaints == []
 

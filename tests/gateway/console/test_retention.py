@@ -23,13 +23,13 @@ def test_a_policy_is_set_and_forgotten(stack, story, tab):
     one.page.get_by_label("s name").fill("Old orders")
     one.page.get_by_label("Days from").fill("30.5")
     one.page.get_by_label("Why").fill("the law")
-    one.page.get_by_role("button", name="Set it").click()
+    one.follow(one.page.get_by_role("button", name="Set it"))
     one.page.wait_for_url("**/retention?done=*")
     assert "dev: keep for 30.5 days, then archive “the law” — done" in one.page.get_by_role("status").first.inner_text()
     row = one.page.get_by_role("row", name="Old orders").inner_text()
     assert "30 d 12 h" in row
     assert "partitions" not in row
-    one.page.get_by_role("button", name="Keep for ever: Old orders").click()
+    one.follow(one.page.get_by_role("button", name="Keep for ever: Old orders"))
     one.page.wait_for_url("**/retention?done=*")
     assert "There is no policy." in one.page.locator("main").inner_text()
     assert one.complaints == []
@@ -53,20 +53,20 @@ def test_an_archive_is_found_by_its_folders_and_read_as_a_live_workflow(story, t
     one = tab()
     one.open("retention")
     for name in ("Archives", "shop", f"Archived {IMG}", story.archive.split("/")[2]):
-        one.page.get_by_role("link", name=name, exact=True).last.click()
-    one.page.locator("main .plain-list a").click()
+        one.follow(one.page.get_by_role("link", name=name, exact=True).last)
+    one.follow(one.page.locator("main .plain-list a"))
     assert IMG in one.page.locator("h1").inner_text()
     assert "1 failing" in one.page.locator(".summary").inner_text()
     assert one.page.locator("table.tree a.name").count() == 201
-    one.page.get_by_role("link", name="from “Step 202” on").click()
+    one.follow(one.page.get_by_role("link", name="from “Step 202” on"))
     assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top", *(f"Step {n}" for n in range(202, 302))]
-    one.page.get_by_role("link", name="Step 250").click()
+    one.follow(one.page.get_by_role("link", name="Step 250"))
     text = one.page.locator("main").inner_text()
     assert "<b>no" in text
     assert "retries exhausted" in text
     assert '"params"' in text
-    one.page.get_by_role("link", name="Archived").last.click()
-    one.page.get_by_role("link", name="Fold Top").click()
+    one.follow(one.page.get_by_role("link", name="Archived").last)
+    one.follow(one.page.get_by_role("link", name="Fold Top"))
     assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top"]
     assert one.complaints == []
 

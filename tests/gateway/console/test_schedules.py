@@ -19,41 +19,41 @@ def test_a_schedule_is_triggered_backfilled_paused_and_deleted(stack, story, tab
     one = tab(viewport={"width": 320, "height": 640})
     until(lambda: "next " in Desk(stack.http_urls[0]).get("schedules").text, "its next time is worked out")
     one.open("schedules")
-    one.page.get_by_role("link", name="monthly").click()
+    one.follow(one.page.get_by_role("link", name="monthly"))
     text = one.page.locator("main").inner_text()
     assert re.search(r"01:30:00 in .* · \w{3} \d{4}-\d\d-01 02:30 CET", text) or "02:30 CEST" in text
     assert "None yet." in text
 
-    one.page.get_by_role("button", name="Run it now").click()
+    one.follow(one.page.get_by_role("button", name="Run it now"))
     one.page.wait_for_url("**?done=*")
     assert "dev: trigger — done" in one.page.get_by_role("status").first.inner_text()
     row = one.page.get_by_role("region", name="Runs").get_by_role("row", name="trigger")
     assert "running" in row.inner_text()
-    row.get_by_role("link", name="workflow").click()
+    one.follow(row.get_by_role("link", name="workflow"))
     assert "Months" in one.page.locator("h1").inner_text()
 
     one.open(page)
     one.page.get_by_label("First time").fill("2026-01-01")
     one.page.get_by_label("Last time").fill("2026-03-02")
-    one.page.get_by_role("button", name="Show the times").click()
+    one.follow(one.page.get_by_role("button", name="Show the times"))
     text = one.page.locator("main").inner_text()
     assert "3 runs:" in text
     assert "2026-03-01 01:30:00 · Sun 2026-03-01 02:30 CET" in text
     one.page.get_by_label("Why backfill").fill("the books of spring")
-    one.page.get_by_role("button", name="Run these").click()
+    one.follow(one.page.get_by_role("button", name="Run these"))
     one.page.wait_for_url("**?done=*")
     assert "backfill 3 runs “the books of spring” — done" in one.page.get_by_role("status").first.inner_text()
     assert one.page.locator("main").inner_text().count("backfill") == 5
 
     one.page.get_by_label("Why (must").fill("the bank is closed")
-    one.page.get_by_role("button", name="Pause").click()
+    one.follow(one.page.get_by_role("button", name="Pause"))
     one.page.wait_for_url("**?done=*")
     assert "None while it is paused." in one.page.locator("main").inner_text()
     assert "“the bank is closed”" in one.page.locator("main").inner_text()
-    one.page.get_by_role("button", name="Delete").click()
+    one.follow(one.page.get_by_role("button", name="Delete"))
     assert "Say why" in one.page.get_by_role("alert").inner_text()
     one.page.get_by_label("Why (must").fill("over")
-    one.page.get_by_role("button", name="Delete").click()
+    one.follow(one.page.get_by_role("button", name="Delete"))
     one.page.wait_for_url("**/ui/schedules")
     assert user.door.get("/schedules/monthly").status == 404
     one.open("audit")

@@ -79,18 +79,18 @@ def test_the_critical_path_is_on_the_page_and_its_table_says_the_same(stack, flo
     until(lambda: slow in Desk(stack.http_urls[0]).get(address).text, "the search has it")
     one = tab()
     one.open(f"workflows/{top['workflowId']}")
-    one.page.get_by_role("link", name="timeline", exact=True).click()
+    one.follow(one.page.get_by_role("link", name="timeline", exact=True))
     path = one.page.get_by_role("table", name="Critical path")
     assert path.locator("tbody th a:first-child").all_inner_texts() == ["start", "Slow"]
     assert "so far" in path.inner_text()
-    one.page.get_by_role("link", name="Below start").first.click()
+    one.follow(one.page.get_by_role("link", name="Below start").first)
     lines = one.page.get_by_role("table", name="Nodes")
     assert lines.locator("tbody th > a:first-child").all_inner_texts() == ["Quick", "Slow"]
     assert "waits" in lines.get_by_role("row", name="Quick").get_by_role("img").get_attribute("aria-label")
     assert lines.locator("tr.critical").count() == 1
-    one.page.get_by_role("link", name="closer").click()
-    one.page.get_by_role("link", name="all", exact=True).click()
-    one.page.get_by_role("link", name="as a table").click()
+    one.follow(one.page.get_by_role("link", name="closer"))
+    one.follow(one.page.get_by_role("link", name="all", exact=True))
+    one.follow(one.page.get_by_role("link", name="as a table"))
     assert "in the queue of its client" in one.page.get_by_role("row", name="Slow").inner_text()
     assert one.page.locator("svg rect").count() == 0
     assert one.complaints == []
