@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -59,8 +60,15 @@ def sources(*folders: str) -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
+@cache
+def statements(path: Path) -> list[ast.AST]:
+    """Imports, functions, calls and dotted names in a file, read once for all tests."""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.Attribute, ast.Call)
+    return [node for node in ast.walk(ast.parse(path.read_text(), str(path))) if isinstance(node, kinds)]
+
+
 def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -133,7 +141,7 @@ def test_core_imports_only_the_pure_part_of_the_standard_library_and_msgspec():
 def test_core_asks_neither_clock_nor_chance():
     wrong = []
     for path in sources("streams/core", "schemas/messages"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in statements(path):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
                 owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
                 if node.attr in IMPURE.get(owner, ()):
@@ -162,7 +170,7 @@ def test_functions_stay_short():
     functions = (
         (f"{path.relative_to(ROOT)}:{node.name}", node.end_lineno - node.lineno)
         for path in sources(*FOLDERS)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in statements(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     assert {name: lines for name, lines in functions if lines > 70} == {}
@@ -176,7 +184,7 @@ def module_of(path: Path) -> str:
 
 def edges(path: Path, modules: dict[str, Path]) -> Iterator[str]:
     package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
