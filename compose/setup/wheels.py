@@ -17,6 +17,7 @@ import sysconfig
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import hot_records
 from .requirements import ROOT
@@ -96,8 +97,7 @@ def _build_pure(folder: Path) -> Path:
 
 def _compile(pure: Path, tree: Path, work: Path) -> None:
     """Unpack the wheel, and put the compiled modules beside the others."""
-    # Only here: nobody else needs them.
-    from mypyc.build import mypycify
+    # Only here: nobody else needs it.
     from setuptools import Distribution
 
     with zipfile.ZipFile(pure) as archive:
@@ -106,20 +106,32 @@ def _compile(pure: Path, tree: Path, work: Path) -> None:
     (package / hot_records.PLACE).write_text(hot_records.source())
     modules = [str(module.relative_to(tree)) for module in (package / hot_records.PLACE, *hot_modules(package))]
     print(f"Compiling {len(modules)} modules …", flush=True)
-    warnings = io.StringIO()
-    with contextlib.chdir(tree), contextlib.redirect_stdout(warnings):
-        extensions = mypycify(
-            ["--ignore-missing-imports", *modules], group_name=LIBRARY, target_dir=str(work / "c"), opt_level="3"
-        )
-    # What is to be read piece by piece would be read at once.
-    if "as list" in warnings.getvalue():
-        sys.exit(f"{warnings.getvalue()}\nWrite a generator function instead of these expressions.")
+    extensions = translate(tree, modules, work / "c")
     with contextlib.chdir(tree):
         command = Distribution({"name": "backbeat", "ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(tree), str(work / "objects")
         command.ensure_finalized()
         command.run()
     shutil.rmtree(tree / ".mypy_cache", ignore_errors=True)
+
+
+def translate(tree: Path, modules: Sequence[str], target: Path) -> list[Any]:
+    """The modules, paths below `tree`, as C extensions. SystemExit: they cannot be compiled; its text says why."""
+    # Only here: it takes a second, and tests read HOT.
+    from mypyc.build import mypycify
+
+    # The checkout's own configuration, wherever the tree lies.
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--ignore-missing-imports"]
+    messages = io.StringIO()
+    try:
+        with contextlib.chdir(tree), contextlib.redirect_stdout(messages):
+            extensions = mypycify([*options, *modules], group_name=LIBRARY, target_dir=str(target), opt_level="3")
+    except SystemExit as end:
+        sys.exit(f"{messages.getvalue()}{end.code}\n`mypyc` failed; what it said is above.")
+    # What is to be read piece by piece would be read at once.
+    if "as list" in messages.getvalue():
+        sys.exit(f"{messages.getvalue()}\nWrite a generator function instead of these expressions.")
+    return extensions
 
 
 def _pack(tree: Path, folder: Path) -> Path:

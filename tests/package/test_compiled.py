@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from backbeat.streams import compiled
-from compose.setup.wheels import HOT, INTERPRETED, hot_modules
+from compose.setup.wheels import HOT, INTERPRETED, hot_modules, translate
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,13 @@ def test_a_module_with_a_struct_is_left_out(package):
     assert "backbeat.streams.core.step" in hot
     assert "backbeat.streams.core.records" not in hot
     assert "backbeat.streams.core.tables" not in hot
+
+
+def test_a_module_that_cannot_be_compiled_ends_with_the_reason(tmp_path):
+    (tmp_path / "wrong.py").write_text("def double(number: int) -> str:\n    return 2 * number\n")
+
+    with pytest.raises(SystemExit, match=r"wrong\.py:2: error: Incompatible return value type"):
+        translate(tmp_path, ["wrong.py"], tmp_path / "c")
 
 
 RUN = "from backbeat.streams import compiled; print(compiled.is_compiled()); import backbeat.streams.core"
