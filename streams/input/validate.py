@@ -46,7 +46,7 @@ def check_command(command: c.AnyCommand, partition: int, offset: int, partitions
         own_partition = (int.from_bytes(identity[:4], "big") & 0x7FFFFFFF) % partitions_count
         if own_partition != partition:
             raise _misrouted(own_partition, partition, "command")
-    elif isinstance(command, (c.StartJob, c.StopJob, c.WorkJob)) and command.partition != partition:
+    elif isinstance(command, _OF_PARTITIONS) and command.partition != partition:
         raise _misrouted(command.partition, partition, "command")
     source = command.source
     if source is not None:
@@ -201,66 +201,28 @@ def _check_fail_node(_: c.FailNode) -> None:
     raise _invalid("FailNode is never sent: an engine applies it where it fails", "FailNode", "another command")
 
 
-def _node(command: Any) -> bytes | None:
-    identity: bytes = command.node_id
-    return identity
+def _of_partition(_: c.AnyCommand) -> None:
+    """No id: the command says its partition itself."""
 
 
-def _workflow(command: Any) -> bytes | None:
-    identity: bytes = command.workflow_id
-    return identity
-
-
-def _target(command: Any) -> bytes | None:
-    identity: bytes = command.target_id
-    return identity
-
-
-def _pool(command: Any) -> bytes | None:
-    identity: bytes = command.pool_id
-    return identity
-
-
-def _schedule(command: Any) -> bytes | None:
-    identity: bytes = command.schedule_id
-    return identity
-
-
-def _nowhere(_: Any) -> bytes | None:
-    return None
-
+#: Checks beyond those of all commands.
+_CHECKS: dict[type, Callable[[Any], None]] = {
+    c.SpreadLimit: _check_spread_limit,
+    c.AskSlot: _check_ask_slot,
+    c.ScheduleDue: _check_schedule_due,
+    c.StartJob: _check_start_job,
+    c.TimerFired: _check_timer,
+    c.OpenLink: _check_open_link,
+    c.FailNode: _check_fail_node,
+    c.Continue: _check_continue,
+    c.WorkJob: _check_work_job,
+}
+_OF_ENGINES = frozenset(
+    {c.SpreadLimit, c.AskSlot, c.GrantSlot, c.ReleaseSlot, c.FillPool, c.CloseLink, c.Continue, c.WorkJob}
+)
+_OF_PARTITIONS = (c.StartJob, c.StopJob, c.WorkJob)
 
 _RULES: dict[type, _Rules] = {
-    c.CreateWorkflow: _Rules(c.route),
-    c.Signal: _Rules(_workflow),
-    c.SendMessage: _Rules(_workflow),
-    c.ChangeWorkflow: _Rules(_workflow),
-    c.ChangeNode: _Rules(_node),
-    c.AddChildren: _Rules(_node),
-    c.Heartbeat: _Rules(_node),
-    c.RestartNode: _Rules(_node),
-    c.ResetNode: _Rules(_node),
-    c.ScheduleNode: _Rules(_node),
-    c.ChangeSettings: _Rules(_nowhere),
-    c.ChangeLimit: _Rules(c.route),
-    c.SpreadLimit: _Rules(_nowhere, _check_spread_limit, needs_source=True),
-    c.AskSlot: _Rules(_pool, _check_ask_slot, needs_source=True),
-    c.GrantSlot: _Rules(_node, needs_source=True),
-    c.ReleaseSlot: _Rules(_pool, needs_source=True),
-    c.FillPool: _Rules(_pool, needs_source=True),
-    c.PutSchedule: _Rules(_schedule),
-    c.ChangeSchedule: _Rules(_schedule),
-    c.RunSchedule: _Rules(_schedule),
-    c.ScheduleDue: _Rules(_schedule, _check_schedule_due),
-    c.StartJob: _Rules(_nowhere, _check_start_job),
-    c.StopJob: _Rules(_nowhere),
-    c.ChangeRetention: _Rules(_nowhere),
-    c.RemoveWorkflow: _Rules(_workflow),
-    c.TimerFired: _Rules(c.route, _check_timer),
-    c.OpenLink: _Rules(_target, _check_open_link),
-    c.CloseLink: _Rules(_target, needs_source=True),
-    c.DeliveryFailed: _Rules(_node),
-    c.FailNode: _Rules(_node, _check_fail_node),
-    c.Continue: _Rules(_workflow, _check_continue, needs_source=True),
-    c.WorkJob: _Rules(_nowhere, _check_work_job, needs_source=True),
+    kind: _Rules(_of_partition if kind in _OF_PARTITIONS else route, _CHECKS.get(kind), kind in _OF_ENGINES)
+    for kind, route in c.ROUTES.items()
 }

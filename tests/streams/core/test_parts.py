@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import msgspec
 import pytest
@@ -171,6 +172,10 @@ def test_what_is_not_ours():
     assert not ids.is_ours(b"\0" * 16)
     assert not ids.is_ours(bytes.fromhex("0123456789ab4cdef0123456789abcde")[:16])
     assert not ids.is_ours(CAMERA_ID[:8] + b"\xff" + CAMERA_ID[9:])
+
+
+def test_every_command_has_a_route():
+    assert set(c.ROUTES) == set(get_args(c.AnyCommand))
 
 
 def test_routes():
