@@ -64,6 +64,10 @@ class UiSettings:
     codec_url: str | None = None
     #: Folder in which `backbeat drill` keeps its runs; None: no drills are shown.
     drills: Path | None = None
+    #: Topologies of installations that operators may run drills on, and `here`: one that is started for the run.
+    drill_topologies: tuple[Path, ...] = ()
+    #: Key of which the hosts of these installations have a copy; None: none has one.
+    drill_key_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ _EXPLAINED = {
     ("backbeat.schemas.kafka.client_registry", "ClientRegistryError"): Exit.FAILED,
     ("backbeat.streams.process.settings", "SettingsError"): Exit.FAILED,
     ("backbeat.streams.ports.errors", "NewerRecordError"): Exit.FAILED,
-    ("backbeat.gateway.console.people.person", "PersonError"): Exit.FAILED,
+    ("backbeat.gateway.people.person", "PersonError"): Exit.FAILED,
     ("backbeat.gateway.projection.storage.database", "ProjectionError"): Exit.FAILED,
     ("backbeat.gateway.projection.storage.database", "ProjectionUnavailable"): Exit.UNREACHABLE,
 }

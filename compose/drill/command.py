@@ -72,6 +72,12 @@ def _run_options() -> Option:
         ),
         click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
         click.option("--seconds", type=Number(1), help="How long each fault lasts, instead of its play's own time."),
+        click.option(
+            "--into",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            hidden=True,
+            help="The run's folder, which whoever starts it has made.",
+        ),
         json_option,
     )
 
@@ -213,7 +219,8 @@ def report(
 @drill.command(epilog="Example: backbeat drill abort")
 @click.argument("run_name", required=False, metavar="[RUN]")
 @_folder_option
-def abort(run_name: str | None, folder: Path) -> None:
+@click.option("--by", metavar="NAME", help="Who ends it, for the report.  [default: your name on this host]")
+def abort(run_name: str | None, folder: Path, by: str | None) -> None:
     """End a run that is under way: its fault is taken back at once, and nothing more is played.
 
     Also where the run or a capsule of it was killed. It fails where something of a fault is left.
@@ -225,9 +232,8 @@ def abort(run_name: str | None, folder: Path) -> None:
         path = find_run(folder, run_name)
     except RunsError as error:
         raise CommandError(str(error)) from error
-    by = f"{getpass.getuser()} on {socket.gethostname()}"
     try:
-        for line in abort_run(path, by):
+        for line in abort_run(path, by or f"{getpass.getuser()} on {socket.gethostname()}"):
             click.echo(line)
     except AbortError as error:
         raise CommandError(str(error)) from error
@@ -263,6 +269,7 @@ def _run(
     seed: int | None,
     seconds: float | None,
     key_file: Path | None,
+    into: Path | None,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -270,7 +277,7 @@ def _run(
     import msgspec
 
     from backbeat.compose.drill.run import Setup, run
-    from backbeat.compose.drill.runs import new_run
+    from backbeat.compose.drill.runs import held, new_run
 
     plays = [play for play in _plays(playbooks, words) if words or not play.on_request]
     if seconds is not None:
@@ -279,20 +286,21 @@ def _run(
     _check_key(key_file, installation)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": settings["bootstrap_servers"] or ""}, Setup)
-    path = new_run(folder)
+    path = into or new_run(folder)
     command = shlex.join(["backbeat", *sys.argv[1:]])
-    click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {folder}", err=True)
+    click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {path.parent}", err=True)
     # As Ctrl-C: what was injected is taken back, and what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run(
-        plays,
-        setup,
-        path,
-        installation=installation,
-        command=command,
-        key_file=key_file,
-        say=lambda text: click.echo(text, err=True),
-    )
+    with held(path):
+        result = run(
+            plays,
+            setup,
+            path,
+            installation=installation,
+            command=command,
+            key_file=key_file,
+            say=lambda text: click.echo(text, err=True),
+        )
     click.echo(_report_text(result, "json" if as_json else "text"))
     (path / "report.html").write_text(_report_text(result, "html"))
     click.echo(f"Kept in {path}: result.json, report.html, journal, log", err=True)

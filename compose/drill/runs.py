@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,6 +14,8 @@ from backbeat.compose.drill.report.result import RunResult
 
 FOLDER_DEFAULT = Path(".backbeat/drills")
 _RESULT = "result.json"
+#: File whose lock is held by the process of a run: it goes on for as long as somebody holds it.
+_LOCK = "lock"
 
 
 class RunsError(Exception):
@@ -28,6 +33,14 @@ def new_run(folder: Path) -> Path:
             continue
         return path
     raise RunsError(f"{folder}: a hundred runs have begun in this second.")
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock of a run; the system gives it up when this process ends, however it ends."""
+    with (path / _LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_result(path: Path, result: RunResult) -> None:

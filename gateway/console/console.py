@@ -15,13 +15,13 @@ from backbeat.gateway.console.figures import Figures
 from backbeat.gateway.console.hosts import Hosts, origin_of
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
-from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.rendering import Templates
 from backbeat.gateway.console.show import times
 from backbeat.gateway.console.table import Row, find
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors, transaction_id
 from backbeat.gateway.http.services import Services
+from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.observe.prometheus import version
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from backbeat.errors import Unavailable
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.audit import Entry, new_entry_id
 from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.people.audit import Entry, new_entry_id
 from backbeat.schemas.messages import ids
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,10 @@ def new_entry(visit: Visit, **fields: Any) -> Entry:
 
 async def carry_out(visit: Visit, entry: Entry, send: Callable[[], Awaitable[str]]) -> None:
     """Write the entry, do it, write the outcome that `send` gives. 503: it cannot be written, so it is not done."""
-    await visit.parts.audit.write(entry)
+    try:
+        await visit.parts.audit.write(entry)
+    except Unavailable as error:
+        raise PageError(503, "Nothing was done, since it cannot be written down", str(error)) from error
     try:
         outcome = await send()
     except PageError as error:
@@ -90,7 +94,7 @@ async def _write_outcome(visit: Visit, entry: Entry, outcome: str) -> None:
     audit = visit.parts.audit
     try:
         await audit.write(msgspec.structs.replace(entry, outcome=outcome))
-    except PageError:
+    except Unavailable:
         # It is done: the audit has it, without what came of it.
         logger.exception("the outcome of %s of %s %s is not in the audit", entry.action, entry.kind, entry.subject_id)
     await audit.catch_up()

@@ -10,7 +10,7 @@ from backbeat.gateway.console.archive_cache import ArchiveCache
 from backbeat.gateway.console.figures import Counter, Freshness
 from backbeat.gateway.console.live.hub import Hub
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.audit import Audit
+from backbeat.gateway.console.pages.operations.drill_processes import Drills
 from backbeat.gateway.console.people.entrance import Entrance
 from backbeat.gateway.console.searches import Searches
 from backbeat.gateway.console.shared import Shared
@@ -36,9 +36,11 @@ class Parts:
         self.shared = Shared()
         self.searches = Searches(services.projection)
         self.entrance = Entrance(settings, services)
-        self.audit = Audit(settings.bootstrap_servers)
+        self.audit = services.audit
         self.hub = Hub(services, self.counter)
         self.archives = ArchiveCache()
+        #: Drills that operators may begin; None: the gateway keeps none.
+        self.drills = None if self.settings.drills is None else Drills(self.settings)
         self._turns = asyncio.Semaphore(_TURNS_MAX)
 
     async def start(self) -> None:
@@ -47,11 +49,8 @@ class Parts:
         await self.entrance.start()
 
     async def stop(self) -> None:
-        """Stop following them."""
+        """Stop the streams of live pages."""
         await self.hub.stop()
-        await self.entrance.stop()
-        if self.audit.follower.is_started:
-            await asyncio.to_thread(self.audit.follower.stop)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

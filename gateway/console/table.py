@@ -26,14 +26,15 @@ from backbeat.gateway.console.pages import (
 from backbeat.gateway.console.pages.operations import (
     archives,
     clients,
+    drill_forms,
     drills,
     letters,
     retention,
     schedules,
     system,
 )
-from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.people.visitor import Right
 
 Handler = Callable[[Visit], Awaitable[Page | web.StreamResponse]]
 
@@ -87,7 +88,10 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "archive", archives.show, entry="retention"),
     Row("GET", "drills", drills.show_all, entry="drills"),
     Row("GET", "drills/compare", drills.compare, entry="drills"),
+    Row("GET", "drills/begin", drill_forms.show, Right.ACT, entry="drills"),
+    Row("POST", "drills/begin", drill_forms.begin, Right.ACT, entry="drills"),
     Row("GET", "drills/{run}", drills.show, entry="drills"),
+    Row("POST", "drills/{run}/abort", drill_forms.abort, Right.ACT, entry="drills"),
     Row("GET", "live", events.live),
     Row("GET", "audit", audit.show, entry="audit"),
     Row("GET", "me", me.show, entry="me"),

@@ -13,11 +13,11 @@ from aiohttp import web
 from backbeat.errors import Rejected, Unavailable
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
-from backbeat.gateway.console.people.visitor import Right, Visitor
 from backbeat.gateway.console.show.look import read_look
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.http.times import to_milliseconds
+from backbeat.gateway.people.visitor import Right, Visitor
 from backbeat.gateway.projection import ProjectionError
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import ids, queries
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from backbeat.gateway.backlog import Backlog
-    from backbeat.gateway.console.people.audit import Entry
     from backbeat.gateway.http.services import Services
+    from backbeat.gateway.people.audit import Entry
     from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ class Visit:
         return {
             "entries": audit.newest(_DEEDS, visitor=self.who, subject_id=subject_id, workflow_id=workflow_id),
             "done": done
-            if done is not None and (subject_id or workflow_id) in (done.subject_id, done.workflow_id)
+            if done is not None and (subject_id or workflow_id) in (*done.subjects, done.workflow_id)
             else None,
         }
 

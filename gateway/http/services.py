@@ -15,6 +15,8 @@ from backbeat.gateway.engine_client import Engine
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.letters.letters import Letters
 from backbeat.gateway.payloads import Payloads
+from backbeat.gateway.people.audit import Audit
+from backbeat.gateway.people.person import People
 from backbeat.gateway.projection import Projection
 from backbeat.gateway.queue_log import QueueLog
 from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
@@ -41,6 +43,8 @@ class Services:
             refuse=fail,
         )
         self.letters = Letters(settings.bootstrap_servers)
+        #: People and what they do, followed once a console or a person's call needs them.
+        self.people, self.audit = People(settings.bootstrap_servers), Audit(settings.bootstrap_servers)
         self.backlog = BacklogReader(settings.bootstrap_servers, settings.application_id)
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
@@ -97,6 +101,8 @@ class Services:
 
     async def stop(self) -> None:
         """Stop in reverse order."""
+        for follower in (self.people.follower, self.audit.follower):
+            await asyncio.to_thread(follower.stop)
         for part in (
             self.changes,
             self._archiver,

@@ -97,6 +97,26 @@ _OPTIONS = (
         help="Where `backbeat drill` keeps its runs: they are shown, too.  [default: none are shown]",
     ),
     click.option(
+        "--ui-drill-topology",
+        "ui_drill_topologies",
+        multiple=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="BACKBEAT_UI_DRILL_TOPOLOGY",
+        show_envvar=True,
+        metavar="FILE|here",
+        help="An installation (`backbeat drill run --topology`) that operators may begin drills on; `here` is one "
+        "that is started for the run on the gateway's own host. May be given several times. Needs --ui-drills.  "
+        "[default: none is begun]",
+    ),
+    click.option(
+        "--ui-drill-key-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="BACKBEAT_UI_DRILL_KEY_FILE",
+        show_envvar=True,
+        metavar="FILE",
+        help="The key of which the hosts of these installations have a copy.",
+    ),
+    click.option(
         "--ui-host",
         "ui_hosts",
         multiple=True,
@@ -134,6 +154,13 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
             ipaddress.ip_network(network)
     except ValueError as error:
         raise click.UsageError(f"--ui-trusted-proxy: {error}") from error
+    topologies = words["ui_drill_topologies"]
+    if topologies and words["ui_drills"] is None:
+        raise click.UsageError("--ui-drill-topology needs --ui-drills, the folder in which the runs are kept.")
+    if missing := [str(path) for path in topologies if str(path) != "here" and not path.is_file()]:
+        raise click.UsageError(f"--ui-drill-topology {missing[0]}: there is no such file.")
+    if len({path.stem for path in topologies}) < len(topologies):
+        raise click.UsageError("--ui-drill-topology: two installations have the same name, that of their files.")
     codec_url = words["ui_codec_url"]
     if codec_url is not None and origin_of(codec_url) is None:
         raise click.UsageError(f"--ui-codec-url {codec_url} is no URL such as https://codec.example")
@@ -145,6 +172,8 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
         hosts=tuple(words["ui_hosts"]),
         secret_file=words["ui_secret_file"],
         drills=words["ui_drills"],
+        drill_topologies=topologies,
+        drill_key_file=words["ui_drill_key_file"],
         codec_url=codec_url,
         user_header=words["ui_user_header"],
         trusted_proxies=tuple(words["ui_trusted_proxies"]),

@@ -14,7 +14,7 @@ from backbeat.compose.cli.show.printing import emit, note, print_table, when
 from backbeat.errors import Unavailable
 
 if TYPE_CHECKING:
-    from backbeat.gateway.console.people.audit import Entry
+    from backbeat.gateway.people.audit import Entry
 
 _READ_SECONDS = 60.0
 
@@ -61,7 +61,7 @@ def list_entries(
         if entry.at >= earliest
         and (not by or entry.actor == by)
         and (not action or entry.action == action)
-        and (not subject_id or subject_id in (entry.subject_id, entry.workflow_id))
+        and (not subject_id or subject_id in (*entry.subjects, entry.workflow_id))
     ][:limit]
     if as_json:
         for entry in entries:
@@ -73,7 +73,7 @@ def list_entries(
             f"{entry.actor} ({entry.way})",
             entry.action,
             entry.subject_name,
-            entry.subject_id,
+            ", ".join(entry.subjects),
             entry.reason,
             entry.outcome or "not known",
         )
@@ -89,8 +89,8 @@ def _at(entry: Entry) -> datetime:
 
 def _read(bootstrap_servers: str) -> list[Entry]:
     """All entries that a gateway would know, newest first. Unavailable."""
-    from backbeat.gateway.console.people.audit import ENTRIES_MAX, Audit
-    from backbeat.gateway.console.people.visitor import DEVELOPER
+    from backbeat.gateway.people.audit import ENTRIES_MAX, Audit
+    from backbeat.gateway.people.visitor import DEVELOPER
 
     trail = Audit(bootstrap_servers)
     with trail.follower:

@@ -15,7 +15,7 @@ from backbeat.compose.cli.options import bootstrap_option, json_option, yes_opti
 from backbeat.compose.cli.show.printing import emit, print_table, when
 
 if TYPE_CHECKING:
-    from backbeat.gateway.console.people.person import People, Person
+    from backbeat.gateway.people.person import People, Person
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,8 +67,8 @@ def add(
 
     Makes the topics backbeat.people and backbeat.audit where they are missing. Gateways know within a second.
     """
-    from backbeat.gateway.console.people.person import Person, check_name
-    from backbeat.gateway.console.people.visitor import Role
+    from backbeat.gateway.people.person import Person, check_name
+    from backbeat.gateway.people.visitor import Role
     from backbeat.schemas.kafka.clients import hash_token, make_token
     from backbeat.schemas.kafka.topics import console_topics, ensure_client_topics
 
@@ -147,7 +147,7 @@ def change(
     """Change what a person may do; the token stays, and it counts from now on."""
     import msgspec
 
-    from backbeat.gateway.console.people.visitor import Role
+    from backbeat.gateway.people.visitor import Role
 
     if clients and all_clients:
         raise click.UsageError("--client names some, --all-clients takes all: give one of them.")
@@ -203,7 +203,7 @@ def _reading(bootstrap_servers: str) -> Any:
     """The people, read whole; a context manager."""
     import contextlib
 
-    from backbeat.gateway.console.people.person import People
+    from backbeat.gateway.people.person import People
 
     @contextlib.contextmanager
     def read() -> Any:

@@ -24,9 +24,9 @@ from backbeat.gateway.console.deeds import (
 )
 from backbeat.gateway.console.figures import WINDOW_SECONDS
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
+from backbeat.gateway.people.audit import DONE
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.limits import Limits, LimitValues

@@ -23,11 +23,11 @@ from backbeat.gateway.console.deeds import (
 )
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.stuck import cause_by_id
-from backbeat.gateway.console.people.audit import DONE, Entry
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.people.audit import DONE, Entry
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up

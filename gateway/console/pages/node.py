@@ -10,13 +10,13 @@ from aiohttp.web import Response
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.actions import NODE_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.tree import Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.payloads import is_reference
+from backbeat.gateway.people.visitor import Right
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.history import StatusChange

@@ -1,1 +1,1 @@
-"""People who use the console: who they are, what they may, what they did."""
+"""People in the console: their way in, and their sessions."""

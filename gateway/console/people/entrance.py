@@ -19,7 +19,6 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.person import People
 from backbeat.gateway.console.people.session import (
     SESSION_SECONDS_MAX,
     Forms,
@@ -28,7 +27,7 @@ from backbeat.gateway.console.people.session import (
     read_cookie,
     write_cookie,
 )
-from backbeat.gateway.console.people.visitor import DEVELOPER, Role, Visitor
+from backbeat.gateway.people.visitor import DEVELOPER, Role, Visitor
 from backbeat.gateway.settings import GatewaySettings, UiLogin
 from backbeat.schemas.kafka.clients import hash_token
 from backbeat.schemas.kafka.security import connection
@@ -55,7 +54,7 @@ class Entrance:
         self._signer = Signer(_secret(settings))
         self.forms = Forms(self._signer)
         self._trusted = [ipaddress.ip_network(network) for network in settings.console.trusted_proxies]
-        self.people = People(settings.bootstrap_servers)
+        self.people = services.people
         self._wrong_tries: OrderedDict[str, deque[float]] = OrderedDict()
         self._cookie_name = ""
 
@@ -72,11 +71,6 @@ class Entrance:
         # Cookies know no ports: the consoles of two installations on one host must not end each other's sessions.
         cluster = await asyncio.to_thread(_cluster_id, self._settings.bootstrap_servers)
         self._cookie_name = f"backbeat_ui_{hashlib.sha256(cluster.encode()).hexdigest()[:8]}"
-
-    async def stop(self) -> None:
-        """Stop following."""
-        if not self.is_open and self.people.follower.is_started:
-            await asyncio.to_thread(self.people.follower.stop)
 
     # --- who it is ---------------------------------------------------------------------------------------------------
 

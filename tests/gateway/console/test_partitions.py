@@ -11,9 +11,9 @@ import pytest
 
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages import activities, jobs
-from backbeat.gateway.console.people.visitor import DEVELOPER
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http import errors
+from backbeat.gateway.people.visitor import DEVELOPER
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands
 from backbeat.schemas.messages.jobs import Job, JobFilter, Jobs, JobState

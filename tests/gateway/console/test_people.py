@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat.compose.cli.program import backbeat
-from backbeat.gateway.console.people.visitor import Right
 from backbeat.gateway.console.table import TABLE
+from backbeat.gateway.people.visitor import Right
 from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import delete_topics

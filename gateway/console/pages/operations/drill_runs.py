@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +11,11 @@ import msgspec
 from msgspec import Meta
 
 _RESULT = "result.json"
+#: File whose lock the process of a run holds, and file of who began it here.
+_LOCK, _REQUEST = "lock", "request.json"
+#: File of what it prints, and how much of that is shown.
+OUTPUT = "output"
+_OUTPUT_BYTES = 2_000
 _NAME = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,3})?")
 _BYTES_MAX = 32 * 1024 * 1024
 #: Seconds that can be told as a time, or as a length of time: a file may say whatever it likes.
@@ -19,6 +25,18 @@ Count = Annotated[int, Meta(ge=0, le=10**15)]
 
 class DrillsError(Exception):
     """A run cannot be read; the text says why."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Request for a run that was begun from the console."""
+
+    #: Of the form: sent twice it is one run.
+    key: str
+    actor: str
+    reason: str
+    plays: list[str]
+    #: One of those that the gateway was told of.
+    installation: str
 
 
 class Play(msgspec.Struct, kw_only=True):
@@ -98,6 +116,11 @@ class RunSummary(msgspec.Struct, kw_only=True):
         """True where every play that was played, and the run as a whole, kept its bounds."""
         return not self.failed and not self.aborted and self.passed == self.played
 
+    @property
+    def has_ended(self) -> bool:
+        """True once it has come to its end, or to its abort."""
+        return self.ended_at > 0
+
 
 class Run(RunSummary, kw_only=True):
     """Result of a run."""
@@ -138,3 +161,39 @@ def read_run(folder: Path, name: str, kind: type[RunT]) -> RunT | None:
         return None
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise DrillsError(f"{path} cannot be read: {error}") from error
+
+
+def is_under_way(folder: Path, name: str) -> bool:
+    """True while a process plays this run. DrillsError."""
+    try:
+        with (folder / name / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DrillsError(f"{folder / name} cannot be read: {error.strerror}") from error
+    return False
+
+
+def last_output(folder: Path, name: str) -> str:
+    """The end of what a run that was begun from the console has printed; empty: it has printed nothing."""
+    try:
+        return (folder / name / OUTPUT).read_bytes()[-_OUTPUT_BYTES:].decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def write_request(folder: Path, name: str, request: Request) -> None:
+    """Keep who has begun a run, in its folder."""
+    (folder / name / _REQUEST).write_bytes(msgspec.json.encode(request))
+
+
+def read_request(folder: Path, name: str) -> Request | None:
+    """Who has begun a run; None: nobody in the console, or it is not known."""
+    path = folder / name / _REQUEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Request) if path.stat().st_size <= _BYTES_MAX else None
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        return None

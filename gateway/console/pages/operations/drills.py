@@ -1,4 +1,4 @@
-"""Drills: runs with their plays, curves and checks; two of them side by side. They are run by the command line."""
+"""Drills: runs with their plays, curves and checks; two of them side by side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from aiohttp.web import Response
 
 from backbeat.gateway.console import responses
+from backbeat.gateway.console.deeds import form_fields
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.operations.drill_runs import (
     DrillsError,
@@ -19,7 +20,10 @@ from backbeat.gateway.console.pages.operations.drill_runs import (
     RunSummary,
     Totals,
     is_name,
+    is_under_way,
+    last_output,
     list_names,
+    read_request,
     read_run,
 )
 from backbeat.gateway.console.visit import Page, Visit
@@ -27,6 +31,7 @@ from backbeat.gateway.console.visit import Page, Visit
 T = TypeVar("T")
 
 _ROWS = 50
+_REFRESH_SECONDS = 5
 _POINTS_MAX = 300
 _WIDTH, _HEIGHT = 600.0, 60.0
 #: Below this difference, in parts of the first, nothing is said to have changed.
@@ -60,20 +65,37 @@ class FigureRow(msgspec.Struct, frozen=True):
     change: str
 
 
+class RunRow(msgspec.Struct, frozen=True):
+    """A run of the list."""
+
+    name: str
+    run: RunSummary | None
+    is_under_way: bool
+    problem: str
+
+
 async def show_all(visit: Visit) -> Page:
     """GET /ui/drills."""
     folder = _folder(visit)
 
-    def read() -> list[tuple[str, RunSummary | None, str]]:
-        rows: list[tuple[str, RunSummary | None, str]] = []
-        for name in list_names(folder, _ROWS):
-            try:
-                rows.append((name, read_run(folder, name, RunSummary), ""))
-            except DrillsError as error:
-                rows.append((name, None, str(error)))
-        return rows
+    def read() -> list[RunRow]:
+        return [_row(folder, name) for name in list_names(folder, _ROWS)]
 
-    return visit.page("drills.html", "Drills", rows=await _in_thread(visit, read), rows_max=_ROWS, folder=str(folder))
+    return visit.page(
+        "drills.html",
+        "Drills",
+        rows=await _in_thread(visit, read),
+        rows_max=_ROWS,
+        folder=str(folder),
+        may_begin=visit.may_act and bool(visit.parts.settings.drill_topologies),
+    )
+
+
+def _row(folder: Path, name: str) -> RunRow:
+    try:
+        return RunRow(name, read_run(folder, name, RunSummary), is_under_way(folder, name), "")
+    except DrillsError as error:
+        return RunRow(name, None, False, str(error))
 
 
 def _folder(visit: Visit) -> Path:
@@ -110,17 +132,26 @@ async def _run(visit: Visit, name: str) -> Run:
 
 async def show(visit: Visit) -> Page:
     """GET /ui/drills/{run}?play=…: a run; the curves are those of one play."""
-    run = await _run(visit, visit.values["run"])
+    name = visit.values["run"]
+    run = await _run(visit, name)
+    folder = _folder(visit)
+    goes_on = await _in_thread(visit, lambda: is_under_way(folder, name))
     play = _play(run, visit.query.get("play"))
     return visit.page(
         "drill.html",
         f"Drill {run.id}",
         run=run,
-        name=visit.values["run"],
+        name=name,
+        goes_on=goes_on,
+        output="" if run.has_ended else await _in_thread(visit, lambda: last_output(folder, name)),
+        request=await _in_thread(visit, lambda: read_request(folder, name)),
+        refresh_seconds=_REFRESH_SECONDS if goes_on else 0,
         play=play,
         curves=[] if play is None else list(_curves([play])),
         totals=[(word, getattr(run.totals, word)) for word in Totals.__struct_fields__],
         plays={one.play.name: visit.address(play=one.play.name) for one in run.plays},
+        **form_fields(visit),
+        **visit.deeds(subject_id=name),
     )
 
 

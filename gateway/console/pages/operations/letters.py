@@ -11,11 +11,11 @@ from backbeat.errors import Unavailable
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.deeds import carry_out, command_id, form_fields, new_entry, reason_problem
 from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.letters.content import decoded, text_of
 from backbeat.gateway.letters.letters import SETTLED_MAX
 from backbeat.gateway.letters.topic import STATES, WAITING, DeadLetter, Filters, Position
+from backbeat.gateway.people.audit import DONE
 from backbeat.schemas.kafka.dead_letters import OUR_PREFIX
 
 _ROWS = 50
@@ -149,12 +149,14 @@ async def settle(visit: Visit) -> Page | Response:
 async def _settle(visit: Visit, action: str, client: str, letters: list[DeadLetter], reason: str) -> str:
     """Settle letters of one client; the id of the entry in the audit."""
     first = letters[0]
+    positions = tuple(str(letter.position) for letter in letters)
     registered = visit.services.engine.registry.by_name(client) if client else None
     entry = new_entry(
         visit,
         action=action if len(letters) == 1 else f"{action} {len(letters):,} letters, from",
         kind="letter",
-        subject_id=str(first.position),
+        subject_id=positions[0],
+        subject_ids=positions if len(positions) > 1 else (),
         subject_name=first.source,
         workflow_id="",
         client_id="" if registered is None else registered.id,

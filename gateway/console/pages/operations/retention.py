@@ -18,10 +18,10 @@ from backbeat.gateway.console.deeds import (
     reason_problem,
 )
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.people.audit import DONE
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.retention import DueWorkflow, RetentionPolicy
 from backbeat.transport.base import to_every_partition

@@ -19,9 +19,9 @@ from backbeat.gateway.console.deeds import (
     reason_problem,
 )
 from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.people.audit import DONE
 from backbeat.gateway.console.show import times
 from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.people.audit import DONE
 from backbeat.payload.values import id_text
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_between
 from backbeat.schemas.messages import commands, queries

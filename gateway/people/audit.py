@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backbeat.errors import Unavailable
-from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.people.topic import TopicFollower, TopicWriter
-from backbeat.gateway.console.people.visitor import Visitor
+from backbeat.gateway.people.topic import TopicFollower, TopicWriter
+from backbeat.gateway.people.visitor import Visitor
 from backbeat.schemas.kafka.topics import AUDIT
 
 if TYPE_CHECKING:
@@ -38,11 +37,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     actor: str
     role: str
-    #: Way in: `person`, `client`, `proxy`, `open`.
+    #: Way in: `person`, `client`, `proxy`, `open`; `http`: a person called the API.
     way: str
     address: str
     action: str
-    #: `node` or `workflow`, and its id and name.
+    #: `node`, `workflow`, `job`, `letter` and the like, `call` of the API; and its id and name.
     kind: str
     subject_id: str
     subject_name: str
@@ -53,6 +52,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tid: str
     #: `done`, `refused: …`; empty: nothing was heard of it, and it may have been done.
     outcome: str = UNKNOWN
+    #: Ids of all subjects, where there are more than one: `subject_id` is the first.
+    subject_ids: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Ids of all that it is about."""
+        return self.subject_ids or (self.subject_id,)
 
 
 class Audit:
@@ -68,14 +74,12 @@ class Audit:
         self.follower = TopicFollower(bootstrap_servers, AUDIT, self._take, newest=_RECORDS_MAX)
 
     async def write(self, entry: Entry) -> None:
-        """Write an entry. PageError 503: it cannot be written, so nothing may be done."""
+        """Write an entry. Unavailable: it cannot be written, so nothing may be done."""
         try:
             await asyncio.to_thread(self._writer.write, entry.subject_id.encode(), msgspec.json.encode(entry))
         except Unavailable as error:
-            raise PageError(
-                503,
-                "Nothing was done, since it cannot be written down",
-                f"{error}. Try again when Kafka is back; a missing topic is made by: backbeat topics create.",
+            raise Unavailable(
+                f"{error}. Try again when Kafka is back; a missing topic is made by: backbeat topics create."
             ) from error
 
     async def catch_up(self) -> None:
@@ -101,7 +105,7 @@ class Audit:
                 if len(entries) == count:
                     break
                 if (
-                    (not subject_id or entry.subject_id == subject_id)
+                    (not subject_id or subject_id in entry.subjects)
                     and (not workflow_id or entry.workflow_id == workflow_id)
                     and (not actor or entry.actor == actor)
                     and visitor.sees(_bytes(entry.client_id))
@@ -117,11 +121,13 @@ class Audit:
             return
         with self._lock:
             self._entries[entry.id] = entry
-            self._of_subject.setdefault(entry.subject_id, {})[entry.id] = None
+            for subject in entry.subjects:
+                self._of_subject.setdefault(subject, {})[entry.id] = None
             self._of_workflow.setdefault(entry.workflow_id, {})[entry.id] = None
             if len(self._entries) > ENTRIES_MAX:
                 _, oldest = self._entries.popitem(last=False)
-                for index, key in ((self._of_subject, oldest.subject_id), (self._of_workflow, oldest.workflow_id)):
+                of_subjects = ((self._of_subject, subject) for subject in oldest.subjects)
+                for index, key in (*of_subjects, (self._of_workflow, oldest.workflow_id)):
                     index[key].pop(oldest.id, None)
                     if not index[key]:
                         del index[key]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backbeat.errors import Unavailable
-from backbeat.gateway.console.people.topic import TopicFollower, TopicWriter
-from backbeat.gateway.console.people.visitor import Role
+from backbeat.gateway.people.topic import TopicFollower, TopicWriter
+from backbeat.gateway.people.visitor import Role
 from backbeat.schemas.kafka.topics import PEOPLE
 
 if TYPE_CHECKING:

@@ -53,13 +53,15 @@ class TopicFollower:
         return self._thread.ident is not None
 
     def start(self) -> None:
-        """Start; nothing need be reachable yet."""
-        self._thread.start()
+        """Start, unless it was started; nothing need be reachable yet."""
+        if not self.is_started:
+            self._thread.start()
 
     def stop(self) -> None:
         """Stop; what was read stays readable."""
         self._stopping.set()
-        self._thread.join()
+        if self.is_started:
+            self._thread.join()
 
     def catch_up(self, seconds: float) -> bool:
         """Read up to the topic's present end, within `seconds`; False: it cannot. Blocks."""
