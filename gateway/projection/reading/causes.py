@@ -111,12 +111,14 @@ def failed_of_workflow(
     connection: Connection, workflow_id: bytes, servers: Sequence[ServerStatus], count: int
 ) -> list[bytes]:
     """Ids of the first failed nodes of a workflow, in the order of their creation."""
-    listed = ", ".join(str(int(server)) for server in servers)
-    statement = (
-        "SELECT n.id FROM failed_nodes AS f JOIN nodes AS n ON n.no = f.node_no"  # noqa: S608 - whole numbers
-        " WHERE f.workflow_no = (SELECT no FROM workflows WHERE id = :id)"
-        f" AND f.server IN ({listed}) ORDER BY f.seq LIMIT :count"
+    # The index has an order within each status: of each only the first are read, however many have failed.
+    first = " UNION ALL ".join(
+        "SELECT * FROM (SELECT node_no, seq FROM failed_nodes"  # noqa: S608 - whole numbers
+        " WHERE workflow_no = (SELECT no FROM workflows WHERE id = :id)"
+        f" AND server = {int(server)} ORDER BY seq LIMIT :count) AS at_{int(server)}"
+        for server in servers
     )
+    statement = f"SELECT n.id FROM ({first}) AS f JOIN nodes AS n ON n.no = f.node_no ORDER BY f.seq LIMIT :count"  # noqa: S608 - as above
     return [bytes(row.id) for row in connection.execute(text(statement), {"id": workflow_id, "count": count})]
 
 

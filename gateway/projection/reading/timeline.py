@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from backbeat.gateway.api.shapes.timeline import Span, Timeline, TimelineNode
 from backbeat.gateway.projection.reading.search import nodes_by_number
 from backbeat.gateway.projection.storage import facts, states
+from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import NodeView
@@ -21,6 +22,8 @@ from backbeat.schemas.messages.views import NodeView
 CHANGES_MAX = 500
 _LEVELS_MAX = 50
 _SERVER_MASK = 0xF
+#: Later than any time in milliseconds.
+_OPEN = 1 << 60
 
 _KIND_OF = {
     ServerStatus.PENDING: "waits",
@@ -67,15 +70,13 @@ def _last_children(connection: Connection, workflow_no: int) -> dict[bytes | Non
     """Number and id of the child that ended last, by parent."""
     closed = ", ".join(str(int(server)) for server in CLOSED)
     # An open node ends after all that are closed; of several the one that was made first has been open longest.
-    rank = (
-        f"CASE WHEN state & {_SERVER_MASK} IN ({closed}) THEN 1 ELSE 0 END,"
-        f" CASE WHEN state & {_SERVER_MASK} IN ({closed}) THEN -last_at ELSE seq END, seq"
-    )
-    statement = (
-        "SELECT parent_id, no, id FROM (SELECT parent_id, no, id,"  # noqa: S608 - whole numbers
-        f" ROW_NUMBER() OVER (PARTITION BY parent_id ORDER BY {rank}) AS place"
-        " FROM nodes WHERE workflow_no = :no) AS ranked WHERE place = 1"
-    )
+    rank = f"CASE WHEN state & {_SERVER_MASK} IN ({closed}) THEN last_at ELSE {_OPEN} - seq END"
+    # Each database has a way without sorting all nodes: the one takes the columns of the row that has the maximum.
+    if is_postgresql(connection):
+        columns, end = "DISTINCT ON (parent_id) parent_id, no, id", f"ORDER BY parent_id, {rank} DESC"
+    else:
+        columns, end = f"parent_id, no, id, MAX({rank})", "GROUP BY parent_id"
+    statement = f"SELECT {columns} FROM nodes WHERE workflow_no = :no {end}"  # noqa: S608 - our own words and whole numbers
     return {
         None if row.parent_id is None else bytes(row.parent_id): (row.no, bytes(row.id))
         for row in connection.execute(text(statement), {"no": workflow_no})
