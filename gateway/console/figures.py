@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Age from which figures are counted anew.
 _AGE_SECONDS_MAX = 3.0
+#: Age up to which a page shows them while they are counted: to miss an engine takes a second.
+_SHOWN_SECONDS_MAX = 15.0
 #: Time over which results are counted.
 WINDOW_SECONDS = 60.0
 #: Time that a page waits for figures; without any yet it says so.
@@ -61,11 +63,12 @@ class Counter:
         self._counted_at = 0.0
         self._counting: asyncio.Task[None] | None = None
 
-    async def figures(self) -> Figures | None:
-        """The newest figures; None: they are being counted for the first time."""
-        if time.monotonic() - self._counted_at > _AGE_SECONDS_MAX and self._counting is None:
+    async def figures(self, age_seconds_max: float = _SHOWN_SECONDS_MAX) -> Figures | None:
+        """Figures of this age at most, unless counting takes long; None: they are being counted for the first time."""
+        age_seconds = time.monotonic() - self._counted_at
+        if age_seconds > _AGE_SECONDS_MAX and self._counting is None:
             self._counting = asyncio.create_task(self._count())
-        if self._counting is not None:
+        if self._counting is not None and (self._figures is None or age_seconds > age_seconds_max):
             await asyncio.wait((self._counting,), timeout=_WAIT_SECONDS)
         return self._figures
 

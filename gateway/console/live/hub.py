@@ -146,7 +146,7 @@ class Hub:
                 if loop.time() < next_count_at or not any(stream.wants_figures for stream in self._streams):
                     continue
                 next_count_at = loop.time() + _FIGURES_SECONDS
-                figures = await self._counter.figures()
+                figures = await self._counter.figures(age_seconds_max=0.0)
                 mark = _mark(figures)
                 if mark != seen:
                     if seen is not None:
