@@ -29,12 +29,33 @@ _folder_option = click.option(
     show_default=True,
     help="Where runs are kept.",
 )
-_topology_option = click.option(
-    "--topology",
-    "topology_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="An installation of your own, in TOML, instead of one that is started here.",
+_installation_options = add_options(
+    click.option(
+        "--topology",
+        "topology_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="An installation of your own, in TOML, instead of one that is started here.",
+    ),
+    click.option(
+        "--units",
+        multiple=True,
+        metavar="PATTERN",
+        help="An installation of your own: this host's units of systemd whose names fit, such as 'backbeat-*'.",
+    ),
+    click.option(
+        "--namespace",
+        "namespaces",
+        multiple=True,
+        metavar="NAME",
+        help="An installation of your own: the pods of a Kubernetes namespace, read as your kubeconfig may.",
+    ),
+    click.option(
+        "--metrics",
+        metavar="URL",
+        help="A Prometheus server that has its metrics, such as http://prometheus:9090.  "
+        "[default: the services themselves are asked]",
+    ),
 )
 _playbook_option = click.option(
     "--playbook",
@@ -50,7 +71,7 @@ def _run_options() -> Option:
     count = click.IntRange(min=1)
     return add_options(
         _folder_option,
-        _topology_option,
+        _installation_options,
         _playbook_option,
         click.option(
             "--per-second",
@@ -64,7 +85,11 @@ def _run_options() -> Option:
         click.option("--gateways", type=count, default=2, show_default=True, help="Gateways that are started."),
         click.option("--workers", type=count, default=2, show_default=True, help="Workers of the load."),
         click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
-        click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="A Kafka that is there, instead of brokers."),
+        click.option(
+            "--bootstrap-servers",
+            metavar="HOST:PORT,…",
+            help="A Kafka that is there: instead of brokers, or that of --topology, --units and --namespace.",
+        ),
         click.option(
             "--key-file",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -105,33 +130,37 @@ def drill() -> None:
 Examples:
   backbeat drill list
   backbeat drill list --topology staging.toml
-  backbeat drill list --topology staging.toml --depends-on broker --levels 2
+  backbeat drill list --units 'backbeat-*'
+  backbeat drill list --namespace backbeat-staging --depends-on engine --levels 2
 """,
 )
 @_playbook_option
-@_topology_option
+@_installation_options
 @click.option("--depends-on", metavar="NAME", help="Of the topology: what depends on this service or role.")
 @click.option("--levels", type=click.IntRange(min=1), help="Up to so many levels.  [default: all]")
 @json_option
 def list_(
     playbooks: tuple[Path, ...],
     topology_file: Path | None,
+    units: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    metrics: str | None,
     depends_on: str | None,
     levels: int | None,
     *,
     as_json: bool,
 ) -> None:
-    """List the plays; with --topology the services of an installation, as a table and as a graph."""
+    """List the plays; with --topology, --units or --namespace the services of an installation: a table and a graph."""
     from backbeat.compose.cli.show.printing import emit
 
-    if depends_on is not None and topology_file is None:
-        raise click.UsageError("--depends-on asks about a --topology.")
-    if topology_file is not None:
+    installation = _read_topology(topology_file, units, namespaces, metrics=metrics)
+    if installation is not None:
         from backbeat.compose.drill.topology.versions import with_versions
 
-        topology = with_versions(_read_topology(topology_file))
-        _show_topology(topology, depends_on, levels, as_json=as_json)
+        _show_topology(with_versions(installation), depends_on, levels, as_json=as_json)
         return
+    if depends_on is not None:
+        raise click.UsageError("--depends-on asks about an installation: give --topology, --units or --namespace.")
     for play in _plays(playbooks, ()):
         if as_json:
             import msgspec
@@ -265,6 +294,10 @@ def _run(
     *,
     folder: Path,
     topology_file: Path | None,
+    units: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    metrics: str | None,
+    bootstrap_servers: str | None,
     playbooks: tuple[Path, ...],
     seed: int | None,
     seconds: float | None,
@@ -282,10 +315,18 @@ def _run(
     plays = [play for play in _plays(playbooks, words) if words or not play.on_request]
     if seconds is not None:
         plays = [msgspec.structs.replace(play, seconds=seconds) for play in plays]
-    installation = None if topology_file is None else _read_topology(topology_file)
+    installation = _read_topology(
+        topology_file, units, namespaces, metrics=metrics, bootstrap_servers=bootstrap_servers or ""
+    )
+    if installation is not None and not installation.bootstrap_servers:
+        raise CommandError("The installation's Kafka is not known. What to do: give --bootstrap-servers", Exit.USAGE)
+    if installation is None and metrics is not None:
+        raise CommandError("--metrics is of an installation: give --topology, --units or --namespace", Exit.USAGE)
+    if installation is not None and installation.metrics:
+        _check_metrics(installation.metrics)
     _check_key(key_file, installation)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": settings["bootstrap_servers"] or ""}, Setup)
+    setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or ""}, Setup)
     path = into or new_run(folder)
     command = shlex.join(["backbeat", *sys.argv[1:]])
     click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {path.parent}", err=True)
@@ -320,6 +361,15 @@ def _plays(playbooks: tuple[Path, ...], words: tuple[str, ...]) -> list[Play]:
         raise CommandError(str(error), Exit.USAGE) from error
 
 
+def _check_metrics(url: str) -> None:
+    from backbeat.compose.drill.watch.prometheus import PrometheusError, check_server
+
+    try:
+        check_server(url)
+    except PrometheusError as error:
+        raise CommandError(str(error)) from error
+
+
 def _check_key(key_file: Path | None, installation: Topology | None) -> None:
     """Refuse a key that cannot be read, and hosts that cannot have the key of a run."""
     from backbeat.compose.drill.capsule.order import OrderError, make_key
@@ -338,12 +388,24 @@ def _check_key(key_file: Path | None, installation: Topology | None) -> None:
             raise CommandError(f"The key {key_file}: {error}", Exit.USAGE) from error
 
 
-def _read_topology(path: Path) -> Topology:
+def _read_topology(
+    path: Path | None,
+    units: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    *,
+    metrics: str | None,
+    bootstrap_servers: str = "",
+) -> Topology | None:
+    """The topology of an installation that is there; None: none is named."""
+    if path is None and not units and not namespaces:
+        return None
     from backbeat.compose.drill.topology.file import read_topology
     from backbeat.compose.drill.topology.topology import TopologyError
 
     try:
-        return read_topology(path)
+        return read_topology(
+            path, units=units, namespaces=namespaces, bootstrap_servers=bootstrap_servers, metrics=metrics or ""
+        )
     except TopologyError as error:
         raise CommandError(str(error), Exit.USAGE) from error
 

@@ -22,7 +22,9 @@ from backbeat.compose.drill.topology.stage import Stage
 from backbeat.compose.drill.topology.topology import Topology
 from backbeat.compose.drill.topology.versions import with_versions
 from backbeat.compose.drill.tower import Tower
-from backbeat.compose.drill.watch.prometheus import Scrape
+from backbeat.compose.drill.watch.direct import DirectSource
+from backbeat.compose.drill.watch.prometheus import PrometheusSource
+from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
 from backbeat.compose.verify.judge import Judge
 from backbeat.compose.verify.log import Topics
@@ -75,9 +77,7 @@ def run(
             plain=installation is None and not setup.bootstrap_servers,
         )
         rig.start()
-        whole = with_versions(
-            Topology([*topology.services.values(), *rig.services], topology.hosts.values(), topology.bootstrap_servers)
-        )
+        whole = with_versions(topology.with_services([*topology.services.values(), *rig.services]))
         if installation is not None:
             result.setup |= {f"{role}s": len(installation.of_role(role)) for role in ("broker", "engine", "gateway")}
         versions = {service.version for service in whole.services.values()} - {""}
@@ -86,7 +86,8 @@ def run(
             dict(zip(("service", "role", "host", "version", "metrics", "depends_on"), row, strict=True))
             for row in list(whole.table())[1:]
         ]
-        watch = Watch(rig.account, Scrape(whole.services.values()))
+        source = PrometheusSource(whole.metrics) if whole.metrics else DirectSource()
+        watch = Watch(rig.account, Scrape(whole.services.values(), source))
         watch.start()
         try:
             tower = Tower(

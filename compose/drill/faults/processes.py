@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 
 import psutil
 
-from backbeat.compose.drill.faults.fault import Fault
+from backbeat.compose.drill.faults.fault import Fault, FaultError
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.waiting import until
 
@@ -18,13 +19,18 @@ _END_SECONDS_MAX = 60.0
 def send(fault: Fault, service: Service, number: signal.Signals) -> None:
     """Send a signal to a service, where it is there."""
     process = service.process()
-    if process is None:
-        return
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
-    fault.note(f"{service.name} (pid {process.pid}): {number.name}")
+    if service.signal(number):
+        fault.note(f"{service.name}{f' (pid {process.pid})' if process is not None else ''}: {number.name}")
+
+
+def require(targets: Sequence[Service], *numbers: signal.Signals) -> None:
+    """FaultError: a target cannot be given one of these signals."""
+    for target in targets:
+        for number in numbers:
+            if not target.takes(number):
+                raise FaultError(
+                    f"{target.name} cannot be given {number.name}: the topology has no pid_file, pid_command or signals"
+                )
 
 
 def end(fault: Fault, service: Service, number: signal.Signals = signal.SIGKILL) -> None:
@@ -52,7 +58,7 @@ def missing(targets: list[Service]) -> list[str]:
     """Lines about targets whose process does not come back in time."""
 
     def left() -> list[Service]:
-        return [target for target in targets if target.process() is None]
+        return [target for target in targets if not target.is_there()]
 
     until(lambda: not left(), _BACK_SECONDS_MAX)
     return [f"{target.name} is not running" for target in left()]
@@ -62,6 +68,10 @@ class Kill(Fault):
     """Kills one of the targets at random, again and again: `every_seconds` ([least, most])."""
 
     _next_at = 0.0
+
+    def inject(self) -> None:
+        """Nothing yet. FaultError: a target cannot be killed."""
+        require(self.targets, signal.SIGKILL)
 
     def act(self) -> None:
         """Kill the next one when its time has come."""
@@ -81,7 +91,8 @@ class Hang(Fault):
     """Stops the targets (SIGSTOP), and lets them go on in the end."""
 
     def inject(self) -> None:
-        """Stop all of them."""
+        """Stop all of them. FaultError: one cannot be stopped."""
+        require(self.targets, signal.SIGSTOP, signal.SIGCONT)
         for target in self.targets:
             send(self, target, signal.SIGSTOP)
 
@@ -105,7 +116,8 @@ class Throttle(Hang):
     _stopped = False
 
     def inject(self) -> None:
-        """Nothing yet: `act` takes turns."""
+        """Nothing yet: `act` takes turns. FaultError: a target cannot be stopped."""
+        require(self.targets, signal.SIGSTOP, signal.SIGCONT)
 
     def act(self) -> None:
         """Take the next turn."""
@@ -120,9 +132,11 @@ class Away(Fault):
     """Ends the targets and keeps them away until the end: `signal` (KILL or TERM)."""
 
     def inject(self) -> None:
-        """End all of them."""
+        """End all of them. FaultError: one cannot be kept away."""
+        number = signal.Signals[f"SIG{self.arguments.get('signal', 'KILL')}"]
+        require([target for target in self.targets if not target.stop], number)
         for target in self.targets:
-            end(self, target, signal.Signals[f"SIG{self.arguments.get('signal', 'KILL')}"])
+            end(self, target, number)
 
     def abort(self) -> None:
         """Let them come."""
@@ -173,10 +187,14 @@ class Rolling(Fault):
     _next = 0
     _next_at = 0.0
 
+    def inject(self) -> None:
+        """Nothing yet. FaultError: a target cannot be ended in order."""
+        require(self.targets, signal.SIGTERM)
+
     def act(self) -> None:
         """Restart the next one when the one before is there again."""
         now = time.monotonic()
-        if now < self._next_at or any(target.process() is None for target in self.targets):
+        if now < self._next_at or not all(target.is_there() for target in self.targets):
             return
         self._next_at = now + float(self.arguments.get("pause_seconds", 8.0))
         send(self, self.targets[self._next % len(self.targets)], signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -38,6 +39,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     stop: tuple[str, ...] = ()
     #: command that lets it come again
     start: tuple[str, ...] = ()
+    #: commands instead of signals, by their names, for one whose process no capsule sees:
+    #: SIGKILL = ["docker", "kill", "engine-1"]
+    signals: dict[str, tuple[str, ...]] = {}
     data_dir: str = ""
     log: str = ""
     #: files of settings that its faults write, by name: proxy, endpoint, clock, load
@@ -56,6 +60,27 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if started_at is not None:
             return process if abs(began_at - started_at) < _START_TIME_SECONDS_OFF_MAX else None
         return process if began_at - written_at < _START_TIME_SECONDS_OFF_MAX else None
+
+    def is_there(self) -> bool:
+        """True where its process is there; where none can be seen from here, where its metrics can be read."""
+        return self.answers() if self.signals else self.process() is not None
+
+    def takes(self, number: signal.Signals) -> bool:
+        """True where it can be given a signal."""
+        return number.name in self.signals if self.signals else bool(self.pid_file or self.pid_command)
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Give it a signal that it takes. False: it is not there. CalledProcessError: the command for it failed."""
+        if self.signals:
+            _run(self.signals[number.name])
+            return True
+        process = self.process()
+        try:
+            if process is not None:
+                process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return False
+        return process is not None
 
     def answers(self) -> bool:
         """True where it is there and its metrics can be read, if it has any."""

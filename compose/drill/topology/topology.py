@@ -42,18 +42,30 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Topology:
     """Services by name, with their hosts."""
 
-    def __init__(self, services: Iterable[Service], hosts: Iterable[Host] = (), bootstrap_servers: str = "") -> None:
+    def __init__(
+        self,
+        services: Iterable[Service],
+        hosts: Iterable[Host] = (),
+        bootstrap_servers: str = "",
+        metrics: str = "",
+    ) -> None:
         self.services = {service.name: service for service in services}
         self.hosts = {host.name: host for host in hosts}
         #: the Kafka of it all, for clients
         self.bootstrap_servers = bootstrap_servers
+        #: address of a Prometheus server that has the metrics; empty: the services themselves are asked
+        self.metrics = metrics
         for service in self.services.values():
-            for wanted in service.depends_on:
-                if not self._named(wanted):
+            for need in service.depends_on:
+                if not self._named(need):
                     raise TopologyError(
-                        f"{service.name} depends on {wanted!r}, which is neither a service nor a role. "
+                        f"{service.name} depends on {need!r}, which is neither a service nor a role. "
                         f"What to do: name one of {', '.join(sorted({*self.services, *self.roles}))}."
                     )
+
+    def with_services(self, services: Iterable[Service]) -> Topology:
+        """The same with other services."""
+        return Topology(services, self.hosts.values(), self.bootstrap_servers, self.metrics)
 
     @property
     def roles(self) -> list[str]:

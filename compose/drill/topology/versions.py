@@ -24,7 +24,7 @@ def with_versions(topology: Topology) -> Topology:
         msgspec.structs.replace(service, version=version) if version else service
         for service, version in zip(services, versions, strict=True)
     ]
-    return Topology(named, topology.hosts.values(), topology.bootstrap_servers)
+    return topology.with_services(named)
 
 
 def _version(service: Service) -> str:

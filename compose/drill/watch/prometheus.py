@@ -1,122 +1,113 @@
-"""Metrics of processes: read in Prometheus' text, and the few figures of them that a drill watches."""
+"""Metrics as a Prometheus server has them: for installations whose services the tower does not reach.
+
+They are as old as the server's last scrape: an anomaly is seen that much later.
+"""
 
 from __future__ import annotations
 
+import urllib.parse
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
-from prometheus_client.parser import text_string_to_metric_families
+import msgspec
 
-from backbeat.compose.drill.load.account import quantile
 from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.watch.direct import DirectSource
+from backbeat.compose.drill.watch.reading import NAMES, Reading, Values
 
-_READ_SECONDS_MAX = 0.8
-_MEBIBYTE = 1024 * 1024
-#: Metrics that are looked at; all others are skipped before they are parsed.
-_WANTED = (
-    "backbeat_engine_status_changes_total",
-    "backbeat_engine_dead_letters_total",
-    "backbeat_engine_lag_records",
-    "backbeat_engine_command_age_seconds_bucket",
-    "backbeat_gateway_requests_total",
-    "process_resident_memory_bytes",
-)
-
-Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+_READ_SECONDS_MAX = 5.0
+#: Longer than an interval of scrapes: within it lies the newest value of whatever is scraped.
+_WINDOW = "2m"
+_UP = "up"
+#: Labels that name a target: a service of that name, or whose metrics have that address.
+_PLACES = ("pod", "instance")
+#: Labels that the server has added to those of the service.
+_ADDED = {"__name__", "job", "instance", "pod", "namespace", "container", "endpoint", "service", "node"}
 
 
-def read_metrics(url: str) -> Values:
-    """The wanted values of an address, by name and labels. OSError: it does not answer in time."""
-    with open_directly(url, timeout=_READ_SECONDS_MAX) as response:
-        text = response.read().decode(errors="replace")
-    return parse(text)
+class PrometheusError(Exception):
+    """Error of a server that does not answer queries; the text says what to do."""
 
 
-def parse(text: str) -> Values:
-    """The wanted values of a text."""
-    lines = "\n".join(line for line in text.splitlines() if line.startswith(_WANTED))
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(lines + "\n")
-        for sample in family.samples
-    }
+class _Series(msgspec.Struct, frozen=True):
+    metric: dict[str, str]
+    #: seconds since the epoch, and the value as text; the newest last
+    values: list[tuple[float, str]]
 
 
-class Scrape:
-    """Reader of all services' metrics; rates are those since the reading before."""
+class _Data(msgspec.Struct, frozen=True):
+    result: list[_Series]
 
-    def __init__(self, services: Iterable[Service], read: Callable[[str], Values] = read_metrics) -> None:
-        self._services = [service for service in services if service.metrics_url]
-        self._read = read
-        self._before: dict[str, Values] = {}
-        self._pool = ThreadPoolExecutor(max(1, len(self._services)), thread_name_prefix="scrape")
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: _Data
+
+
+class PrometheusSource:
+    """Source that asks a Prometheus server by its HTTP API.
+
+    Services of which the server has nothing, as those of the load, are asked themselves.
+    """
+
+    def __init__(self, url: str) -> None:
+        """`url`: of the server."""
+        self._url = url
+        self._direct = DirectSource()
+        #: names of services that the server knows
+        self._known: set[str] = set()
 
     def close(self) -> None:
         """Read no more."""
-        self._pool.shutdown(cancel_futures=True)
+        self._direct.close()
 
-    def sample(self, seconds: float) -> dict[str, float]:
-        """Figures of now; `seconds` have passed since the reading before."""
-        values = dict(
-            zip((each.name for each in self._services), self._pool.map(self._try, self._services), strict=True)
-        )
-        sample: dict[str, float] = defaultdict(float)
-        buckets: dict[float, float] = defaultdict(float)
-        for service in self._services:
-            now = values[service.name]
-            sample[f"{service.role}s_answering"] += bool(now)
-            before = self._before.get(service.name, {})
-            for (name, labels), value in now.items():
-                # A counter that fell began anew with its process.
-                grown = max(0.0, value - before[name, labels]) if (name, labels) in before else 0.0
-                self._add(sample, buckets, service.role, (name, dict(labels), value, grown))
-        for name in ("nodes_completed", "nodes_errored", "dead_letters", "gateway_errors"):
-            sample[f"{name}_per_second"] = sample.pop(name, 0.0) / seconds if seconds else 0.0
-        if buckets.get(float("inf")):
-            sample["command_age_p99_seconds"] = _bucket_quantile(buckets, 0.99)
-        self._before |= {name: now for name, now in values.items() if now}
-        return dict(sample)
-
-    def _try(self, service: Service) -> Values:
+    def read(self, services: Sequence[Service]) -> dict[str, Reading]:
+        """The server's newest values of each service that is up; nothing of those while it does not answer."""
         try:
-            return self._read(service.metrics_url)
-        except (OSError, ValueError):
-            return {}
-
-    @staticmethod
-    def _add(
-        sample: dict[str, float],
-        buckets: dict[float, float],
-        role: str,
-        reading: tuple[str, dict[str, str], float, float],
-    ) -> None:
-        name, labels, value, grown = reading
-        match name:
-            case "backbeat_engine_status_changes_total" if labels.get("machine") == "server":
-                if labels.get("status") == "complete":
-                    sample["nodes_completed"] += grown
-                elif labels.get("status") in ("errored", "retries_exhausted"):
-                    sample["nodes_errored"] += grown
-            case "backbeat_engine_dead_letters_total":
-                sample["dead_letters"] += grown
-            case "backbeat_engine_lag_records":
-                sample["lag_records"] += value
-            case "backbeat_engine_command_age_seconds_bucket":
-                buckets[float(labels["le"])] += grown
-            case "backbeat_gateway_requests_total" if labels.get("status", "").startswith("5"):
-                sample["gateway_errors"] += grown
-            case "process_resident_memory_bytes":
-                key = f"{role}_memory_mebibytes"
-                sample[key] = max(sample.get(key, 0.0), value / _MEBIBYTE)
-            case _:
-                pass
+            series = _query(self._url)
+        except (OSError, msgspec.DecodeError):
+            series = []
+        names = _names_by_place(services)
+        values: dict[str, Values] = defaultdict(dict)
+        times: dict[str, float] = defaultdict(float)
+        down = set()
+        for each in series:
+            name = next((names[each.metric[label]] for label in _PLACES if each.metric.get(label) in names), None)
+            if name is None:
+                continue
+            at, value = each.values[-1]
+            if each.metric["__name__"] == _UP:
+                down |= {name} if float(value) == 0 else set()
+                continue
+            labels = {label: text for label, text in each.metric.items() if label not in _ADDED}
+            values[name][each.metric["__name__"], tuple(sorted(labels.items()))] = float(value)
+            times[name] = max(times[name], at)
+        self._known |= {*values, *down}
+        readings = self._direct.read([service for service in services if service.name not in self._known])
+        return readings | {name: Reading(values[name], times[name]) for name in values if name not in down}
 
 
-def _bucket_quantile(buckets: dict[float, float], share: float) -> float:
-    """The upper bound of the bucket in which a share of the values lies; of the last one, its lower bound."""
-    total = buckets[float("inf")]
-    bounds = sorted(bound for bound in buckets if bound != float("inf"))
-    fitting = [bound for bound in bounds if buckets[bound] >= total * share]
-    return fitting[0] if fitting else quantile(bounds, 1.0)
+def check_server(url: str) -> None:
+    """PrometheusError: no query is answered there."""
+    try:
+        _query(url)
+    except (OSError, ValueError) as error:
+        raise PrometheusError(
+            f"{url} answers no query: {error}. What to do: name a Prometheus server, such as http://prometheus:9090"
+        ) from error
+
+
+def _query(url: str) -> list[_Series]:
+    # A range, not an instant: it has the times of the values, which rates are made of.
+    query = f'{{__name__=~"{"|".join((*NAMES, _UP))}"}}[{_WINDOW}]'
+    address = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with open_directly(address, timeout=_READ_SECONDS_MAX) as response:
+        return msgspec.json.decode(response.read(), type=_Answer).data.result
+
+
+def _names_by_place(services: Sequence[Service]) -> dict[str, str]:
+    """Name of a service by that name, and by the address of its metrics."""
+    names = {service.name: service.name for service in services}
+    return names | {
+        urllib.parse.urlsplit(service.metrics_url).netloc: service.name for service in services if service.metrics_url
+    }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.watch.bounds import Anomaly, Bound, Sample, beyond
-from backbeat.compose.drill.watch.prometheus import Scrape
+from backbeat.compose.drill.watch.scrape import Scrape
 
 #: An anomaly is seen, and its fault told to end, within two of these.
 SAMPLE_SECONDS = 0.5
@@ -53,13 +53,12 @@ class Watch:
         return [sample for sample in self.samples if begin <= sample[TIME] < end]
 
     def _run(self) -> None:
-        last = time.monotonic()
+        now = time.monotonic()
         try:
-            while not self._stopping.wait(max(0.0, last + SAMPLE_SECONDS - time.monotonic())):
+            while not self._stopping.wait(max(0.0, now + SAMPLE_SECONDS - time.monotonic())):
                 now = time.monotonic()
-                seconds, last = now - last, now
                 self._account.read()
-                sample = {TIME: now, **self._account.sample(), **self._scrape.sample(seconds)}
+                sample = {TIME: now, **self._account.sample(), **self._scrape.sample()}
                 self.samples.append(sample)
                 self._compare(sample)
         except BaseException as error:

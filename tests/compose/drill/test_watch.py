@@ -14,7 +14,9 @@ from backbeat.compose.drill.load.journal import Entry, Journal
 from backbeat.compose.drill.load.payments import MAKE
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
-from backbeat.compose.drill.watch.prometheus import Scrape, parse, read_metrics
+from backbeat.compose.drill.watch.direct import DirectSource, parse, read_metrics
+from backbeat.compose.drill.watch.reading import Reading
+from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import TIME, Watch
 from tests.waiting import until
 
@@ -32,25 +34,32 @@ python_info{version="3"} 1.0
 """
 
 
+class _Texts:
+    """A source that has these texts, one after the other; 2 s lie between them."""
+
+    def __init__(self, *texts):
+        self.texts = list(enumerate(texts))
+
+    def read(self, services):
+        number, text = self.texts.pop(0)
+        return {service.name: Reading(parse(text), 2.0 * number) for service in services if text}
+
+    def close(self):
+        pass
+
+
 def test_figures_of_metrics():
-    texts = iter([TEXT % (100, 10, 10, 10), TEXT % (150, 60, 110, 110), "", TEXT % (20, 5, 5, 5)])
-
-    def read(_):
-        text = next(texts)
-        if not text:
-            raise OSError
-        return parse(text)
-
-    scrape = Scrape([Service(name="e", role="engine", metrics_url="http://x")], read)
-    first = scrape.sample(1.0)
+    texts = _Texts(TEXT % (100, 10, 10, 10), TEXT % (150, 60, 110, 110), "", TEXT % (20, 5, 5, 5))
+    scrape = Scrape([Service(name="e", role="engine", metrics_url="http://x")], texts)
+    first = scrape.sample()
     assert (first["lag_records"], first["nodes_completed_per_second"]) == (12.0, 0.0)
-    second = scrape.sample(2.0)
+    second = scrape.sample()
     assert second["nodes_completed_per_second"] == 25.0
     assert second["command_age_p99_seconds"] == 1.0
     assert second["engine_memory_mebibytes"] == 100.0
-    assert scrape.sample(1.0)["engines_answering"] == 0.0
+    assert scrape.sample()["engines_answering"] == 0.0
     # A counter that fell began anew: nothing is counted twice, and nothing below 0.
-    assert scrape.sample(1.0)["nodes_completed_per_second"] == 0.0
+    assert scrape.sample()["nodes_completed_per_second"] == 0.0
     scrape.close()
 
 
@@ -117,7 +126,7 @@ class _Load:
 @pytest.fixture
 def load_and_watch():
     load = _Load()
-    watch = Watch(load, Scrape([]))
+    watch = Watch(load, Scrape([], DirectSource()))
     watch.start()
     yield load, watch
     watch.stop()
