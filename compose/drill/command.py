@@ -67,6 +67,10 @@ _playbook_option = click.option(
 )
 
 
+#: The play that begins with the version before.
+_UPGRADE = "rolling-upgrade"
+
+
 def _run_options() -> Option:
     count = click.IntRange(min=1)
     return add_options(
@@ -89,6 +93,12 @@ def _run_options() -> Option:
             "--bootstrap-servers",
             metavar="HOST:PORT,…",
             help="A Kafka that is there: instead of brokers, or that of --topology, --units and --namespace.",
+        ),
+        click.option(
+            "--from-wheel",
+            type=click.Path(exists=True, dir_okay=False),
+            metavar="FILE",
+            help="A wheel of the version before: engines and gateways begin as it, and rolling-upgrade comes first.",
         ),
         click.option(
             "--key-file",
@@ -179,6 +189,7 @@ Examples:
   backbeat drill run 1 3 5 --seconds 15 --per-second 5
   backbeat drill run 4 --topology staging.toml
   backbeat drill run our-cache-gone --playbook plays.toml
+  backbeat drill run rolling-upgrade --from-wheel backbeat-0.1.0-py3-none-any.whl
 \b
 Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played here.
 """,
@@ -303,6 +314,7 @@ def _run(
     seconds: float | None,
     key_file: Path | None,
     into: Path | None,
+    from_wheel: str | None,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -313,6 +325,10 @@ def _run(
     from backbeat.compose.drill.runs import held, new_run
 
     plays = [play for play in _plays(playbooks, words) if words or not play.on_request]
+    if from_wheel is not None:
+        # Whatever comes next is played on today's version.
+        (upgrade,) = _plays((), (_UPGRADE,))
+        plays = [upgrade, *(play for play in plays if play.name != _UPGRADE)]
     if seconds is not None:
         plays = [msgspec.structs.replace(play, seconds=seconds) for play in plays]
     installation = _read_topology(
@@ -320,13 +336,16 @@ def _run(
     )
     if installation is not None and not installation.bootstrap_servers:
         raise CommandError("The installation's Kafka is not known. What to do: give --bootstrap-servers", Exit.USAGE)
+    if installation is not None and from_wheel is not None:
+        raise CommandError("--from-wheel is of what is started here: leave it out with an installation", Exit.USAGE)
     if installation is None and metrics is not None:
         raise CommandError("--metrics is of an installation: give --topology, --units or --namespace", Exit.USAGE)
     if installation is not None and installation.metrics:
         _check_metrics(installation.metrics)
     _check_key(key_file, installation)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    setup = msgspec.convert({**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or ""}, Setup)
+    whole = {**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or "", "from_wheel": from_wheel or ""}
+    setup = msgspec.convert(whole, Setup)
     path = into or new_run(folder)
     command = shlex.join(["backbeat", *sys.argv[1:]])
     click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {path.parent}", err=True)

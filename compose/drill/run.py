@@ -15,7 +15,7 @@ from backbeat.compose.drill.load.closing import unclosed
 from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.report.result import RunResult
-from backbeat.compose.drill.report.words import words_of
+from backbeat.compose.drill.report.words import crashes, words_of
 from backbeat.compose.drill.runs import write_result
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.stage import Stage
@@ -45,6 +45,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     #: a Kafka that is there, instead of brokers; the rest is started here
     bootstrap_servers: str = ""
+    #: of the version before, as which engines and gateways begin; empty: this one
+    from_wheel: str = ""
 
 
 def run(
@@ -104,6 +106,7 @@ def run(
             watch.stop()
             result.ended_at = time.time()
             result.words = words_of(whole.services.values(), keeper.parts)
+            result.failed += crashes(result.words)
             write_result(folder, result)
     return result
 
@@ -129,6 +132,7 @@ def _installation(
         gateways=setup.gateways,
         partitions=setup.partitions,
         bootstrap_servers=setup.bootstrap_servers or None,
+        wheel=Path(setup.from_wheel) if setup.from_wheel else None,
         say=say,
     )
     try:

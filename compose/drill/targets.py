@@ -18,9 +18,14 @@ _ASK_SECONDS = 30.0
 
 def choose_targets(play: Play, topology: Topology, chance: random.Random) -> list[Service]:
     """The targets of a play, now. TopologyError: there are none here."""
-    kind, _, name = play.targets.partition(":")
+    chosen = [each for selector in play.targets.split(",") for each in _choose(selector.strip(), topology, chance)]
+    return list({target.name: target for target in chosen}.values())
+
+
+def _choose(selector: str, topology: Topology, chance: random.Random) -> list[Service]:
+    kind, _, name = selector.partition(":")
     if kind not in ("leader", "coordinator"):
-        return topology.choose(play.targets, chance)
+        return topology.choose(selector, chance)
     brokers = topology.of_role("broker")
     if not brokers:
         raise TopologyError("the topology has no brokers.")

@@ -193,6 +193,15 @@ PLAYBOOK = (
         seconds=25,
     ),
     Play(
+        number=15,
+        name="rolling-upgrade",
+        summary="engines, then gateways of the version before are replaced by today's, one after the other",
+        fault="upgrade",
+        targets="engine:all,gateway:all",
+        seconds=90,
+        on_request="it begins with the version before: --from-wheel FILE",
+    ),
+    Play(
         number=16,
         name="overload",
         summary="ten times the payments, for a minute",

@@ -14,6 +14,8 @@ from backbeat.compose.drill.topology.service import Service
 _LOUD = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
 _STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*")
 _NUMBERS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\d[\d.,:]*\b")
+#: Signals of ends that are always a defect.
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS")
 _LINES_MAX = 5
 _CHARACTERS_MAX = 200
 _BYTES_MAX = 20 * 1024 * 1024
@@ -23,6 +25,20 @@ def words_of(services: Iterable[Service], parts: Iterable[Part]) -> list[Words]:
     """The words of services whose log is on this machine; parts know their starts, and how they ended."""
     known = {part.name: part for part in parts}
     return [_words(service, known.get(service.name)) for service in services if service.log]
+
+
+def crashes(words: Iterable[Words]) -> list[str]:
+    """Lines about processes that ended themselves by a defect: no fault sends these signals."""
+    return [
+        f"{each.service} crashed: {reason}, {_times(count)}"
+        for each in words
+        for reason, count in each.ends.items()
+        if reason.endswith(_CRASHES)
+    ]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _words(service: Service, part: Part | None) -> Words:

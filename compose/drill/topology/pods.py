@@ -34,7 +34,7 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     #: context of the kubeconfig; empty: its current one, or the cluster in which this process runs
     context: str = ""
-    #: labels that the pods have: app.kubernetes.io/part-of=backbeat; empty: all pods
+    #: labels that the pods have: app.kubernetes.io/name in (backbeat-engine, backbeat-gateway); empty: all pods
     selector: str = ""
 
     def kubectl(self, *words: str) -> tuple[str, ...]:
@@ -90,24 +90,32 @@ class _Pods(_Part):
     items: list[_Pod]
 
 
+class _Refusal(_Part):
+    message: str
+
+
 def discover_pods(namespace: Namespace) -> list[Service]:
     """The services of a namespace, one for each pod that has not ended. TopologyError: none, or they cannot be read."""
     try:
         answer = asyncio.run(_ask(namespace))
     except ImportError as error:
         raise TopologyError(f"{error.name} is missing. What to do: pip install 'backbeat[kubernetes]'.") from error
-    pods = msgspec.json.decode(answer, type=_Pods).items
-    services = [
-        _service(pod, namespace)
-        for pod in pods
-        if pod.metadata.deletion_timestamp is None and pod.status.phase not in _ENDED
-    ]
+    services = services_of(answer, namespace)
     if not services:
         raise TopologyError(
             f"no pod is there in the namespace {namespace.name} with the labels {namespace.selector or '(any)'}. "
             f"What to do: look at `{shlex.join(namespace.kubectl('get', 'pods', '--show-labels'))}`."
         )
     return services
+
+
+def services_of(answer: bytes, namespace: Namespace) -> list[Service]:
+    """The services of an answer of the API: a PodList in JSON."""
+    return [
+        _service(pod, namespace)
+        for pod in msgspec.json.decode(answer, type=_Pods).items
+        if pod.metadata.deletion_timestamp is None and pod.status.phase not in _ENDED
+    ]
 
 
 async def _ask(namespace: Namespace) -> bytes:
@@ -129,7 +137,7 @@ async def _ask(namespace: Namespace) -> bytes:
                 _preload_content=False,
             )
             answer: bytes = await response.read()
-        reason = "" if response.status == HTTPStatus.OK else f"{response.status} {answer.decode(errors='replace')}"
+        reason = "" if response.status == HTTPStatus.OK else f"{response.status}: {_message(answer)}"
     except (config.ConfigException, ClientError, OSError) as error:
         reason = f"{type(error).__name__}: {error}".removesuffix(".")
     if reason:
@@ -138,6 +146,14 @@ async def _ask(namespace: Namespace) -> bytes:
             f"`{shlex.join(namespace.kubectl('get', 'pods'))}`; it takes the right to list pods."
         )
     return answer
+
+
+def _message(answer: bytes) -> str:
+    """The reason that the API gives, or whatever else answered."""
+    try:
+        return msgspec.json.decode(answer, type=_Refusal).message
+    except msgspec.DecodeError:
+        return answer.decode(errors="replace")
 
 
 def _kubeconfigs() -> list[Path]:

@@ -18,6 +18,7 @@ from backbeat.compose.drill.topology.disk import mount_disk, unmount_disk
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology
+from backbeat.compose.drill.topology.wheel import by_knob, install_wheel
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.jars.class_archive import prepare_kafka
 from backbeat.compose.local.kafka import KafkaBroker
@@ -49,10 +50,14 @@ class Stage:
         gateways: int = 2,
         partitions: int = 4,
         bootstrap_servers: str | None = None,
+        wheel: Path | None = None,
         env: Mapping[str, str] | None = None,
         say: Say = lambda _: None,
     ) -> None:
-        """Nothing happens before `start()`. `bootstrap_servers`: a Kafka that is there, instead of brokers."""
+        """Nothing happens before `start()`. `bootstrap_servers`: a Kafka that is there, instead of brokers.
+
+        `wheel`: of the version before, as which engines and gateways start; the added engine is today's.
+        """
         self.folder = folder.absolute()
         self.keeper = Keeper()
         self._brokers = 0 if bootstrap_servers else brokers
@@ -64,6 +69,8 @@ class Stage:
             **(env or {}),
         }
         self._say = say
+        self._wheel = wheel
+        self._python_before: Path | None = None
         self._disks: list[Path] = []
         #: the first engine's way to the brokers, through proxies; empty: as everybody's
         self._proxied_servers = ""
@@ -91,6 +98,9 @@ class Stage:
         """Start all of it and wait until it can be used."""
         for name in ("log", "hold", "knob"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        if self._wheel is not None:
+            self._say(f"installing {self._wheel.name}, the version before")
+            self._python_before = install_wheel(self._wheel, self.folder / "before")
         self.keeper.start()
         try:
             if self._brokers:
@@ -202,14 +212,17 @@ class Stage:
         servers = self._proxied_servers if number == 1 and self._proxied_servers else self.bootstrap_servers
         data_dir = self.folder / name
         env = {"BACKBEAT_STATUS_PORT": str(port)}
-        knobs = {}
+        knobs: dict[str, str] = {}
         if number == 2:  # noqa: PLR2004 - the second has what the first, behind its proxy, has not
             self._mount(data_dir, _ENGINE_MEBIBYTES)
             knob = self.folder / "knob" / "clock"
             if (library := build_clock(self.folder / "clock.so")) is not None:
                 env |= {"LD_PRELOAD": str(library), CLOCK_VARIABLE: str(knob)}
-                knobs = {"clock": str(knob)}
-        process = self.child(name, engine_command(servers, name, data_dir), env=env)
+                knobs["clock"] = str(knob)
+        command = engine_command(servers, name, data_dir)
+        if number <= self._engines:
+            command = self._of_before(name, command, knobs)
+        process = self.child(name, command, env=env)
         part = self.part(process, ENGINE_READY_LINE, order=_SERVER)
         self.service(
             part,
@@ -225,7 +238,9 @@ class Stage:
         name = f"gateway-{number}"
         port = free_port()
         data_dir = self.folder / name
-        process = self.child(name, gateway_command(self.bootstrap_servers, port, data_dir, _GATEWAY))
+        knobs: dict[str, str] = {}
+        command = self._of_before(name, gateway_command(self.bootstrap_servers, port, data_dir, _GATEWAY), knobs)
+        process = self.child(name, command)
         process.stop_seconds = _GATEWAY_STOP_SECONDS
         part = self.part(process, GATEWAY_READY_LINE, order=_SERVER)
         self.service(
@@ -234,8 +249,17 @@ class Stage:
             metrics_url=f"http://{LOOPBACK}:{port}/metrics",
             depends_on=(*self._needs_brokers(), "engine"),
             data_dir=str(data_dir),
+            knobs=knobs,
         )
         return part
+
+    def _of_before(self, name: str, command: list[str], knobs: dict[str, str]) -> list[str]:
+        """The command as the version before until its knob, which is added, is turned; where there is a wheel of it."""
+        if self._python_before is None:
+            return command
+        knob = self.folder / "knob" / f"{name}.python"
+        knobs["python"] = str(knob)
+        return by_knob(command, self._python_before, knob)
 
     def _needs_brokers(self) -> tuple[str, ...]:
         return ("broker",) if self._brokers else ()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
+import sys
 import threading
 import time
 
@@ -12,12 +15,15 @@ import pytest
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.load.journal import Entry, Journal
 from backbeat.compose.drill.load.payments import MAKE
+from backbeat.compose.drill.report.words import crashes, words_of
+from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
 from backbeat.compose.drill.watch.direct import DirectSource, parse, read_metrics
 from backbeat.compose.drill.watch.reading import Reading
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import TIME, Watch
+from backbeat.compose.local.child_process import ChildProcess
 from tests.waiting import until
 
 TEXT = """# HELP backbeat_engine_lag_records x
@@ -165,3 +171,24 @@ def test_a_process_that_ends_amid_its_answer_does_not_answer():
         threading.Thread(target=break_off, daemon=True).start()
         with pytest.raises(OSError, match="the answer broke off: IncompleteRead"):
             read_metrics(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")
+
+
+def test_a_process_that_crashed_is_told_and_one_that_was_killed_is_not(tmp_path):
+    parts = []
+    for name, number in (("gateway-1", signal.SIGSEGV), ("engine-1", signal.SIGKILL)):
+        log = tmp_path / f"{name}.log"
+        command = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(number)})"]
+        parts.append(
+            Part(name, ChildProcess(name, command, log_path=log, pid_path=log.with_suffix(".pid")), tmp_path / "hold")
+        )
+    keeper = Keeper()
+    keeper.start()
+    try:
+        keeper.add(parts)
+        until(lambda: all(part.deaths for part in keeper.parts), "both have ended")
+        (tmp_path / "hold").touch()
+    finally:
+        keeper.stop()
+    services = [Service(name=part.name, role="x", log=str(part.process.log_path)) for part in keeper.parts]
+    (line,) = crashes(words_of(services, keeper.parts))
+    assert re.fullmatch(r"gateway-1 crashed: signal SIGSEGV, (once|\d+ times)", line)
