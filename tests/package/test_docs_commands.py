@@ -82,7 +82,7 @@ def test_a_command_and_its_options_are_known(command, tmp_path, monkeypatch):
     asked = {option for word in words for option in re.findall(r"^\[?(--?[a-z][\w-]*)", word)}
     assert asked <= known
     if command.whole and not _PLACEHOLDER.search(command.words) and not isinstance(found, click.Group):
-        for name in re.findall(r"\S+\.jsonl?\b", command.words):
+        for name in re.findall(r"\S+\.(?:jsonl?|key)\b", command.words):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).touch()
         with found.make_context("backbeat", words):
