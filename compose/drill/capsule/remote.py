@@ -25,6 +25,8 @@ from backbeat.compose.drill.waiting import until
 TOWER_SILENCE_SECONDS = 10.0
 #: Beyond its time an order is valid for so long: processes take time to start.
 _START_SECONDS_MAX = 60.0
+#: A fault that takes longer to inject is acting already.
+_INJECT_SECONDS_MAX = 120.0
 #: What another process takes to take a fault back and to look for what is left.
 _UNDO_SECONDS_MAX = 180.0
 #: What a capsule takes to end once somebody has read its last state.
@@ -112,7 +114,7 @@ class RemoteCapsule:
             self._read()
 
     def launch(self) -> None:
-        """Start it and wait until it acts. CapsuleError, UnfitError: it does not."""
+        """Start it and wait until its fault is injected. CapsuleError, UnfitError: it does not begin."""
         self._launch.write(self._folder)
         self._process = self._start()
         process = self._process
@@ -121,6 +123,7 @@ class RemoteCapsule:
             process.kill()
             process.wait()
             raise CapsuleError(f"the capsule on {self._host.name} did not begin: {self._words()}")
+        until(lambda: bool(self.look().injected_at) or process.poll() is not None, _INJECT_SECONDS_MAX)
         if self.state.phase == "refused":
             self.wait(_START_SECONDS_MAX)
             raise UnfitError(f"{self.state.fault} on {', '.join(self.state.targets)}: {self.state.reason}")

@@ -28,7 +28,7 @@ class CapsuleState(msgspec.Struct, kw_only=True):
     pid: int = 0
     #: address of its door while it is there
     url: str = ""
-    #: seconds since the epoch
+    #: seconds since the epoch; 0: not yet
     injected_at: float = 0.0
     ended_at: float = 0.0
     #: who ended it: its time, the tower, a person, …
