@@ -22,7 +22,7 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove shots bench drill certify audit lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove soak shots bench drill certify audit lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ sim: $(STAMP) ## run the simulator; SEED=… repeats one run
 prove: $(STAMP) jars ## run what takes longer than a test may (memory over millions of events)
 	$(BIN)/python -m pytest -m prove -s --timeout=0 $(ARGS)
 
+soak: $(STAMP) jars ## an hour of mixed load under random faults: everything flat, the judge agrees; SECONDS=600 for ten minutes
+	$(BIN)/python -m pytest -m prove -s --timeout=0 tests/prove/test_soak.py $(ARGS)
+
 shots: $(STAMP) jars ## pictures of every page of the console, in build/screens: look at those that you have changed
 	$(BIN)/python -m pytest -m prove --timeout=0 tests/gateway/console/test_shots.py
 
@@ -95,7 +98,7 @@ bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
 # In an environment of its own: what it brings along belongs to nobody's lock file.
 audit: ## compare the lock file with known vulnerabilities (asks the network)
 	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
-	build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $(LOCK) $(ARGS)
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK) $(ARGS)
 
 drill: $(STAMP) jars ## five minutes of drill: an engine, workers, gateways, the leading broker fail under load
 	@$(BIN)/backbeat drill run engine-killed worker-killed gateway-killed leader-killed --seconds 15 $(ARGS)

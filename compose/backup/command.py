@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,6 +120,7 @@ def check(source: str, *, as_json: bool) -> None:
 Examples:
   backbeat restore /mnt/backups/2026-11-29 --bootstrap-servers new-kafka-1:9092
   backbeat restore s3://bucket/backbeat/2026-11-29 --replication 1 --development
+  backbeat restore /mnt/backups/2026-11-29 --partitions 64 --bootstrap-servers new-kafka-1:9092
 
 Exit codes: 0 restored, and judged to be right; 1 not restored, or the judge finds a difference; 3 Kafka cannot be
 reached; 5 restored, and not all of it could be judged, since the original's commands begin later than at 0.
@@ -128,6 +132,11 @@ reached; 5 restored, and not all of it could be judged, since the original's com
 @replication_option
 @development_option
 @_registry_option
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    help="Another number of partitions than the backup's: its commands are replayed.  [default: the backup's]",
+)
 @click.option("--no-verify", is_flag=True, help="Do not run `backbeat verify` over what was restored.")
 @json_option
 def restore(
@@ -136,6 +145,7 @@ def restore(
     application_id: str,
     replication: int,
     schema_registry_url: str | None,
+    partitions: int | None,
     *,
     development: bool,
     no_verify: bool,
@@ -146,16 +156,27 @@ def restore(
     SOURCE is the folder or URL of a backup. All of its files are checked before anything is written. The topics are
     made as `backbeat topics create` makes them, with the backup's partitions. Start engines, gateways and workers when
     it has ended: workflows go on from where the backup was taken.
+
+    With --partitions the commands are laid into so many partitions and replayed by the engine's rules; the state must
+    be the backup's, or nothing is written. It takes all commands from the beginning, and none of jobs.
     """
+    from backbeat.compose.backup.repartition import Repartition
     from backbeat.compose.backup.restore import Restore
     from backbeat.compose.cli.show.progress import Progress
     from backbeat.compose.verify.judge import Judge
     from backbeat.compose.verify.log import LogError, Topics
+    from backbeat.gateway.archiving.stores import FolderStore
     from backbeat.schemas import codec
 
     codec.configure(schema_registry_url)
     store, manifest = _checked(source)
-    with Progress("looking at the cluster", lambda text: click.echo(text, err=True)) as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress("looking at the cluster", lambda text: click.echo(text, err=True)))
+        if partitions not in (None, manifest.partitions):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backbeat-restore-")))
+            into = FolderStore(folder, is_private=True)
+            manifest = Repartition(store, manifest, source, partitions, into, progress.show).run()
+            store = into
         Restore(
             bootstrap_servers,
             store,

@@ -64,6 +64,13 @@ class PartitionWriter:
         if self._file_bytes >= _FILE_BYTES_MAX:
             self._end_file()
 
+    def close(self) -> None:
+        """Forget what is not written yet."""
+        if self._gzip is not None and self._spool is not None:
+            self._gzip.close()
+            self._spool.close()
+        self._gzip = self._spool = None
+
     def end(self, first: int, end: int) -> PartitionCopy:
         """Write what is left; the partition's entry in the manifest."""
         self._end_file()

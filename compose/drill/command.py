@@ -344,8 +344,8 @@ def _run(
         _check_metrics(installation.metrics)
     _check_key(key_file, installation)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    whole = {**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or "", "from_wheel": from_wheel or ""}
-    setup = msgspec.convert(whole, Setup)
+    fields = {**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or "", "from_wheel": from_wheel or ""}
+    setup = msgspec.convert(fields, Setup)
     path = into or new_run(folder)
     command = shlex.join(["backbeat", *sys.argv[1:]])
     click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {path.parent}", err=True)

@@ -66,7 +66,7 @@ def run(
     result = RunResult(id=folder.name, began_at=time.time(), setup=msgspec.to_builtins(setup), command=command)
     # There is a folder from now on; it has a result even where the run is cut off.
     write_result(folder, result)
-    with _installation(setup, folder, installation, say) as (topology, keeper):
+    with _installation(setup, folder, installation, say) as (topology, keeper, python_before):
         say(f"{len(topology.services)} services; starting the load, {setup.per_second:g} payments a second")
         rig = Rig(
             folder,
@@ -77,6 +77,7 @@ def run(
             workers=setup.workers,
             partitions=setup.partitions,
             plain=installation is None and not setup.bootstrap_servers,
+            python_before=python_before,
         )
         rig.start()
         whole = with_versions(topology.with_services([*topology.services.values(), *rig.services]))
@@ -114,13 +115,13 @@ def run(
 @contextlib.contextmanager
 def _installation(
     setup: Setup, folder: Path, installation: Topology | None, say: Callable[[str], None]
-) -> Iterator[tuple[Topology, Keeper]]:
-    """The installation, and the keeper of what is started for the run."""
+) -> Iterator[tuple[Topology, Keeper, Path | None]]:
+    """The installation, the keeper of what is started for the run, and the Python of the version before, if it is."""
     if installation is not None:
         keeper = Keeper()
         keeper.start()
         try:
-            yield installation, keeper
+            yield installation, keeper, None
         finally:
             keeper.stop()
         return
@@ -137,7 +138,7 @@ def _installation(
     )
     try:
         with stage:
-            yield stage.topology, stage.keeper
+            yield stage.topology, stage.keeper, stage.python_before
     finally:
         # Kafka's and the engines' data; the logs stay.
         for path in stage.folder.glob("*"):

@@ -45,7 +45,7 @@ _TABLES = "".join(
 _PACK = msgspec.msgpack.Encoder().encode
 
 
-class _Run:
+class EngineRun:
     """Run of the rules over a partition."""
 
     def __init__(self, name: str, folder: Path, partition: int, partitions_count: int, spill: Spill) -> None:
@@ -114,7 +114,7 @@ class Replay:
         with tempfile.TemporaryDirectory(prefix="backbeat-replay-") as name:
             folder = Path(name)
             spill = Spill(folder / "replay.sqlite")
-            spill.db.executescript(_TABLES + "BEGIN;")
+            make_tables(spill)
             for partition in range(self._topics.partitions_count):
                 position = read_changelog(self._topics, spill, partition, self._say)
                 self._partition(spill, folder, partition, position)
@@ -138,7 +138,7 @@ class Replay:
             return
         self._positions[partition] = position
         row = spill.one("SELECT value FROM stored WHERE partition = ? AND key = ?", partition, META_KEY)
-        runs = [_Run(name, folder, partition, self._topics.partitions_count, spill) for name in _RUNS]
+        runs = [EngineRun(name, folder, partition, self._topics.partitions_count, spill) for name in _RUNS]
         if row is not None:
             theirs = fields("meta", row[0])
             for run in runs:
@@ -166,7 +166,7 @@ class Replay:
         )
         for key, our, their in spill.db.execute(query, (partition,) * 6):
             self._counts["records compared"] += 1
-            if our != their and not _is_same(key, our, their):
+            if our != their and not same_record(key, our, their):
                 self._note(partition, key, field, their, our)
 
     def _note(self, partition: int, key: bytes, field: str, theirs: bytes | None, ours: bytes | None) -> None:
@@ -176,7 +176,12 @@ class Replay:
             self._differences.append(Difference(partition, kind, identity, field, repr(theirs), repr(ours)))
 
 
-def _is_same(key: bytes, ours: bytes | None, theirs: bytes | None) -> bool:
+def make_tables(spill: Spill) -> None:
+    """Make the tables of both runs: the records that each has stored."""
+    spill.db.executescript(_TABLES + "BEGIN;")
+
+
+def same_record(key: bytes, ours: bytes | None, theirs: bytes | None) -> bool:
     """True for two forms of one record, of which one was written by an earlier version."""
     if ours is None or theirs is None:
         return False

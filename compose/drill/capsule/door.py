@@ -102,8 +102,8 @@ class Door:
             is_recent = abs(time.time() - float(moment)) <= SKEW_SECONDS_MAX
         except ValueError:
             return False
-        wanted = _request_signature(self._key, method, request.path, moment, body)
-        return scheme == _SCHEME and is_recent and hmac.compare_digest(signature, wanted)
+        expected = _request_signature(self._key, method, request.path, moment, body)
+        return scheme == _SCHEME and is_recent and hmac.compare_digest(signature, expected)
 
     @staticmethod
     def _say(request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:

@@ -132,11 +132,11 @@ class Flood(Fault):
     def _offsets(self, spec: Any) -> list[TopicPartition]:
         """Offsets of the flood's topic; none where there is no such topic."""
         admin, topic = self._admin(), signals_topic(self.arguments["client"])
-        found = admin.list_topics(topic, timeout=_ASK_SECONDS).topics[topic]
-        if found.error is not None:
-            if found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise KafkaException(found.error)
+        metadata = admin.list_topics(topic, timeout=_ASK_SECONDS).topics[topic]
+        if metadata.error is not None:
+            if metadata.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaException(metadata.error)
             return []
-        places = {TopicPartition(topic, number): spec for number in found.partitions}
+        places = {TopicPartition(topic, number): spec for number in metadata.partitions}
         offsets = admin.list_offsets(places, request_timeout=_ASK_SECONDS)
         return [TopicPartition(topic, place.partition, each.result().offset) for place, each in offsets.items()]

@@ -13,8 +13,8 @@ from backbeat.compose.drill.faults.fault import Fault, FaultError
 from backbeat.compose.drill.faults.processes import missing, send
 from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.topology.wheel import PYTHON_KNOB
 
-KNOB = "python"
 _ASK_SECONDS_MAX = 2.0
 
 
@@ -29,7 +29,7 @@ class Upgrade(Fault):
     def inject(self) -> None:
         """Nothing yet: `act` takes turns. FaultError: a target is not of the version before."""
         for target in self.targets:
-            if KNOB not in target.knobs:
+            if PYTHON_KNOB not in target.knobs:
                 raise FaultError(
                     f"{target.name} is not of the version before. What to do: give its wheel, --from-wheel"
                 )
@@ -61,10 +61,10 @@ class Upgrade(Fault):
         ]
 
     def _pending(self) -> list[Service]:
-        return [target for target in self.targets if Path(target.knobs[KNOB]).read_text() != sys.executable]
+        return [target for target in self.targets if Path(target.knobs[PYTHON_KNOB]).read_text() != sys.executable]
 
     def _upgrade(self, target: Service) -> None:
-        Path(target.knobs[KNOB]).write_text(sys.executable)
+        Path(target.knobs[PYTHON_KNOB]).write_text(sys.executable)
         send(self, target, signal.SIGTERM)
 
 

@@ -11,6 +11,7 @@ from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.stage import module_command
+from backbeat.compose.drill.topology.wheel import PYTHON_KNOB, by_knob
 from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import LOOPBACK, free_port
@@ -35,8 +36,12 @@ class Rig:
         workers: int,
         partitions: int,
         plain: bool,
+        python_before: Path | None = None,
     ) -> None:
-        """`plain`: Kafka is one that was started here, without encryption, whatever the environment says."""
+        """`plain`: Kafka is one that was started here, without encryption, whatever the environment says.
+
+        `python_before`: of the version before, as which workers begin; callers stay with it: clients are upgraded last.
+        """
         self.folder = folder
         self.account = Account(folder / "journal")
         self.services: list[Service] = []
@@ -45,6 +50,7 @@ class Rig:
         self._gateways = list(gateways)
         self._per_second = per_second
         self._workers = workers
+        self._python_before = python_before
         self._partitions = partitions
         self._env = {**(IN_THE_CLEAR if plain else {}), "PYTHONUNBUFFERED": "1"}
         self._generator: ChildProcess
@@ -133,7 +139,12 @@ class Rig:
         knobs: dict[str, str] | None = None,
     ) -> Part:
         log = self.folder / "log" / f"{name}.log"
+        knobs = dict(knobs or {})
         command = module_command(f"backbeat.compose.drill.load.{module}", *arguments)
+        if self._python_before is not None and role in ("worker", "load"):
+            knob = self.folder / "knob" / f"{name}.python"
+            command = by_knob(command, self._python_before, knob)
+            knobs |= {PYTHON_KNOB: str(knob)}
         process = ChildProcess(name, command, log_path=log, pid_path=log.with_suffix(".pid"), env=self._env)
         hold = self.folder / "hold" / name
         self.services.append(
@@ -146,7 +157,7 @@ class Rig:
                 stop=("touch", str(hold)),
                 start=("rm", "-f", str(hold)),
                 log=str(log),
-                knobs=knobs or {},
+                knobs=knobs,
             )
         )
         is_ready = (lambda: "ready" in process.output()) if role in ("endpoint", "load") else (lambda: True)

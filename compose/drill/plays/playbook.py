@@ -195,9 +195,9 @@ PLAYBOOK = (
     Play(
         number=15,
         name="rolling-upgrade",
-        summary="engines, then gateways of the version before are replaced by today's, one after the other",
+        summary="engines, gateways and workers of the version before are replaced by today's, one after the other",
         fault="upgrade",
-        targets="engine:all,gateway:all",
+        targets="engine:all,gateway:all,worker:all",
         seconds=90,
         on_request="it begins with the version before: --from-wheel FILE",
     ),

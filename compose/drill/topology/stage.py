@@ -18,7 +18,7 @@ from backbeat.compose.drill.topology.disk import mount_disk, unmount_disk
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology
-from backbeat.compose.drill.topology.wheel import by_knob, install_wheel
+from backbeat.compose.drill.topology.wheel import PYTHON_KNOB, by_knob, install_wheel
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.jars.class_archive import prepare_kafka
 from backbeat.compose.local.kafka import KafkaBroker
@@ -70,7 +70,8 @@ class Stage:
         }
         self._say = say
         self._wheel = wheel
-        self._python_before: Path | None = None
+        #: runs the version before; none: it is all today's
+        self.python_before: Path | None = None
         self._disks: list[Path] = []
         #: the first engine's way to the brokers, through proxies; empty: as everybody's
         self._proxied_servers = ""
@@ -100,7 +101,7 @@ class Stage:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if self._wheel is not None:
             self._say(f"installing {self._wheel.name}, the version before")
-            self._python_before = install_wheel(self._wheel, self.folder / "before")
+            self.python_before = install_wheel(self._wheel, self.folder / "before")
         self.keeper.start()
         try:
             if self._brokers:
@@ -255,11 +256,11 @@ class Stage:
 
     def _of_before(self, name: str, command: list[str], knobs: dict[str, str]) -> list[str]:
         """The command as the version before until its knob, which is added, is turned; where there is a wheel of it."""
-        if self._python_before is None:
+        if self.python_before is None:
             return command
         knob = self.folder / "knob" / f"{name}.python"
-        knobs["python"] = str(knob)
-        return by_knob(command, self._python_before, knob)
+        knobs[PYTHON_KNOB] = str(knob)
+        return by_knob(command, self.python_before, knob)
 
     def _needs_brokers(self) -> tuple[str, ...]:
         return ("broker",) if self._brokers else ()

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.child_process import last_lines
 
+#: Knob of a service that may be of the version before: a file that names the Python with which it starts.
+PYTHON_KNOB = "python"
 #: Runs the Python that a file names, with the words behind it.
 _LAUNCH = 'exec "$(cat "$0")" "$@"'
 
@@ -26,15 +29,15 @@ def install_wheel(wheel: Path, folder: Path) -> Path:
     done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SetupError(
-            f"{wheel} cannot be installed: {done.stderr.strip()}. What to do: give the wheel of an earlier release, or "
-            "build one where that is checked out: pip wheel --no-deps ."
+            f"{wheel} cannot be installed:\n{last_lines(done.stderr)}\nWhat to do: give the wheel of an earlier "
+            "release, or build one where that is checked out: pip wheel --no-deps ."
         )
     # A line of a .pth file adds that folder alone, and not what its own .pth files say: this Backbeat is not among it.
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "rest.pth").write_text(sysconfig.get_paths()["purelib"])
     done = subprocess.run([python, "-m", "backbeat.compose", "--help"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SetupError(f"the Backbeat of {wheel} does not start here: {done.stderr.strip()}")
+        raise SetupError(f"the Backbeat of {wheel} does not start here:\n{last_lines(done.stderr)}")
     return python
 
 

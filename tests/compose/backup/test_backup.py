@@ -179,19 +179,19 @@ class Publisher:
         assert self._producer.flush(120) == 0
 
 
-def restored(kafka, source):
+def restored(kafka, source, *more):
     delete_topics(kafka, "backbeat.")
-    words = ["--bootstrap-servers", kafka, "--replication", "1", "--development"]
+    words = ["--bootstrap-servers", kafka, "--replication", "1", "--development", *more]
     done = run("restore", str(source), *words, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
 @contextmanager
-def again(kafka, data_dir):
+def again(kafka, data_dir, partitions=PARTITIONS):
     """An engine on the topics that are there."""
     folder = {} if data_dir is None else {"data_dir": data_dir}
-    with running(stack_on(kafka, partitions=PARTITIONS, **folder)) as stack:
+    with running(stack_on(kafka, partitions=partitions, **folder)) as stack:
         one = Rig(stack)
         try:
             yield one
@@ -238,6 +238,26 @@ def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
         for subject in (b'"later"', b'"taken"'):
             workflow_id = ids.workflow_id(one.user, "Purchases", subject)
             assert len([node for node in one.caller.tree(workflow_id) if node.depth == 1]) == 1
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS + 3, 1])
+def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, partitions):
+    source, _, _, acknowledged, _, made = backup
+    document = restored(own_kafka, source, "--partitions", str(partitions))
+    assert document["partitions"] == partitions != made["partitions"]
+    assert document["verdict"]["agrees"]
+    assert document["verdict"]["complete"]
+    with again(own_kafka, None, partitions) as one:
+        hand = Hand(one.caller, "default", answers)
+        try:
+            for signal in acknowledged:
+                assert one.caller.wait_node(node_of(signal)).server is ServerStatus.COMPLETE
+        finally:
+            hand.close()
+        for partition in range(partitions):
+            one.caller.commit(partition)
+        verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
+        assert verdict.exit_code == 0, verdict.output
 
 
 def test_a_restore_that_broke_off_is_not_run_on(own_kafka, backup, monkeypatch):

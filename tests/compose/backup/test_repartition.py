@@ -1,0 +1,174 @@
+"""Backups of another number of partitions: the state that the commands make there is the one that they made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from backbeat.compose.backup.errors import BackupError
+from backbeat.compose.backup.manifest import FORMAT, Manifest, TopicCopy
+from backbeat.compose.backup.parts import CopiedRecord, PartitionWriter, read_partition
+from backbeat.compose.backup.repartition import Repartition
+from backbeat.gateway.archiving.stores import FolderStore
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.messages.ids import partition_of
+from backbeat.streams.core.tables import META_KEY, NODES
+from tests.compose.verify import scene as scenes
+from tests.compose.verify.log import LoggedWorld
+from tests.streams.core.storing import encoded
+
+STORIES = [
+    "trees",
+    "errors",
+    "takes",
+    "allowances",
+    "messages",
+    "follow_ups",
+    "links",
+    "pauses",
+    "limits",
+    "schedules",
+    "retention",
+    "settings",
+]
+
+
+def played(name, world=None):
+    """The world of a story, with the settings that an installation has at first."""
+    scene = scenes.Scene()
+    scene.world = world or LoggedWorld(2)
+    getattr(scenes, name)(scene)
+    return scene.world
+
+
+class InterruptedWorld(LoggedWorld):
+    """A world that remembers how it was after so many commands."""
+
+    def __init__(self, after):
+        super().__init__(2)
+        self._after = after
+        self.then = None
+
+    def _apply(self, number, command, happened):
+        super()._apply(number, command, happened)
+        self._after -= 1
+        if self._after == 0:
+            state = [(encoded(store), msgspec.msgpack.encode(store.meta)) for store in self.stores]
+            self.then = state, {number: len(log) for number, log in enumerate(self.records)}
+
+
+def backup_of(world, folder: Path, *, first: int = 0, then=None):
+    """The backup of a world, as it is, or with the state of an earlier moment."""
+    state, positions = then or (
+        [(encoded(store), msgspec.msgpack.encode(store.meta)) for store in world.stores],
+        {number: len(log) for number, log in enumerate(world.records)},
+    )
+    store = FolderStore(folder)
+    count = len(world.stores)
+    topics = {COMMANDS: [], STATE: []}
+    for number in range(count):
+        writer = PartitionWriter(store, COMMANDS, number)
+        for offset, time, value in world.records[number]:
+            writer.add(CopiedRecord(offset, time, None, value, []))
+        topics[COMMANDS].append(writer.end(first, len(world.records[number])))
+        writer = PartitionWriter(store, STATE, number)
+        for offset, (key, value) in enumerate(state[number][0].items()):
+            writer.add(CopiedRecord(offset, 0, key, value, []))
+        topics[STATE].append(writer.end(0, len(state[number][0])))
+    manifest = Manifest(
+        format=FORMAT,
+        version="1",
+        made_at="2026-11-30T00:00:00+00:00",
+        partitions=count,
+        positions=positions,
+        metas={number: meta for number, (_, meta) in enumerate(state)},
+        topics=[TopicCopy(name, "id", copies) for name, copies in topics.items()],
+    )
+    return store, manifest
+
+
+def repartitioned(world, folder, partitions, **options):
+    store, manifest = backup_of(world, folder / "old", **options)
+    into = FolderStore(folder / "new")
+    return into, Repartition(store, manifest, "backup", partitions, into, lambda _: None).run()
+
+
+def records(store, manifest, topic):
+    return {copy.partition: list(read_partition(store, "new", copy)) for copy in manifest.topic(topic).partitions}
+
+
+@pytest.mark.parametrize("partitions", [1, 5])
+@pytest.mark.parametrize("story", STORIES)
+def test_the_state_is_the_same_and_lies_where_its_ids_say(story, partitions, tmp_path):
+    world = played(story)
+    store, manifest = repartitioned(world, tmp_path, partitions)
+    assert manifest.partitions == partitions
+    state = {}
+    for number, copies in records(store, manifest, STATE).items():
+        for record in copies:
+            state[record.key] = record.value
+            if record.key[:1] == b"w":
+                assert partition_of(record.key[1:5], partitions) == number
+    old = {key: value for each in world.stores for key, value in encoded(each).items() if key != META_KEY}
+    assert state == old
+    for number, copies in records(store, manifest, COMMANDS).items():
+        assert [record.offset for record in copies] == list(range(1, len(copies) + 1))
+        assert manifest.positions[number] == len(copies) + 1
+        sources = [
+            command.source for command in (codec.decode_command(each.value) for each in copies) if command.source
+        ]
+        # In their order, as an engine takes them, and of nothing that an engine may send yet.
+        assert sources == sorted(set(sources))
+        assert {(source.partition, source.offset) for source in sources} <= {(number, 0)}
+
+
+@pytest.mark.parametrize("story", ["trees", "links", "limits"])
+def test_what_was_not_applied_yet_is_applied_there(story, tmp_path):
+    count = sum(len(log) for log in played(story).records)
+    world = played(story, InterruptedWorld(count // 2))
+    _, positions = world.then
+    store, manifest = repartitioned(world, tmp_path, 3, then=world.then)
+    laid = sum(len(copies) for copies in records(store, manifest, COMMANDS).values())
+    assert sum(manifest.positions.values()) - 3 < laid
+    behind = [
+        codec.decode_command(record.value)
+        for number, copies in records(store, manifest, COMMANDS).items()
+        for record in copies
+        if record.offset >= manifest.positions[number]
+    ]
+    # What the engines of before have sent for commands that those of the new cluster apply is theirs to send.
+    sent = {
+        command.id
+        for log in world.records
+        for _, _, value in log
+        if (command := codec.decode_command(value)).source
+        and command.source.offset >= positions[command.source.partition]
+    }
+    assert behind
+    assert not any(command.source and command.id in sent for command in behind)
+
+
+def test_a_backup_whose_state_is_not_its_commands_is_refused(tmp_path):
+    world = played("trees")
+    nodes = next(store[NODES] for store in world.stores if store[NODES])
+    key, node = next(iter(nodes.items()))
+    nodes[key] = msgspec.structs.replace(node, tid="another")
+    with pytest.raises(BackupError, match=r"make another state: the record \w+ \(Node\) differs"):
+        repartitioned(world, tmp_path, 3)
+
+
+def test_settings_of_one_partition_are_told(tmp_path):
+    world = played("trees")
+    world.stores[1].meta.settings = scenes.SETTINGS
+    with pytest.raises(BackupError, match="settings of a partition differs"):
+        repartitioned(world, tmp_path, 3)
+
+
+def test_jobs_and_removed_commands_are_refused(tmp_path):
+    with pytest.raises(BackupError, match="has commands of jobs"):
+        repartitioned(played("jobs"), tmp_path / "jobs", 3)
+    with pytest.raises(BackupError, match="its oldest were removed"):
+        repartitioned(played("trees"), tmp_path / "removed", 3, first=1)
