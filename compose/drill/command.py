@@ -96,7 +96,7 @@ def _run_options() -> Option:
         ),
         click.option(
             "--from-wheel",
-            type=click.Path(exists=True, dir_okay=False),
+            type=click.Path(dir_okay=False),
             metavar="FILE",
             help="A wheel of the version before: engines and gateways begin as it, and rolling-upgrade comes first.",
         ),
