@@ -14,6 +14,7 @@ from backbeat.compose.drill.faults.memory import MemorySqueeze
 from backbeat.compose.drill.faults.poison import Poison
 from backbeat.compose.drill.faults.processes import Away, Come, Hang, Kill, Rolling, Throttle
 from backbeat.compose.drill.faults.script import Script
+from backbeat.compose.drill.faults.shape import Shape
 from backbeat.compose.drill.faults.upgrade import Upgrade
 from backbeat.compose.drill.topology.service import Service
 
@@ -30,6 +31,7 @@ FAULTS: dict[str, MakeFault] = {
     "poison": Poison,
     "rolling": Rolling,
     "script": Script,
+    "shape": Shape,
     "store-damage": StoreDamage,
     "throttle": Throttle,
     "upgrade": Upgrade,
