@@ -32,7 +32,7 @@ async def ask(
     call: Call, kind: type[queries.AnyQuery], target: str, *, anybodys: bool = False, **fields: Any
 ) -> list[Any]:
     """Send a query of this kind; the parts of its reply. `anybodys`: include other clients' nodes."""
-    user_id = None if anybodys else call.user_id
+    user_id = None if anybodys else call.asker_id
     try:
         return await call.engine.query(
             lambda reply_to, deadline: kind(
@@ -67,7 +67,7 @@ async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
     try:
         view, *_ = await call.engine.query(
             lambda reply_to, _: queries.WaitNode(
-                reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid, node_id=node_id
+                reply_to=reply_to, deadline=deadline, user_id=call.asker_id, tid=call.tid, node_id=node_id
             ),
             target,
             seconds + GRACE_SECONDS,

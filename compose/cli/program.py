@@ -44,6 +44,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "user": _Entry("cli.user.command", "Add, list, change or remove client applications."),
         "audit": _Entry("cli.user.audit", "What people did in the console, and why."),
         "person": _Entry("cli.user.person", "Add, list, change or remove people who may use the console."),
+        "engines": _Entry("cli.commands.engines", "Which engine has which partition, and how that stands."),
         "settings": _Entry("cli.commands.settings", "Change the settings that are kept in the log."),
         "retention": _Entry("cli.commands.retention", "How long finished workflows are kept: set, list, remove."),
         "archive": _Entry("cli.commands.archive", "Archive what is about to be removed; list and read archives."),

@@ -13,10 +13,20 @@ from backbeat.errors import Rejected
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
+from backbeat.gateway.http.person import check_right, read_reason
+from backbeat.gateway.people.visitor import Right
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
-from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
+from backbeat.schemas.messages.jobs import (
+    NOTE_CHARACTERS_MAX,
+    TIME_FILTERS,
+    Job,
+    JobFilter,
+    Jobs,
+    add_up,
+    scope_problem,
+)
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.transport.base import every_answer
@@ -33,6 +43,9 @@ async def start(call: Call) -> Response:
     if action is None:
         raise errors.invalid("action is missing: what is done with all that match")
     filters = _filter(parameters)
+    if call.person is not None and filters.metadata is not None:
+        # Whoever may ask what it contains reads it letter by letter.
+        check_right(call.person, Right.PAYLOADS)
     problem = scope_problem(filters, everything=bool(parameters.flag("all")))
     if problem:
         raise errors.invalid(problem)
@@ -42,15 +55,26 @@ async def start(call: Call) -> Response:
         "filter": filters,
         "response": parameters.json("response"),
         "dry_run": bool(parameters.flag("dry_run")),
+        **_why(call),
     }
 
     async def begin(partition: int) -> PartitionJobs:
-        header: dict[str, Any] = {"id": identity, "user_id": call.user_id, "tid": call.tid, "partition": partition}
+        header: dict[str, Any] = {"id": identity, "user_id": call.asker_id, "tid": call.tid, "partition": partition}
         return await _command(
             call, partition, lambda reply_to: commands.StartJob(reply_to=reply_to, **header, **fields)
         )
 
     return answer(_job_json(await _whole(call, identity, begin)), 201)
+
+
+def _why(call: Call) -> dict[str, str]:
+    """Why the job is started, and by which person. 400: that is too long."""
+    note = call.parameters.text("note") or ""
+    if call.person is not None:
+        note = note or read_reason(call.headers)
+    if len(note) > NOTE_CHARACTERS_MAX:
+        raise errors.invalid(f"note has {len(note)} characters; {NOTE_CHARACTERS_MAX} is the most")
+    return {"note": note, "actor": "" if call.person is None else call.person.name}
 
 
 async def show(call: Call) -> Response:
@@ -103,7 +127,7 @@ async def _query(call: Call, partition: int, identity: bytes | None) -> Partitio
         lambda reply_to, deadline: queries.GetJobs(
             reply_to=reply_to,
             deadline=deadline,
-            user_id=call.user_id,
+            user_id=call.asker_id,
             tid=call.tid,
             partition=partition,
             job_id=identity,

@@ -11,10 +11,11 @@ from backbeat.errors import Unavailable
 from backbeat.gateway.api.shapes.letters import letter_of, settled_of, whole_letter_of
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
-from backbeat.gateway.http.pages import NEXT_HEADER
+from backbeat.gateway.http.person import read_reason
 from backbeat.gateway.letters.letters import NOTE_CHARACTERS_MAX, SETTLED_MAX, Letters
 from backbeat.gateway.letters.resolve import Outcome
 from backbeat.gateway.letters.topic import STATES, WAITING, DeadLetter, Filters, Position
+from backbeat.transport.http_words import NEXT_HEADER
 
 T = TypeVar("T")
 
@@ -76,6 +77,8 @@ async def _settle(call: Call, settle: Callable[[Letters, list[DeadLetter], str],
     if len(texts) > SETTLED_MAX:
         raise errors.invalid(f"{len(texts)} positions; {SETTLED_MAX} is the most")
     note = call.parameters.text("note") or ""
+    if call.person is not None:
+        note = f"{call.person.name}: {note or read_reason(call.headers)}"
     if len(note) > NOTE_CHARACTERS_MAX:
         raise errors.invalid(f"note has {len(note)} characters; {NOTE_CHARACTERS_MAX} is the most")
     letters = await _letters(call, texts)
@@ -92,16 +95,16 @@ async def _letters(call: Call, texts: list[str]) -> list[DeadLetter]:
     positions = sorted({_position(text) for text in texts})
     letters = await _available(call.services.letters.get(positions))
     own = _own(call)
-    by_position = {letter.position: letter for letter in letters if letter.client in own}
+    by_position = {letter.position: letter for letter in letters if own is None or letter.client in own}
     for position in positions:
         if position not in by_position:
             raise errors.not_found(f"There is no dead letter {position}")
     return [by_position[position] for position in positions]
 
 
-def _own(call: Call) -> frozenset[str]:
-    assert call.client is not None, "the route names a client"
-    return frozenset({call.client.name})
+def _own(call: Call) -> frozenset[str] | None:
+    """Clients whose letters they are; None: all letters, those of the system's topics included."""
+    return None if call.client is None else frozenset({call.client.name})
 
 
 def _position(text: str) -> Position:

@@ -26,16 +26,16 @@ _limit_json = json_writer(ActivityLimit)
 
 async def index(call: Call) -> Response:
     """GET /limits: all limits of the caller, by activity."""
-    return answer([_limit_json(merged(views)) for views in (await _all(call)).values()])
+    return answer([_limit_json(merged(views)) for views in await _all(call)])
 
 
 async def show(call: Call) -> Response:
     """GET /limits/:activity."""
     activity = call.segment("activity")
-    views = (await _all(call)).get(activity)
-    if views is None:
-        raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
-    return answer(_limit_json(merged(views)))
+    for views in await _all(call):
+        if views[0].limit.activity == activity:
+            return answer(_limit_json(merged(views)))
+    raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
 
 
 async def put(call: Call) -> Response:
@@ -92,13 +92,13 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
     return answer(_limit_json(view))
 
 
-async def _all(call: Call) -> dict[str, list[LimitView]]:
-    """Views of each partition, by activity."""
-    views: dict[str, list[LimitView]] = {}
+async def _all(call: Call) -> list[list[LimitView]]:
+    """Views of each limit, one of each partition, by activity and client application."""
+    views: dict[tuple[str, bytes], list[LimitView]] = {}
     for limits in await asyncio.gather(*(_at(call, partition) for partition in call.engine.every_partition())):
         for view in limits.limits:
-            views.setdefault(view.limit.activity, []).append(view)
-    return dict(sorted(views.items()))
+            views.setdefault((view.limit.activity, view.limit.client_id), []).append(view)
+    return [views[key] for key in sorted(views)]
 
 
 async def _at(call: Call, partition: int) -> Limits:

@@ -22,7 +22,9 @@ from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
+from backbeat.gateway.http.person import check_right, read_reason
 from backbeat.gateway.http.routing import Access
+from backbeat.gateway.people.visitor import Right
 from backbeat.payload.values import id_text
 from backbeat.schemas import bodies
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
@@ -49,11 +51,16 @@ async def command(call: Call) -> Response:
     rule = COMMANDS.get(type(record))
     if rule is None:
         raise errors.invalid(f"{_kind(record)} is none of the commands that are taken here: {names(COMMANDS)}")
-    if rule.access is Access.WRITER:
+    if rule.access is Access.WRITER and call.person is None:
         await authenticate(call.headers, rule.access, call.services.settings.require_auth_token, call.engine)
+    if call.person is not None and isinstance(record, commands.StartJob) and record.filter.metadata is not None:
+        # Whoever may ask what it contains reads it letter by letter.
+        check_right(call.person, Right.PAYLOADS)
     _check_partition(call, record)
-    if rule.own is not None:
+    if rule.own is not None and call.client is not None:
         record = rule.own(call, record)
+    elif call.client is None and type(record) not in _FOR_ALL:
+        raise errors.forbidden(f"Say whose {_kind(record)} this is: Client-Id: <the client application's id>")
     record = await _kept(call, _identified(call, record))
     target = _target(record)
 
@@ -71,6 +78,8 @@ async def command(call: Call) -> Response:
 async def query(call: Call) -> Response:
     """POST /queries: a query, answered by the engine in as many replies as it takes."""
     record = await _read(call, bodies.read_query)
+    if call.person is not None and type(record) not in _WITHOUT_PAYLOADS:
+        check_right(call.person, Right.PAYLOADS)
     if type(record) not in QUERIES:
         raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {names(QUERIES)}")
     if isinstance(record, queries.GetTree):
@@ -126,10 +135,12 @@ def _check_partition(call: Call, record: Any) -> None:
 
 def _identified(call: Call, record: commands.AnyCommand) -> commands.AnyCommand:
     """The command as this caller's, with an id that no other caller's can have."""
-    common: dict[str, Any] = {"user_id": call.user_id, "tid": call.tid, "reply_to": None, "source": None}
+    common: dict[str, Any] = {"user_id": call.asker_id, "tid": call.tid, "reply_to": None, "source": None}
     if isinstance(record, commands.StartJob):
         # The job is known by its id, in every partition: the caller names it.
-        return _with(record, **common, body_hash=None)
+        person = call.person
+        note = record.note if person is None else record.note or read_reason(call.headers)
+        return _with(record, **common, body_hash=None, note=note, actor="" if person is None else person.name)
     command_id = call.command_id()
     if command_id is None:
         return _with(record, **common, id=next_command_id(), body_hash=None)
@@ -225,6 +236,36 @@ COMMANDS: dict[type, _Rule] = {
     commands.StopJob: _Rule(Access.WRITER),
     commands.ChangeRetention: _Rule(Access.WRITER, _own_retention),
 }
+#: Queries whose answers have neither arguments nor results nor metadata.
+_WITHOUT_PAYLOADS = frozenset(
+    {
+        queries.GetWorkflow,
+        queries.GetWaits,
+        queries.GetChildren,
+        queries.GetPath,
+        queries.GetLimits,
+        queries.GetJobs,
+        queries.GetRetention,
+        queries.GetSettings,
+        queries.GetEngine,
+    }
+)
+#: What a person who sees all may send without a client application: the record names what it is about.
+_FOR_ALL = frozenset(
+    {
+        commands.ChangeWorkflow,
+        commands.ChangeNode,
+        commands.RestartNode,
+        commands.ResetNode,
+        commands.ScheduleNode,
+        commands.ChangeLimit,
+        commands.ChangeSchedule,
+        commands.RunSchedule,
+        commands.StartJob,
+        commands.StopJob,
+        commands.ChangeRetention,
+    }
+)
 QUERIES = frozenset(
     {
         queries.GetWorkflow,
@@ -242,6 +283,7 @@ QUERIES = frozenset(
         queries.GetJobs,
         queries.GetRetention,
         queries.GetSettings,
+        queries.GetEngine,
     }
 )
 
@@ -286,7 +328,7 @@ async def _ask(call: Call, record: Any) -> list[Any]:
         if waits:
             # Engines pass over what comes after its deadline: asked again, it needs another.
             deadline = int(max(wait_ends_at, time.time() + _WAIT_SECONDS_MIN) * 1000)
-        return _with(record, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
+        return _with(record, reply_to=reply_to, deadline=deadline, user_id=call.asker_id, tid=call.tid)
 
     try:
         parts = await call.engine.query(addressed, target, seconds)

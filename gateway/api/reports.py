@@ -10,9 +10,11 @@ from aiohttp.web import Response
 from backbeat.errors import Unavailable
 from backbeat.gateway import engine_calls
 from backbeat.gateway.api.search import freshened
+from backbeat.gateway.api.shapes.engines import report_of as engine_report_of
 from backbeat.gateway.api.shapes.queues import report_of
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.api.shapes.timeline import Timeline
+from backbeat.gateway.engine_views import read_views
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.projection.reading.timeline import timeline
@@ -51,7 +53,8 @@ async def causes(call: Call) -> Response:
     if not 1 <= limit <= CAUSES_MAX:
         raise errors.invalid(f"limit is {limit}; 1 is the least and {CAUSES_MAX} the most")
     projection, headers = await freshened(call)
-    return answer(await projection.causes([call.user_id], limit), headers=headers)
+    user_ids = None if call.client is None else [call.user_id]
+    return answer(await projection.causes(user_ids, limit), headers=headers)
 
 
 async def queues(call: Call) -> Response:
@@ -60,6 +63,12 @@ async def queues(call: Call) -> Response:
         return answer(report_of(await call.services.backlog.read()))
     except Unavailable as error:
         raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
+
+
+async def engines(call: Call) -> Response:
+    """GET /reports/engines: which engine has which partition, and how that stands."""
+    views = await read_views(call.engine)
+    return answer(engine_report_of(views, time.time_ns() // 1_000_000))
 
 
 async def daily(call: Call) -> Response:

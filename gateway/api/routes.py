@@ -9,6 +9,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway.api import (
     activities,
+    audit,
     changes,
     health,
     jobs,
@@ -16,6 +17,7 @@ from backbeat.gateway.api import (
     limits,
     records,
     reports,
+    retention,
     schedules,
     search,
     users,
@@ -25,6 +27,7 @@ from backbeat.gateway.api import (
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.description import Description
+from backbeat.gateway.people.visitor import Right
 
 Handler = Callable[[Call], Awaitable[Response]]
 _OLD = "/v2"
@@ -133,6 +136,22 @@ _JOBS = (
     _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further", Access.WRITER),
 )
 
+_RETENTION = (
+    _get("/retention", retention.index, "How long finished workflows are kept"),
+    _get("/retention/{workflow}", retention.show, "How long finished workflows of a name are kept"),
+    _put("/retention/{workflow}", retention.put, "Keep finished workflows of a name for so long", Access.WRITER),
+    Route(
+        method="DELETE",
+        path="/retention/{workflow}",
+        handler=retention.remove,
+        summary="Keep workflows of a name for ever again",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _get("/archives", retention.archives, "Folders of archives, or the archives in one"),
+    _get("/archives/content", retention.archive, "An archived workflow, with its nodes and their status changes"),
+)
+
 _LETTERS = (
     _get("/dead-letters", letters.index, "The caller's records that could not be processed"),
     _get("/dead-letters/{position}", letters.show, "A record that could not be processed, with its content"),
@@ -158,6 +177,8 @@ _REPORTS = (
     _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
     _get("/reports/causes", reports.causes, "The caller's failed activities by cause"),
     _get("/reports/queues", reports.queues, "What waits in topics, and who takes it", Access.OPEN),
+    _get("/audit", audit.index, "What people did, to what, and why"),
+    _get("/reports/engines", reports.engines, "Which engine has which partition, and how that stands", Access.OPEN),
     _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
 )
 
@@ -175,12 +196,12 @@ _RECORDS = (
 
 _description = Description(lambda: ROUTES)
 
-ROUTES: tuple[Route, ...] = (
+_TABLE: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
     *(
         replace(route, new=True)
-        for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_LETTERS, *_REPORTS, *_RECORDS)
+        for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_RETENTION, *_LETTERS, *_REPORTS, *_RECORDS)
     ),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
@@ -191,3 +212,56 @@ ROUTES: tuple[Route, ...] = (
     _get("/openapi.json", _description.openapi, "This description, for programs", Access.PUBLIC),
     _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
 )
+
+#: What shows arguments, results or metadata, or filters by them: a person needs the right to see payloads.
+_WITH_PAYLOADS = frozenset(
+    {
+        "GET /workflows/{id}/tree",
+        "GET /workflows/{id}/children",
+        "GET /workflows/{id}/nodes",
+        "GET /activities/search",
+        "GET /activities/{id}",
+        "GET /activities/{id}/errors",
+        "GET /activities/{id}/status_changes",
+        "GET /activities/{id}/response",
+        "GET /schedules",
+        "GET /schedules/{name}",
+        "GET /dead-letters/{position}",
+        "GET /archives/content",
+    }
+)
+#: What is of a client application by its very name: a person says which.
+_OF_A_CLIENT = frozenset(
+    {
+        "POST /workflows",
+        "GET /workflows",
+        "POST /workflows/{id}/signal",
+        "POST /workflows/{id}/signal/{name}",
+        "POST /activities/{id}/decisions",
+        "POST /workflows/{id}/messages/{name}",
+        "GET /workflows/{id}/changes",
+        "GET /limits/{activity}",
+        "PUT /limits/{activity}",
+        "DELETE /limits/{activity}",
+        "PUT /limits/{activity}/pause",
+        "PUT /limits/{activity}/resume",
+        "PUT /schedules/{name}",
+        "GET /retention/{workflow}",
+        "PUT /retention/{workflow}",
+        "DELETE /retention/{workflow}",
+        "GET /v2/debug/error_workflows",
+    }
+)
+
+
+def _for_people(route: Route) -> Route:
+    """The route with what a person needs for it: whoever changes something is an operator."""
+    call = f"{route.method} {route.path}"
+    if route.access is Access.PUBLIC:
+        return route
+    is_query = route.path == "/queries"
+    right = Right.READ if route.method == "GET" or is_query else Right.ACT
+    return replace(route, person=Right.PAYLOADS if call in _WITH_PAYLOADS else right, for_all=call not in _OF_A_CLIENT)
+
+
+ROUTES: tuple[Route, ...] = tuple(map(_for_people, _TABLE))

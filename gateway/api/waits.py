@@ -10,12 +10,13 @@ from backbeat.gateway import engine_calls
 from backbeat.gateway.api.nodes import fit_response
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
-from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.gateway.http.pages import LIMIT_MAX
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.json_text import as_response
 from backbeat.schemas.messages.views import ChildView
+from backbeat.transport.http_words import NEXT_HEADER
 
 _wait_json = json_writer(Wait)
 _child_json = json_writer(Child)

@@ -28,11 +28,13 @@ from backbeat.gateway.http import errors, transaction_id
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.parameters import Parameters
+from backbeat.gateway.http.person import authenticate_person, carry_out, read_reason
 from backbeat.gateway.http.preferences import Preferences, read_preferences
 from backbeat.gateway.http.routing import Access, Route, Router
 from backbeat.gateway.http.server import Server, TlsError, read_body, tls_context
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import HttpMetrics
+from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.settings import GatewaySettings, Ui
 from backbeat.gateway.status import status_of
@@ -41,6 +43,7 @@ from backbeat.streams.observe import logs, tracing
 from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end, end_hanging
 from backbeat.streams.process.watch.watchdog import Watchdog, Watched
+from backbeat.transport.http_words import PERSON_HEADER
 
 if TYPE_CHECKING:
     from backbeat.gateway.console.console import Console
@@ -180,7 +183,13 @@ class Gateway:
         self, request: web.BaseRequest, tid: str, route: Route, path: dict[str, str], query: str
     ) -> web.Response:
         headers = request.headers
-        client = await authenticate(headers, route.access, self._settings.require_auth_token, self._services.engine)
+        person, reason = None, ""
+        if PERSON_HEADER in headers and route.access is not Access.PUBLIC:
+            person, client = await authenticate_person(headers, route, self._services)
+            if route.person is Right.ACT:
+                reason = read_reason(headers)
+        else:
+            client = await authenticate(headers, route.access, self._settings.require_auth_token, self._services.engine)
         preferences = read_preferences(headers)
         async with self._turn(request, route, client, preferences):
             parameters, body = await self._read_parameters(request, route, path, query)
@@ -199,8 +208,11 @@ class Gateway:
                 body=body,
                 preferences=preferences,
                 transport=request.transport,
+                person=person,
             )
             try:
+                if reason:
+                    return await carry_out(call, request.remote or "", reason, route.handler)
                 return await route.handler(call)
             finally:
                 call.end()

@@ -33,7 +33,7 @@ async def authenticate(
 
     def authenticated_client() -> RegisteredClient | None:
         client = engine.client(client_id)
-        is_authentic = client is not None and (not needs_token or has_token(client, headers.get("Authorization")))
+        is_authentic = client is not None and (not needs_token or has_token(client, read_token(headers)))
         return client if is_authentic else None
 
     client = authenticated_client()
@@ -46,10 +46,14 @@ async def authenticate(
     return client
 
 
-def has_token(client: RegisteredClient, authorization: str | None) -> bool:
-    """True if the Authorization header has the client's token; never for a client without one."""
-    match = _TOKEN.fullmatch(authorization or "")
-    token = match[1] if match else ""
+def read_token(headers: Mapping[str, str]) -> str:
+    """The token of the Authorization header; empty: there is none."""
+    match = _TOKEN.fullmatch(headers.get("Authorization") or "")
+    return match[1] if match else ""
+
+
+def has_token(client: RegisteredClient, token: str) -> bool:
+    """True if it is the client's token; never for a client without one."""
     digest = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
     # Compared in full whatever is wrong, so the time does not depend on the token.
     is_same = hmac.compare_digest(digest.encode(), client.token_hash.encode())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backbeat.gateway.engine_client import Engine
     from backbeat.gateway.http.routing import Route
     from backbeat.gateway.http.services import Services
+    from backbeat.gateway.people.visitor import Visitor
     from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ T = TypeVar("T")
 LARGE_BYTES = 256 * 1024
 
 _KEY_CHARACTERS_MAX = 255
+_SUBJECT_BYTES_MAX = 600
 
 #: Ids of this process's commands: random prefix and counter.
 _ID_PREFIX = os.urandom(10)
@@ -45,7 +47,10 @@ _SUCCESS = _encode({"success": True})
 
 
 class Call:
-    """An authenticated call. `client` is None only where the route is open to anybody."""
+    """An authenticated call. `client` is None where the route is open to anybody, and for a person who sees all.
+
+    `person`: who calls; None: the client application itself, or anybody.
+    """
 
     __slots__ = (
         "_key",
@@ -57,6 +62,7 @@ class Call:
         "content",
         "headers",
         "parameters",
+        "person",
         "preferences",
         "route",
         "services",
@@ -79,11 +85,13 @@ class Call:
         body: bytes,
         preferences: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
         transport: asyncio.Transport | None = None,
+        person: Visitor | None = None,
     ) -> None:
         self.services = services
         self.route = route
         self._path = path
         self.client = client
+        self.person = person
         self.user_id = b"" if client is None else find_id(client.id) or b""
         #: Query and body; path parameters are read by `segment`.
         self.parameters = parameters
@@ -103,6 +111,20 @@ class Call:
     def engine(self) -> Engine:
         """Client of the engine."""
         return self.services.engine
+
+    @property
+    def asker_id(self) -> bytes | None:
+        """Id of the client application as which the engine is asked; None: a person does who sees all."""
+        return None if self.client is None else self.user_id
+
+    @property
+    def path(self) -> dict[str, str]:
+        """Path parameters."""
+        return self._path
+
+    def subject(self) -> str:
+        """Text of what a change is about, beside its path, for the audit: its query and the beginning of its body."""
+        return self.content[:_SUBJECT_BYTES_MAX].decode(errors="replace").strip()
 
     async def take_turn(self, turns: asyncio.Semaphore) -> None:
         """Wait for one of the semaphore's turns; it is held until the call is answered."""
@@ -194,10 +216,10 @@ class Call:
     def identity(self) -> dict[str, Any]:
         """Fields of every command: id, user, transaction id, and the request hash where there is a key."""
         if self._key is None:
-            return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
+            return {"id": next_command_id(), "user_id": self.asker_id, "tid": self.tid}
         return {
-            "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
-            "user_id": self.user_id,
+            "id": ids.command_id(self._key_owner(), b"http:" + self._key.encode(errors="surrogateescape")),
+            "user_id": self.asker_id,
             "tid": self.tid,
             "body_hash": self._request_hash(),
         }
@@ -206,7 +228,13 @@ class Call:
         """Id of a command sent as a record with a key; the same as over Kafka, so a repeat may come either way."""
         if self._key is None:
             return None
-        return ids.command_id(self.user_id, unquote(self._key).encode(errors="surrogateescape"))
+        return ids.command_id(self._key_owner(), unquote(self._key).encode(errors="surrogateescape"))
+
+    def _key_owner(self) -> bytes:
+        """Text whose keys are apart from others': the client's id, of a person without one the name."""
+        if self.client is not None or self.person is None:
+            return self.user_id
+        return b"person:" + self.person.name.encode()
 
     def _request_hash(self) -> bytes:
         """16 bytes that depend on everything requested; the same for old and new paths."""

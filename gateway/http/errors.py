@@ -47,6 +47,11 @@ def unauthorized() -> Refusal:
     return Refusal(401, {"error": "Unauthorized"})
 
 
+def forbidden(message: str) -> Refusal:
+    """403: a person who may not do this."""
+    return _refusal(403, "Backbeat::Forbidden", message)
+
+
 def not_found(message: str = "Not Found") -> Refusal:
     """404: it does not exist, or is another client's."""
     return _refusal(404, "Backbeat::NotFound", message)

@@ -11,9 +11,8 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.transport.http_words import NEXT_HEADER
 
-#: Header with the node to go on after, where more may follow.
-NEXT_HEADER = "X-backbeat-next"
 LIMIT_MAX = 10_000
 #: More nodes are a large answer: some 3 KB of memory a node until it is sent, so only few are made at a time.
 LARGE_MIN = 2_000

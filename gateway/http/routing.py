@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from backbeat.gateway.http import errors
+from backbeat.gateway.people.visitor import Right
 
 if TYPE_CHECKING:
     from aiohttp.web import Response
@@ -49,6 +50,10 @@ class Route:
     new: bool = False
     #: True if the body is a record in Avro (`schemas.bodies`), not parameters.
     takes_record: bool = False
+    #: Right that a person needs for the call; None: no person may make it, client applications alone.
+    person: Right | None = None
+    #: True if a person who sees all client applications need not say which it is about.
+    for_all: bool = False
 
 
 @dataclass

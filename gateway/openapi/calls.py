@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.api.search import PER_PAGE_MAX, STALE_HEADER
-from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.gateway.http.pages import LIMIT_MAX
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi.limits import LIMITS
 from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameters, query
 from backbeat.gateway.openapi.records import RECORDS
 from backbeat.gateway.openapi.reports import LETTERS, POSITION, REPORTS
+from backbeat.gateway.openapi.retention import RETENTION
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.openapi.waits import MESSAGES, WAITS
+from backbeat.transport.http_words import NEXT_HEADER
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
@@ -348,4 +350,5 @@ CALLS: dict[str, OperationDoc] = {
     **MESSAGES,
     **REPORTS,
     **RECORDS,
+    **RETENTION,
 }

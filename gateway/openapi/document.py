@@ -12,7 +12,6 @@ from typing import Any
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.http import transaction_id
 from backbeat.gateway.http.authentication import CLIENT_HEADER
-from backbeat.gateway.http.pages import NEXT_HEADER
 from backbeat.gateway.http.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.calls import CALLS, PATH_EXAMPLES
@@ -23,6 +22,7 @@ from backbeat.gateway.openapi.schemas import SCHEMAS as OTHER_SCHEMAS
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import UUID, Schema, ref
 from backbeat.gateway.openapi.waits import MESSAGE_SCHEMAS
+from backbeat.transport.http_words import NEXT_HEADER, PERSON_HEADER, REASON_HEADER
 
 SCHEMAS = {**OTHER_SCHEMAS, **SCHEDULE_SCHEMAS, **MESSAGE_SCHEMAS}
 
@@ -40,19 +40,27 @@ NOTES: dict[str, str] = {
         'with `--require-auth-token` also wants `Authorization: Token token="…"` for signals and decisions; with '
         "`--require-auth-token=all` for every call but `/health`, `/heartbeat.txt`, `/openapi.json` and `/docs`."
     ),
+    "People": (
+        f"A person (`backbeat person`) calls with `{PERSON_HEADER}: <name>` and "
+        '`Authorization: Token token="…"`, always with the token; a reader reads, an operator also changes, and '
+        "arguments, results and metadata are shown to those alone who may see them (403). With a `Client-Id` the call "
+        "is about that user, as if it had called; without, whoever sees all users is told of all of them and changes "
+        f"what is anybody's. Every change says why: `{REASON_HEADER}`, percent-encoded, 1 to 500 characters. It is in "
+        "the audit before it is done, and cannot be done where it cannot be written there (503)."
+    ),
     "Bodies": (
         "JSON, or a form (`a[b]=c` and `a[][b]=c` nest, numeric text counts as a number). Keys may be in camelCase or "
         "snake_case; client data and metadata pass untouched. Null and blank text are as absent, text has no NUL. What "
         "may stand in the body of a call may stand in its query as well. Unknown keys are passed over, and a body that "
-        "is JSON but no object counts as empty; the calls about jobs, limits, schedules, dead letters and reports "
-        "refuse both, and what is said twice. "
+        "is JSON but no object counts as empty; the calls about jobs, limits, schedules, retention, dead letters and "
+        "reports refuse both, and what is said twice. "
         f"JSON may be nested {DEPTH_MAX} levels deep; a form or a query has at most {FORM_FIELDS_MAX:,} fields."
     ),
     "Paths": (
-        "A trailing slash or `.json` is as none; a name at the end of a path about jobs, limits or schedules keeps its "
-        "`.json`. Calls about workflows and activities are under `/v2`, too, for old clients: the operations marked as "
-        "deprecated. A path that does not exist is 404; one that does not know the method is 405, and the header "
-        "`Allow` says which it knows. GET answers HEAD, too."
+        "A trailing slash or `.json` is as none; a name at the end of a path about jobs, limits, retention or "
+        "schedules keeps its `.json`. Calls about workflows and activities are under `/v2`, too, for old clients: the "
+        "operations marked as deprecated. A path that does not exist is 404; one that does not know the method is 405, "
+        "and the header `Allow` says which it knows. GET answers HEAD, too."
     ),
     "Repeats": (
         f"A write with an `{IDEMPOTENCY_HEADER}` can be repeated: it gets the first answer again and is done once. The "
@@ -67,21 +75,34 @@ NOTES: dict[str, str] = {
     ),
 }
 
-_CLIENT, _TOKEN = "client", "token"
+_CLIENT, _TOKEN, _PERSON = "client", "token", "person"
 
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.PUBLIC: [],
-    Access.OPEN: [{}, {_CLIENT: [], _TOKEN: []}],
-    Access.CLIENT: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
-    Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
+    Access.OPEN: [{}, {_CLIENT: [], _TOKEN: []}, {_PERSON: [], _TOKEN: []}],
+    Access.CLIENT: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}, {_PERSON: [], _TOKEN: []}],
+    Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}, {_PERSON: [], _TOKEN: []}],
 }
 
-_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "dead-letters", "reports", "records")
+_TAGS = (
+    "workflows",
+    "activities",
+    "jobs",
+    "limits",
+    "schedules",
+    "retention",
+    "archives",
+    "dead-letters",
+    "reports",
+    "audit",
+    "records",
+)
 _RECORD_PATHS = ("commands", "queries", "schemas")
 
 _REFUSAL_NAMES = {
     400: "BadRequest",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     405: "MethodNotAllowed",
     409: "Conflict",
@@ -97,6 +118,7 @@ _REFUSAL_TEXTS = {
         "`Backbeat::WorkflowComplete`."
     ),
     401: "Client-Id is missing or unknown, or the token is missing or wrong where one is asked for.",
+    403: "`Backbeat::Forbidden`: a person who calls lacks the right, or must say which user it is about.",
     404: "There is none, or it is another user's.",
     405: "The path does not know this method.",
     409: (
@@ -170,6 +192,12 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "responses": {name: _refusal(status) for status, name in _REFUSAL_NAMES.items()},
             "securitySchemes": {
                 _CLIENT: {"type": "apiKey", "in": "header", "name": CLIENT_HEADER, "description": "The user's id."},
+                _PERSON: {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": PERSON_HEADER,
+                    "description": "A person's name (`backbeat person`).",
+                },
                 _TOKEN: {
                     "type": "apiKey",
                     "in": "header",
@@ -185,7 +213,7 @@ def refusals(route: Route, operation: OperationDoc) -> list[int]:
     """Statuses of a call's refusals. Every call reads its query; only writes and records have a body."""
     statuses = {400, *operation.refusals}
     if route.access is not Access.PUBLIC:
-        statuses |= {401, 429, 503}
+        statuses |= {401, 403, 429, 503}
     if "{id}" in route.path:
         statuses.add(404)
     if route.writes or route.takes_record:

@@ -40,6 +40,8 @@ _JOB: dict[str, Any] = {
         {"id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415", "name": "charge card", "workflowName": "camera purchase"}
     ],
     "refusals": [],
+    "note": "the bank is back, INC-771",
+    "actor": "kim",
 }
 _NEW = {"action": "retry", "name": "charge card", "error": "connection refused"}
 

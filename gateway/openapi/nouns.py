@@ -10,12 +10,15 @@ from backbeat.client.jobs.views import Job, JobFilter, JobMatch, JobRefusal
 from backbeat.client.limits.views import ActivityLimit, LimitPool
 from backbeat.client.schedules.views import Run, Schedule
 from backbeat.client.waits import Child, FailingStep, Outcome, Wait
+from backbeat.gateway.api.audit import AuditEntry
 from backbeat.gateway.api.health import Health, Stats, Today
+from backbeat.gateway.api.shapes.engines import EngineReport
 from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.letters import Letter, LetterMark, NewSettling, SettledLetter, WholeLetter
 from backbeat.gateway.api.shapes.limits import NewLimit
 from backbeat.gateway.api.shapes.queues import QueueReport
 from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
+from backbeat.gateway.api.shapes.retention import ArchivedWorkflow, ArchiveEntry, NewRetention, Policy
 from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
 from backbeat.gateway.openapi.types import Schema
@@ -73,9 +76,21 @@ def _closed(schema: Schema, kind: type[msgspec.Struct]) -> Schema:
 _answers = _schemas(*_NOUNS)
 ANSWERS: dict[str, Schema] = {
     **{_name(kind.__name__): _closed(_answers[_name(kind.__name__)], kind) for kind in _NOUNS},
-    **_schemas(Summary, Activities, Causes, Daily, QueueReport, Timeline),
+    **_schemas(
+        Summary,
+        Activities,
+        Causes,
+        Daily,
+        QueueReport,
+        EngineReport,
+        AuditEntry,
+        Timeline,
+        Policy,
+        ArchiveEntry,
+        ArchivedWorkflow,
+    ),
 }
-REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob, NewSettling)
+REQUESTS: dict[str, Schema] = _schemas(NewLimit, NewJob, NewSettling, NewRetention)
 # A form names one letter.
 _SETTLING = REQUESTS["NewSettling"]
 _POSITIONS = _SETTLING["properties"]["positions"]

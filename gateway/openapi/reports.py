@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.api.audit import ENTRIES_DEFAULT, ENTRIES_MAX
 from backbeat.gateway.api.letters import ALL, LIMIT_DEFAULT, LIMIT_MAX
 from backbeat.gateway.api.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
-from backbeat.gateway.http.pages import NEXT_HEADER
 from backbeat.gateway.letters.topic import STATES, WAITING
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TEXT, TIME, list_of, ref
+from backbeat.transport.http_words import NEXT_HEADER
 
 _SCOPE = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
 _USER_ID = "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
@@ -67,6 +68,38 @@ _DAILY: dict[str, Any] = {
     ],
 }
 
+_ENTRY: dict[str, Any] = {
+    "at": "2026-01-31T12:00:00.000Z",
+    "actor": "kim",
+    "role": "operator",
+    "way": "person",
+    "address": "10.0.0.17",
+    "action": "retry",
+    "kind": "node",
+    "subjects": ["5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"],
+    "subjectName": "charge card",
+    "reason": "the bank is back, INC-771",
+    "outcome": "done",
+    "tid": "3f2a9c1",
+}
+_ENGINES: dict[str, Any] = {
+    "at": _AT,
+    "engines": [{"instance": "engine-1", "version": "0.1.0", "since": _AT - 86_400_000, "partitions": [0]}],
+    "partitions": [
+        {
+            "partition": 0,
+            "state": "ready",
+            "engine": "engine-1",
+            "position": 190_211,
+            "waiting": 0,
+            "restored": 1.0,
+            "restoreLeft": 0,
+            "timersSoon": 3,
+            "timersOverdue": 0,
+            "overdueSince": None,
+        }
+    ],
+}
 _QUEUES: dict[str, Any] = {
     "at": _AT,
     "engines": [{"instance": "engine-1", "host": "10.0.0.7", "partitions": [0]}],
@@ -86,6 +119,28 @@ _QUEUES: dict[str, Any] = {
 }
 
 REPORTS: dict[str, OperationDoc] = {
+    "GET /audit": OperationDoc(
+        text="Newest first, of the newest 20,000 entries. For people alone: a client application gets 403. A person of "
+        "some users sees what was done to theirs.",
+        answer=list_of(ref("AuditEntry")),
+        example=[_ENTRY],
+        query=(
+            query("by", TEXT, "what this person did"),
+            query("of", TEXT, "what was done to the subject of this id"),
+            query("since", TIME, "then or later (ISO 8601)"),
+            query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": ENTRIES_MAX, "default": ENTRIES_DEFAULT},
+                "entries, at most",
+            ),
+        ),
+    ),
+    "GET /reports/engines": OperationDoc(
+        text="Each partition is asked, and answers while it is restored, too; one that is silent for two seconds has "
+        "no engine, or it hangs. " + _SCOPE,
+        answer=ref("EngineReport"),
+        example=_ENGINES,
+    ),
     "GET /reports/queues": OperationDoc(
         text="Of all users: it is an operator's. Read from the brokers, and some seconds old. A group that is EMPTY "
         "has no member now: nobody takes what waits.",

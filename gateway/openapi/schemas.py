@@ -47,6 +47,7 @@ _ERROR_CLASSES = (
     *(
         f"Backbeat::{name}"
         for name in (
+            "Forbidden",
             "InvalidClientStatusChange",
             "InvalidParameters",
             "InvalidServerStatusChange",

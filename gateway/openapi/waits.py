@@ -5,9 +5,10 @@ from __future__ import annotations
 from backbeat.gateway.api.reports import TIMELINE_DEFAULT, TIMELINE_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.waits import CHILDREN_DEFAULT
-from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.gateway.http.pages import LIMIT_MAX
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TEXT, UUID, Schema, list_of, ref
+from backbeat.transport.http_words import NEXT_HEADER
 
 _EVENT: Schema = {
     "type": "object",

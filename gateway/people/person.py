@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import TYPE_CHECKING
@@ -10,14 +11,17 @@ import msgspec
 
 from backbeat.errors import Unavailable
 from backbeat.gateway.people.topic import TopicFollower, TopicWriter
-from backbeat.gateway.people.visitor import Role
+from backbeat.gateway.people.visitor import Role, Visitor
 from backbeat.schemas.kafka.topics import PEOPLE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
+
 _NAME = re.compile(r"[\w.@+-]{1,100}")
 _READ_SECONDS = 30.0
+_CATCH_UP_SECONDS = 2.0
 
 
 class PersonError(Exception):
@@ -50,6 +54,15 @@ def check_name(name: str) -> None:
         raise PersonError(f"{name[:200]!r} cannot be a person's name: 1 to 100 letters, digits, . _ - + and @.")
 
 
+def visitor_of(person: Person, registry: ClientRegistry, way: str) -> Visitor:
+    """A person as a visitor, who has come in by this way."""
+    clients = None
+    if person.clients is not None:
+        registered = {client.id: client.id_bytes for client in registry.all()}
+        clients = frozenset(registered[one] for one in person.clients if one in registered)
+    return Visitor(name=person.name, role=person.role, way=way, payloads=person.payloads, clients=clients)
+
+
 class People:
     """People by name, followed from the topic; and their writer."""
 
@@ -57,6 +70,8 @@ class People:
         self._by_name: dict[str, Person] = {}
         self._writer = TopicWriter(bootstrap_servers, PEOPLE)
         self.follower = TopicFollower(bootstrap_servers, PEOPLE, self._take)
+        self._catching_up = asyncio.Lock()
+        self._next_catch_up: asyncio.Task[None] | None = None
 
     def by_name(self, name: str) -> Person | None:
         """The person of this name."""
@@ -70,6 +85,20 @@ class People:
         """Read all of the topic. Unavailable."""
         if not self.follower.catch_up(_READ_SECONDS):
             raise Unavailable(self.follower.problem or f"{PEOPLE} was not read within {_READ_SECONDS:.0f} s.")
+
+    async def catch_up(self) -> None:
+        """Read what was written before this, if Kafka answers within 2 s.
+
+        One read serves all callers before it begins: whoever is not known cannot cause more than one at a time.
+        """
+        if self._next_catch_up is None:
+            self._next_catch_up = asyncio.create_task(self._catch_up())
+        await asyncio.shield(self._next_catch_up)
+
+    async def _catch_up(self) -> None:
+        async with self._catching_up:
+            self._next_catch_up = None
+            await asyncio.to_thread(self.follower.catch_up, _CATCH_UP_SECONDS)
 
     def put(self, person: Person) -> None:
         """Add or change a person. Unavailable."""

@@ -15,7 +15,7 @@ from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summa
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading import causes, lists, reports, search
+from backbeat.gateway.projection.reading import causes, lists, reports, search, several
 from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
@@ -142,6 +142,14 @@ class Projection:
     async def search_nodes(self, user_id: bytes, filters: NodeFilters) -> list[NodeView]:
         """A page of the user's nodes, oldest first."""
         return await self._read(lambda connection: search.search_nodes(connection, user_id, filters))
+
+    async def search_workflows_of(self, user_ids: list[bytes], filters: WorkflowFilters) -> list[WorkflowView]:
+        """A page of these users' workflows, newest first."""
+        return await self._read(lambda connection: several.workflows_of(connection, user_ids, filters))
+
+    async def search_nodes_of(self, user_ids: list[bytes], filters: NodeFilters) -> list[NodeView]:
+        """A page of these users' nodes, newest first."""
+        return await self._read(lambda connection: several.nodes_of(connection, user_ids, filters))
 
     async def workflow_names(self, user_id: bytes) -> list[str]:
         """Names of the user's workflows, sorted, without duplicates."""

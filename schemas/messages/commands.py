@@ -193,6 +193,8 @@ class StartJob(Command, frozen=True, kw_only=True):
     filter: JobFilter = JobFilter()  #: what it is about
     response: bytes | None = None  #: for resolve and shutdown: JSON text that is kept
     dry_run: bool = False  #: only count
+    note: str = ""  #: why, for people
+    actor: str = ""  #: the person who asks for it; empty: a client application or the command line does
 
 
 class StopJob(Command, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ WORKFLOW_ACTIONS = ("pause", "resume")
 SHOWN_MAX = 20
 #: Job records that a partition keeps; one more takes the place of the oldest that has ended.
 KEPT_MAX = 100
+#: Characters of a job's note, and of the name of whoever has started it.
+NOTE_CHARACTERS_MAX, ACTOR_CHARACTERS_MAX = 1_000, 100
 #: How long a job that has ended is shown.
 RETENTION_MS = 7 * 86_400_000
 
@@ -125,6 +127,8 @@ class Job(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     refusals: tuple[JobRefusal, ...] = ()  #: the first that were refused
     cursor: Annotated[bytes, Mark.STORED] = b""  #: the id that was examined last
     forget_at: Annotated[int | None, Mark.STORED] = None  #: when its timer is due
+    note: str = ""  #: why, as whoever has started it said
+    actor: str = ""  #: the person who has started it; empty: a client application or the command line has
 
 
 class Jobs(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="jobs"):

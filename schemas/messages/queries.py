@@ -108,6 +108,12 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int  #: the partition that is asked
 
 
+class GetEngine(Query, frozen=True, kw_only=True):
+    """The engine that has a partition, and how that stands. Answer: EngineView, while it is restored, too."""
+
+    partition: int  #: the partition that is asked
+
+
 class GetLimits(Query, frozen=True, kw_only=True):
     """The limits of activity types as a partition knows them, and its pools. Answer: Limits, in parts.
 
@@ -166,6 +172,7 @@ AnyQuery = (
     | WaitNode
     | Flush
     | GetSettings
+    | GetEngine
     | GetLimits
     | GetSchedule
     | GetSchedules
@@ -184,7 +191,9 @@ def query_route(query: AnyQuery) -> bytes:
             return query.parent_id
         case GetSchedule():
             return query.schedule_id
-        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue():
+        case (
+            Flush() | GetSettings() | GetEngine() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue()
+        ):
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id

@@ -9,6 +9,7 @@ import msgspec
 from backbeat.schemas.marks import Id, Long
 from backbeat.schemas.messages.activities import TakenResult
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.engines import EngineView
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import Jobs
 from backbeat.schemas.messages.limits import Limits
@@ -94,6 +95,7 @@ QueryAnswer = (
     | Schedules
     | Jobs
     | RetentionPolicies
+    | EngineView
     | DueWorkflows
     | Rejection
 )

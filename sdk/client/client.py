@@ -8,6 +8,9 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client import node_calls, search, workflow_calls
+from backbeat.client.archives import Archives
+from backbeat.client.dead_letters import DeadLetters
+from backbeat.client.engines import EnginePartition, get_engines
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
@@ -30,7 +33,7 @@ from backbeat.payload.values import Id, id_text, to_id, to_subject
 from backbeat.schemas.messages import ids
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
-from backbeat.transport.opening import open_transport
+from backbeat.transport.opening import Caller, open_transport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,8 +44,11 @@ class Client:
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
     `127.0.0.1:9092`), or a gateway's URL, `http://127.0.0.1:9292`; `transport` replaces both. `client` is the client
-    application's name, over HTTP also its id; `token` its token, where the gateway asks for it. With Kafka, `gateway`
-    is the URL that searches are asked of.
+    application's name (`default`), over HTTP also its id; `token` its token, where the gateway asks for it. With Kafka,
+    `gateway` is the URL that searches are asked of.
+
+    Over HTTP a person may ask, too: `person` is the name (`backbeat person`), `token` the person's, `reason` why
+    something is changed, for the audit. Then `client` is the client application that it is about; without: all are.
 
     `codec` and `store` are what arguments and results go through: `backbeat.codecs`, `backbeat.stores`. `timeout` is
     how long an answer is awaited, in seconds. A command without one (`Timeout`) may still be applied.
@@ -61,17 +67,21 @@ class Client:
     def __init__(
         self,
         address: str | None = None,
-        client: str = "default",
+        client: str | None = None,
         *,
         timeout: float = 10.0,
         gateway: str | None = None,
         token: str | None = None,
+        person: str | None = None,
+        reason: str = "",
         codec: Codec | None = None,
         store: str | Store | None = None,
         transport: Transport | None = None,
     ) -> None:
+        if client is None:
+            client = "default" if person is None else ""
         if transport is None:
-            transport = open_transport(address, client, timeout, gateway, token)
+            transport = open_transport(address, Caller(client, token, person, reason), timeout, gateway)
         self._session = Session(client, transport, PayloadCodec(codec, store), timeout)
         self._publisher = workflow_calls.Publisher(self._session)
         #: Limits of activities: `await client.limits.set("Send to Bank", concurrency=3)`.
@@ -82,6 +92,10 @@ class Client:
         self.jobs = Jobs(self._session)
         #: How long finished workflows are kept: `await client.retention.set("Camera sale", keep=timedelta(days=30))`.
         self.retention = Retention(self._session)
+        #: Records that could not be processed: `await client.dead_letters.redrive("0@17", note="mended")`.
+        self.dead_letters = DeadLetters(self._session)
+        #: Archives of workflows that were removed: `await client.archives.list("shop")`.
+        self.archives = Archives(self._session)
         #: Settings of the engines: `(await client.settings.get()).children_max`.
         self.settings = Settings(self._session)
 
@@ -392,6 +406,13 @@ class Client:
         `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
         """
         return await search.find_timeline(self._session, workflow_id, below, after, limit)
+
+    async def engines(self) -> list[EnginePartition]:
+        """Which engine has which partition, and how that stands: as they tell, also while they restore one.
+
+        A partition for which nobody has answered within two seconds is `silent`.
+        """
+        return await get_engines(self._session)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""

@@ -11,11 +11,12 @@ import msgspec
 
 from backbeat.activities.running import transaction_id
 from backbeat.client.signals import change_hash
-from backbeat.errors import NotFound, Unavailable
+from backbeat.errors import InvalidParameters, NotFound, Unavailable
 from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import Id, id_text, to_id, to_text
 from backbeat.schemas import environment
 from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.replies import Reason
 from backbeat.transport.base import NOBODY, Transport
 
 _CALLED_MAX = 1_000
@@ -72,9 +73,15 @@ class Session:
 
     @property
     def user_id(self) -> bytes:
-        """The client application's id. Unavailable: not connected."""
+        """The client application's id. Unavailable: not connected. InvalidParameters: it asks for all of them."""
         self.check_connected()
-        assert self._user_id is not None, "what an operator asks is of no client application"
+        if self._user_id is None:
+            raise InvalidParameters(
+                Reason.INVALID_PARAMETERS,
+                "This is of one client application, and this client asks for all of them: give it one, `client=…`",
+                "no client application",
+                "one",
+            )
         return self._user_id
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -37,8 +38,11 @@ from backbeat.transport.http_values import (
 from backbeat.transport.http_words import (
     CLIENT_HEADER,
     KEY_HEADER,
+    NEXT_HEADER,
     PARTITIONS_HEADER,
+    PERSON_HEADER,
     PREFER_HEADER,
+    REASON_HEADER,
     RETRY_AFTER_HEADER,
     STALE_HEADER,
     TID_HEADER,
@@ -62,23 +66,52 @@ _PUBLISHING_MAX = 32
 _PUBLISH_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 10.0
+#: In place of a client application's id: none is named.
+_ALL_CLIENTS = ""
 _COMMANDS, _QUERIES, _SCHEMAS = "/commands", "/queries", "/schemas/"
+
+
+class _Search(NamedTuple):
+    """A call that a gateway answers as JSON."""
+
+    path: str
+    #: POST: the filters are its body; else they are its query.
+    method: str = "GET"
+    #: True where the answer may be a page: it is given as text, with what the next page is asked for by.
+    is_page: bool = False
+
+
 _SEARCHES = {
-    "workflows": "/workflows/search",
-    "activities": "/activities/search",
-    "names": "/workflows/names",
-    "causes": "/reports/causes",
-    "timeline": "/workflows/{workflow}/timeline",
+    "workflows": _Search("/workflows/search"),
+    "activities": _Search("/activities/search"),
+    "names": _Search("/workflows/names"),
+    "causes": _Search("/reports/causes"),
+    "timeline": _Search("/workflows/{workflow}/timeline"),
+    "letters": _Search("/dead-letters", is_page=True),
+    "letter": _Search("/dead-letters/{position}", is_page=True),
+    "redrive_letters": _Search("/dead-letters/redrive", "POST", is_page=True),
+    "drop_letters": _Search("/dead-letters/drop", "POST", is_page=True),
+    "archives": _Search("/archives", is_page=True),
+    "archive": _Search("/archives/content", is_page=True),
 }
+_PATH_PARAMETER = re.compile(r"{(\w+)}")
 
 
 class HttpTransport:
     """Transport through a gateway, as the client application of this name or id."""
 
-    def __init__(self, url: str, client: str, token: str | None = None) -> None:
+    def __init__(
+        self, url: str, client: str, token: str | None = None, person: str | None = None, reason: str = ""
+    ) -> None:
+        """`person`: the name of a person, whose token it is; `client`: then that of which it is about, or empty: all.
+
+        `reason`: why a person changes something.
+        """
         self._url = url.rstrip("/")
         self._client = client
         self._token = token
+        self._person = person
+        self._reason = reason
         self._session: aiohttp.ClientSession | None = None
         self._users: dict[str, bytes] = {}
         self._user_id = b""
@@ -101,6 +134,10 @@ class HttpTransport:
         headers = {WHOLE_HEADER: "1"}
         if self._token is not None:
             headers["Authorization"] = f'Token token="{self._token}"'
+        if self._person is not None:
+            headers[PERSON_HEADER] = self._person
+            if self._reason:
+                headers[REASON_HEADER] = quote(self._reason, safe=" ")
         self._user_id = _as_uuid(self._client) or b""
         self._home = Home()
         self._session = aiohttp.ClientSession(
@@ -114,7 +151,8 @@ class HttpTransport:
             await self.refresh()
             if self._user_id and self._user_id not in self._users.values():
                 raise unknown_user(self._client, self._users)  # noqa: TRY301 - the session is closed below
-            self._user_id = self.user_id(self._client)
+            if self._client or self._person is None:
+                self._user_id = self.user_id(self._client)
         except BaseException:
             await self.stop()
             raise
@@ -175,11 +213,13 @@ class HttpTransport:
 
     async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and await its answer. InvalidParameters: only a client of Kafka may send it."""
-        if command.user_id is None:
+        if command.user_id is None and self._person is None:
             kind = type(command).__name__
             message = f"A gateway takes no {kind} for all client applications; a client of Kafka sends it"
             raise InvalidParameters(Reason.INVALID_PARAMETERS, message, kind, "one for this client application")
         headers = {TID_HEADER: command.tid} if command.tid else {}
+        if command.user_id is None:
+            headers[CLIENT_HEADER] = _ALL_CLIENTS
         if key is not None and command.body_hash is not None:
             headers[KEY_HEADER] = quote(key, safe="")
         (answer,) = await self._send(_COMMANDS, written(bodies.write, command), timeout, operation, headers)
@@ -239,11 +279,13 @@ class HttpTransport:
 
     async def query(self, query: queries.AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Send a query and await all parts of its answer."""
-        if query.user_id is None:
+        if query.user_id is None and self._person is None:
             kind = f"{type(query).__name__} for all client applications"
             raise Unavailable(f"{operation}: a gateway answers no {kind}; a client of Kafka asks it")
         body = written(bodies.write, query)
         headers = {TID_HEADER: query.tid} if query.tid else {}
+        if query.user_id is None:
+            headers[CLIENT_HEADER] = _ALL_CLIENTS
         if not isinstance(query, queries.WaitNode):
             return await self._send(_QUERIES, body, timeout, operation, headers)
         wait_seconds = max(0.0, query.deadline / 1000 - self.now())  # a duration: the gateway's clock may differ
@@ -259,9 +301,16 @@ class HttpTransport:
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a search."""
-        parameters = {name: str(value) for name, value in filters.items()}
-        path = _SEARCHES[call].format(workflow=parameters.pop("workflow", ""))
-        text, headers = await self._get(path, timeout, f"search of {call}", parameters)
+        called = _SEARCHES[call]
+        rest = dict(filters)
+        path = _PATH_PARAMETER.sub(lambda match: quote(str(rest.pop(match[1])), safe=""), called.path)
+        if called.method == "GET":
+            parameters = {name: str(value) for name, value in rest.items()}
+            text, headers = await self._get(path, timeout, f"search of {call}", parameters)
+        else:
+            text, headers = await self._post(path, timeout, call.replace("_", " "), rest)
+        if called.is_page:
+            return text, headers.get(NEXT_HEADER)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
         match call:
@@ -288,6 +337,19 @@ class HttpTransport:
             return await response.read(), response.headers
 
         return await self._request("GET", path, read, timeout, operation, params=query)
+
+    async def _post(
+        self, path: str, timeout: float, operation: str, body: Mapping[str, Any]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """JSON text and headers of the answer to a POST of JSON."""
+
+        async def read(response: aiohttp.ClientResponse) -> tuple[bytes, Mapping[str, str]]:
+            return await response.read(), response.headers
+
+        headers = {"Content-Type": "application/json"}
+        return await self._request(
+            "POST", path, read, timeout, operation, headers=headers, data=msgspec.json.encode(body)
+        )
 
     async def _send(self, path: str, body: bytes, timeout: float, operation: str, headers: dict[str, str]) -> list[Any]:
         """The answers to a POST of a record."""
@@ -334,6 +396,8 @@ class HttpTransport:
         self._home.check()
         client_header = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
         headers = {**client_header, **(headers or {})}
+        if headers.get(CLIENT_HEADER) == _ALL_CLIENTS:
+            del headers[CLIENT_HEADER]
         # A schema is asked for while the answer that needs it holds a slot.
         calls = self._schema_calls if path.startswith(_SCHEMAS) else self._calls
         slots = self._long_calls if PREFER_HEADER in headers else calls

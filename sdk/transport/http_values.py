@@ -115,6 +115,7 @@ _BY_STATUS: dict[int, tuple[type[Rejected], Reason]] = {
 }
 _NO_ROUTE = (404, 405)
 _UNAUTHORIZED = 401
+_FORBIDDEN = 403
 _UNAVAILABLE = 503
 _TOO_MANY = 429
 
@@ -149,6 +150,8 @@ def refusal(
             "unauthorized",
             "a client that is known, with its token",
         )
+    if status == _FORBIDDEN:
+        return Unauthorized("forbidden", f"{operation}: {error.message}", "a person without the right", "one with it")
     if is_record and status in _NO_ROUTE:
         return IncompatibleGatewayError(
             f"{operation}: the gateway takes no records ({status}): its version is older than this client's. What to "

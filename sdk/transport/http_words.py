@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 CLIENT_HEADER = "Client-Id"
+#: Name of a person, whose token is in Authorization; and why the person changes something, percent-encoded.
+PERSON_HEADER = "Person"
+REASON_HEADER = "X-backbeat-reason"
 KEY_HEADER = "Idempotency-Key"
 TID_HEADER = "X-backbeat-tid"
 STALE_HEADER = "X-backbeat-stale-seconds"
+#: Where more follow: what the next page is asked for by.
+NEXT_HEADER = "X-backbeat-next"
 
 #: On an answer to GET /users: count of the partitions of commands; 0: the gateway does not know it yet.
 PARTITIONS_HEADER = "X-backbeat-partitions"

@@ -19,6 +19,7 @@ from backbeat.schemas.messages.queries import (
     Flush,
     GetChildren,
     GetDue,
+    GetEngine,
     GetHistory,
     GetJobs,
     GetLimits,
@@ -163,8 +164,8 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield RetentionPolicies(tuple(policy for policy in policies if query.user_id in (None, policy.owner_id)))
         case GetDue():
             yield _due(store, query)
-        case Flush():
-            raise AssertionError("a flush is answered by the commit")
+        case Flush() | GetEngine():
+            raise AssertionError("a flush is answered by the commit, what an engine is by its loop")
 
 
 def _results(store: Store, query: GetResults) -> Iterator[QueryAnswer]:

@@ -13,7 +13,7 @@ from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand
-from backbeat.schemas.messages.queries import AnyQuery, Flush, WaitNode
+from backbeat.schemas.messages.queries import AnyQuery, Flush, GetEngine, WaitNode
 from backbeat.schemas.messages.replies import Position
 from backbeat.schemas.messages.values import Source
 from backbeat.streams.compiled import mypyc_attr
@@ -23,6 +23,7 @@ from backbeat.streams.core.step import Refused
 from backbeat.streams.engine.defects import failure_of, refused, unreadable_text
 from backbeat.streams.engine.due_timers import due_records
 from backbeat.streams.engine.partition import Partition
+from backbeat.streams.engine.view import Describe, plain_view
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
 from backbeat.streams.input.validate import check_command, check_query
@@ -55,6 +56,7 @@ class Engine:
         is_owner: Callable[[], bool],
         sample: Callable[[int], None],
         rules: Rules = apply,
+        describe: Describe = plain_view,
     ) -> None:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
@@ -72,6 +74,8 @@ class Engine:
         #: called with the broker's time where a timer has fired early: the estimate was ahead
         self._sample = sample
         self._rules = rules
+        #: tells of this engine and a partition of it
+        self._describe = describe
         self.partitions: dict[int, Partition] = {}
         self._waits = NodeWaits()
         self.flushes: list[Flush] = []
@@ -291,6 +295,11 @@ class Engine:
             self.counts["queries_bad"] += 1
             self._replies.refuse(query, refusal.rejection)
             return
+        if isinstance(query, GetEngine) and self._is_owner():
+            # Also while the partition is restored.
+            self.counts["queries"] += 1
+            self._replies.send(query.reply_to, self._describe(partition, now), query.tid)
+            return
         if not (partition.caught_up and self._is_owner()):
             partition.waiting_queries.append(query)
             return
@@ -307,6 +316,10 @@ class Engine:
         self.counts["queries"] += 1
         if isinstance(query, Flush):
             self.flushes.append(query)
+            return
+        if isinstance(query, GetEngine):
+            # It came while another process could have the partition.
+            self._replies.send(query.reply_to, self._describe(partition, query.deadline), query.tid)
             return
         if isinstance(query, WaitNode) and self._must_wait(store, query):
             self._waits.add(query)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.bounds import SETTINGS, TIME_MAX, TIME_MIN
+from backbeat.schemas.messages.jobs import ACTOR_CHARACTERS_MAX, NOTE_CHARACTERS_MAX
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, ReplyTo, Source, Task, TaskKind, TimerKind
 from backbeat.streams.core.limits.slots import check_values
@@ -137,6 +138,12 @@ def _check_work_job(command: c.WorkJob) -> None:
 
 
 def _check_start_job(command: c.StartJob) -> None:
+    for word, text, most in (
+        ("note", command.note, NOTE_CHARACTERS_MAX),
+        ("actor", command.actor, ACTOR_CHARACTERS_MAX),
+    ):
+        if len(text) > most:
+            raise _invalid(f"The {word} of a job has {len(text)} characters", str(len(text)), f"{most} at most")
     for name in ("status_start", "status_end", "created_start", "created_end"):
         at = getattr(command.filter, name)
         if at is not None:

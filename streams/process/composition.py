@@ -48,6 +48,7 @@ from backbeat.streams.process.lifecycle import EngineProcess, Holder, LogReader
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.process.termination import End, end
 from backbeat.streams.process.unknown_clients import UnknownClients, activities_topics
+from backbeat.streams.process.view import describe_as
 from backbeat.streams.process.watch.health import Watch
 from backbeat.streams.process.watch.stalls import Stalls
 from backbeat.streams.state.commit import KafkaTransaction, TransactionalProducer
@@ -140,6 +141,8 @@ def compose(
     commands = CommandSender(outbox, partitions_count)
     deliveries = Deliveries(outbox, commands, hold_back=gate.hold_back, was_away=ports.was_away)
     effects = SliceOutbox(outbox)
+    histograms = CommitHistograms()
+    stores = _stores(settings, partitions_count, ports, gate, histograms)
     engine = ports.loop(
         partitions_count=partitions_count,
         transactional_id=settings.transactional_id,
@@ -149,9 +152,8 @@ def compose(
         is_owner=lease.is_certain,
         sample=clock.sample,
         rules=ports.rules,
+        describe=describe_as(settings.instance_id, stores.restorer),
     )
-    histograms = CommitHistograms()
-    stores = _stores(settings, partitions_count, ports, gate, histograms)
     unknown_clients = UnknownClients(engine, ports.clients, stores, ports.threads(1, "find"))
     other_holder = ports.holder.other()
     committer = Committer(

@@ -74,6 +74,7 @@ def test_every_status_and_error_class_of_the_gateway():
         http.invalid(""),
         http.invalid_value(""),
         http.unauthorized(),
+        http.forbidden(""),
         http.not_found(),
         http.method_not_allowed("GET", "PUT"),
         http.too_large(""),

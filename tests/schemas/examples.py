@@ -9,6 +9,7 @@ from backbeat.schemas import codec
 from backbeat.schemas.messages import commands, jobs, limits, queries, schedules
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.engines import EngineView, PartitionState
 from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
 from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
 from backbeat.schemas.messages.replies import (
@@ -296,6 +297,7 @@ QUERIES: tuple[Any, ...] = (
     queries.GetSchedules(**_QUERY, partition=7),
     queries.GetJobs(**_QUERY, partition=7, job_id=identity(7)),
     queries.GetRetention(**_QUERY, partition=7),
+    queries.GetEngine(**_QUERY, partition=7),
     queries.GetDue(**_QUERY, partition=7, limit=3, after_due_at=2**42, after_id=identity(4)),
 )
 ANSWERS: tuple[Any, ...] = (
@@ -316,6 +318,20 @@ ANSWERS: tuple[Any, ...] = (
     Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
     jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
     RetentionPolicies((POLICY,)),
+    EngineView(
+        instance="engine-1",
+        version="0.1.0",
+        since=1_769_860_800_000,
+        partition=7,
+        state=PartitionState.RESTORING,
+        position=12,
+        waiting=3,
+        restored=0.25,
+        restore_left=1_200_000,
+        timers_soon=4,
+        timers_overdue=2,
+        overdue_since=1_769_860_700_000,
+    ),
     DueWorkflows((DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
 )
 SIGNAL_REQUEST = SignalRequest(

@@ -8,8 +8,18 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
-from backbeat.client.blocking.client import PlainJobs, PlainLimits, PlainRetention, PlainSchedules, PlainSettings
+from backbeat.client.archives import Archives
+from backbeat.client.blocking.client import (
+    PlainArchives,
+    PlainDeadLetters,
+    PlainJobs,
+    PlainLimits,
+    PlainRetention,
+    PlainSchedules,
+    PlainSettings,
+)
 from backbeat.client.blocking.node import PlainNode
+from backbeat.client.dead_letters import DeadLetters
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.retention import Retention
@@ -19,6 +29,8 @@ from backbeat.client.settings import Settings
 TWINS = [
     (Client, PlainClient),
     (Node, PlainNode),
+    (Archives, PlainArchives),
+    (DeadLetters, PlainDeadLetters),
     (Jobs, PlainJobs),
     (Limits, PlainLimits),
     (Retention, PlainRetention),
@@ -62,8 +74,9 @@ def nouns(client: Client | PlainClient) -> dict[str, str]:
 
 
 def test_both_are_made_of_the_same_parts() -> None:
-    parts = ("Jobs", "Limits", "Retention", "Schedules", "Settings")
-    assert nouns(PlainClient()) == nouns(Client()) == {part.lower(): part for part in parts}
+    parts = ("Archives", "DeadLetters", "Jobs", "Limits", "Retention", "Schedules", "Settings")
+    assert set(nouns(PlainClient()).values()) == set(parts)
+    assert nouns(PlainClient()) == nouns(Client())
 
 
 def test_a_client_has_no_base_and_nothing_but_calls_for_users() -> None:

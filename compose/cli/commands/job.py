@@ -38,6 +38,7 @@ _job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 _follow_option = click.option("--follow", "-f", is_flag=True, help="Watch it until it has ended.")
 _where_option = click.option("--where", multiple=True, metavar="KEY=VALUE", help="A condition; all must hold.")
 _all_option = click.option("--all", "everything", is_flag=True, help="Every one, where no condition is given.")
+_note_option = click.option("--note", "why", default="", metavar="TEXT", help="Why: it is kept with the job.")
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only count them, and show some.")
 _all_clients_option = click.option(
     "--all-clients", is_flag=True, help="Over Kafka: of all client applications, whoever asks."
@@ -70,6 +71,7 @@ retry, resolve and shutdown mean nodes whose retries are exhausted, unless a sta
 @_all_option
 @_all_clients_option
 @_response_option
+@_note_option
 @_dry_run_option
 @_follow_option
 @click.option("--id", "job_id", type=click.UUID, metavar="ID", help="Its id: started again under it, it is the same.")
@@ -84,7 +86,10 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
     """The command that starts a job of this action and follows it."""
 
     def make(run: F) -> click.Command:
-        options = (connected, _where_option, _all_option, _all_clients_option, _dry_run_option, yes_option, json_option)
+        options = (
+            *(connected, _where_option, _all_option, _all_clients_option, _note_option, _dry_run_option),
+            *(yes_option, json_option),
+        )
         text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
         return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(
             add_options(*options)(run)
@@ -135,6 +140,7 @@ def _start(
     yes: bool,
     as_json: bool,
     everything: bool,
+    why: str,
     response: str | None = None,
     job_id: uuid.UUID | None = None,
 ) -> None:
@@ -145,7 +151,7 @@ def _start(
     if not everything and not narrowing:
         # A client application alone is no condition on the nodes.
         raise click.UsageError("give at least one --where KEY=VALUE beside client=…, or --all if every one is meant")
-    job_options = {**conditions, "all": everything, "all_clients": all_clients}
+    job_options = {**conditions, "all": everything, "all_clients": all_clients, "note": why}
     if action == "cancel" and "current_status" not in job_options:
         raise click.UsageError("--where status=… is needed here: complete nodes would be canceled, too")
     if response is not None:
@@ -269,6 +275,8 @@ def _print_job(job: Job) -> None:
             ("action", job.action + (" (dry run)" if job.dry_run else "")),
             ("where", conditions_text(job.filters)),
             ("state", job.state),
+            ("by", job.actor),
+            ("why", job.note),
             ("started", when(job.started_at)),
             ("ended", when(job.ended_at)),
             ("examined", f"{job.examined:,}"),

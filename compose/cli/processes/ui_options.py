@@ -110,7 +110,7 @@ _OPTIONS = (
     ),
     click.option(
         "--ui-drill-key-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, path_type=Path),
         envvar="BACKBEAT_UI_DRILL_KEY_FILE",
         show_envvar=True,
         metavar="FILE",
@@ -159,6 +159,8 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("--ui-drill-topology needs --ui-drills, the folder in which the runs are kept.")
     if missing := [str(path) for path in topologies if str(path) != "here" and not path.is_file()]:
         raise click.UsageError(f"--ui-drill-topology {missing[0]}: there is no such file.")
+    if words["ui_drill_key_file"] is not None and not words["ui_drill_key_file"].is_file():
+        raise click.UsageError(f"--ui-drill-key-file {words['ui_drill_key_file']}: there is no such file.")
     if len({path.stem for path in topologies}) < len(topologies):
         raise click.UsageError("--ui-drill-topology: two installations have the same name, that of their files.")
     codec_url = words["ui_codec_url"]

@@ -34,7 +34,7 @@ _CHILD = (
 _CHANGE = ("at", "status_type", "from_status", "to_status", "response")
 _JOB = (
     *("id", "action", "filters", "dry_run", "state", "started_at", "ended_at"),
-    *("examined", "matched", "done", "refused", "matches", "refusals"),
+    *("examined", "matched", "done", "refused", "matches", "refusals", "note", "actor"),
 )
 _LIMIT = ("activity", "concurrency", "rate", "burst", "key", "aging_seconds", "paused", "more", "out", "waiting")
 _POOL = ("key", "out", "waiting", "waiting_by_priority", "oldest_asked_at", "next_start_at")

@@ -49,6 +49,7 @@ _ROUTE_OF = {name: field for field, names in _ROUTES.items() for name in names}
 _FOLLOWED_MAX = 32
 _TIMES_MAX = 10_000
 _NAME_BYTES_MAX = 4_096
+_NOTE_CHARACTERS_MAX, _ACTOR_CHARACTERS_MAX = 1_000, 100
 _SHORTEST_SECONDS = 0.001
 PRIORITY_LAST = 5
 
@@ -157,6 +158,8 @@ def _open_link(command: Command) -> bool:
 
 
 def _start_job(command: Command) -> bool:
+    if len(command["note"]) > _NOTE_CHARACTERS_MAX or len(command["actor"]) > _ACTOR_CHARACTERS_MAX:
+        return False
     times = (command["filter"][name] for name in ("status_start", "status_end", "created_start", "created_end"))
     return all(at is None or _is_time(at) for at in times)
 

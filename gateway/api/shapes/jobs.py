@@ -31,6 +31,10 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True):
     id: Annotated[Id | None, Meta(description="begun again under it, it is the same job; without: a new one")] = None
     dry_run: Annotated[bool | None, Meta(description="only count, and show some that match")] = None
     response: Annotated[Any, Meta(description="for resolve and shutdown: any JSON value that the nodes keep")] = None
+    note: Annotated[
+        Annotated[str, Meta(max_length=jobs.NOTE_CHARACTERS_MAX)] | None,
+        Meta(description="why: it is kept with the job"),
+    ] = None
     all: Annotated[bool | None, Meta(description="without a filter: that every node or workflow is meant")] = None
     name: Annotated[str | None, Meta(description="the node's whole name")] = None
     workflow_name: Annotated[str | None, Meta(description="the workflow's whole name")] = None

@@ -265,7 +265,7 @@ def _filter(visit: Visit) -> JobFilter:
     return JobFilter(client_id=client_id, current_status=status, **texts)
 
 
-async def _start(visit: Visit, job_id: bytes, counted: Job) -> str:
+async def _start(visit: Visit, job_id: bytes, counted: Job, reason: str) -> str:
     """Start what was counted, as whoever it was counted for: a count made elsewhere names nobody in its filter."""
 
     def make(reply_to: ReplyTo, partition: int) -> commands.StartJob:
@@ -278,6 +278,8 @@ async def _start(visit: Visit, job_id: bytes, counted: Job) -> str:
             action=counted.action,
             filter=counted.filter,
             response=counted.response,
+            note=reason,
+            actor=visit.who.name,
         )
 
     _, outcome = await _send(visit, make, f"job {id_text(job_id)}")
@@ -304,7 +306,7 @@ async def start(visit: Visit) -> Page | Response:
     entry = _entry(visit, counted, job_id, action=counted.action, reason=reason, subject_id=id_text(job_id))
 
     async def send() -> str:
-        return await _start(visit, job_id, counted)
+        return await _start(visit, job_id, counted, reason)
 
     await carry_out(visit, entry, send)
     return responses.redirect(f"{id_text(job_id)}?done={entry.id}")

@@ -27,6 +27,7 @@ from backbeat.gateway.console.people.session import (
     read_cookie,
     write_cookie,
 )
+from backbeat.gateway.people.person import visitor_of
 from backbeat.gateway.people.visitor import DEVELOPER, Role, Visitor
 from backbeat.gateway.settings import GatewaySettings, UiLogin
 from backbeat.schemas.kafka.clients import hash_token
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 _TRIES_MAX = 10
 _TRIES_SECONDS = 60.0
 _ADDRESSES_MAX = 10_000
-_CATCH_UP_SECONDS = 2.0
 _ASK_SECONDS = 10.0
 _SECRET_BYTES_MIN = 16
 
@@ -128,12 +128,7 @@ class Entrance:
             person = self.people.by_name(name)
             if person is None or person.is_expired:
                 return None
-            clients = None
-            if person.clients is not None:
-                registered = {client.id: client.id_bytes for client in self._services.engine.registry.all()}
-                clients = frozenset(registered[one] for one in person.clients if one in registered)
-            visitor = Visitor(name=name, role=person.role, way=way, payloads=person.payloads, clients=clients)
-            return visitor, person.token_hash
+            return visitor_of(person, self._services.engine.registry, way), person.token_hash
         client = self._services.engine.registry.by_name(name)
         if client is None or not client.token_hash:
             return None
@@ -165,7 +160,7 @@ class Entrance:
                     return self._set_cookie(request, write_cookie(session, self._signer, token_hash))
             if not caught_up:
                 # The person, or the token, may have been added a moment ago.
-                await asyncio.to_thread(self.people.follower.catch_up, _CATCH_UP_SECONDS)
+                await self.people.catch_up()
         tries.append(time.monotonic())
         self._wrong_tries.move_to_end(address)
         if len(self._wrong_tries) > _ADDRESSES_MAX:

@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
+from backbeat.client.archives import Archives
 from backbeat.client.blocking.calls import Blocking, blocking, blocking_rows, direct
 from backbeat.client.blocking.loop import Loop
 from backbeat.client.blocking.node import PlainNode, blocking_node, blocking_nodes, blocking_tree
 from backbeat.client.client import Client
+from backbeat.client.dead_letters import DeadLetters
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.retention import Retention
@@ -72,6 +74,22 @@ class PlainRetention(Blocking):
     list = blocking(Retention.list)
 
 
+class PlainDeadLetters(Blocking):
+    """Records that could not be processed (`DeadLetters`)."""
+
+    list = blocking(DeadLetters.list)
+    get = blocking(DeadLetters.get)
+    redrive = blocking(DeadLetters.redrive)
+    drop = blocking(DeadLetters.drop)
+
+
+class PlainArchives(Blocking):
+    """Archives of workflows that were removed (`Archives`)."""
+
+    list = blocking(Archives.list)
+    read = blocking(Archives.read)
+
+
 class PlainSettings(Blocking):
     """Settings of the engines (`Settings`)."""
 
@@ -95,11 +113,13 @@ class PlainClient(Blocking):
     def __init__(
         self,
         address: str | None = None,
-        client: str = "default",
+        client: str | None = None,
         *,
         timeout: float = 10.0,
         gateway: str | None = None,
         token: str | None = None,
+        person: str | None = None,
+        reason: str = "",
         codec: Codec | None = None,
         store: str | Store | None = None,
         transport: Transport | None = None,
@@ -110,6 +130,8 @@ class PlainClient(Blocking):
             timeout=timeout,
             gateway=gateway,
             token=token,
+            person=person,
+            reason=reason,
             codec=codec,
             store=store,
             transport=transport,
@@ -140,6 +162,16 @@ class PlainClient(Blocking):
     def schedules(self) -> PlainSchedules:
         """Workflows that are signalled at times: `client.schedules.put("nightly", …)`."""
         return PlainSchedules(self._original.schedules, self._loop)
+
+    @property
+    def dead_letters(self) -> PlainDeadLetters:
+        """Records that could not be processed: `client.dead_letters.redrive("0@17", note="mended")`."""
+        return PlainDeadLetters(self._original.dead_letters, self._loop)
+
+    @property
+    def archives(self) -> PlainArchives:
+        """Archives of workflows that were removed: `client.archives.list("shop")`."""
+        return PlainArchives(self._original.archives, self._loop)
 
     @property
     def retention(self) -> PlainRetention:
@@ -259,4 +291,5 @@ class PlainClient(Blocking):
     workflow_names = blocking(Client.workflow_names)
     causes = blocking(Client.causes)
     timeline = blocking(Client.timeline)
+    engines = blocking(Client.engines)
     users = blocking(Client.users)

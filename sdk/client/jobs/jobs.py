@@ -49,6 +49,8 @@ class JobOptions(TypedDict, total=False):
     response: Any
     #: only count, and show some that match
     dry_run: bool
+    #: why: kept with the job, 1,000 characters at most
+    note: str
     #: the job's id: started again under it, it is the same job
     job_id: Id | bytes | None
     #: over Kafka: nodes that any client application runs, workflows that any owns; with `client`, of that one
@@ -87,10 +89,11 @@ class Jobs:
         await self._session.ready()
         filters: dict[str, Any] = {**options}
         response, job_id, client = (filters.pop(name, None) for name in ("response", "job_id", "client"))
+        note = filters.pop("note", "")
         dry_run, everything, all_clients = (filters.pop(name, False) for name in ("dry_run", "all", "all_clients"))
         id_bytes = os.urandom(16) if job_id is None else to_id(job_id)
         fields = {**self._session.command_fields(), **_asker(all_clients=all_clients)}
-        fields |= {"id": id_bytes, "action": action, "dry_run": dry_run}
+        fields |= {"id": id_bytes, "action": action, "dry_run": dry_run, "note": note}
         fields["response"] = None if response is None else to_json("response", response)
         job_filter = JobFilter(
             **{name: _filter_value(name, value) for name, value in filters.items()},

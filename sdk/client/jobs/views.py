@@ -70,6 +70,8 @@ class Job(msgspec.Struct, rename="camel", frozen=True, eq=False):
     refused: Annotated[int, Meta(ge=0, description="and how many could not be")]
     matches: Annotated[list[JobMatch], Meta(description="some that matched, at most 20")]
     refusals: Annotated[list[JobRefusal], Meta(description="some that were refused, at most 20")]
+    note: Annotated[str, Meta(description="why, as whoever has started it said")]
+    actor: Annotated[str, Meta(description="the person who has started it; empty: a client application has")]
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.action}: {self.state}, {self.done} done, {self.refused} refused>"

@@ -112,6 +112,8 @@ def _start(step: Step, command: StartJob) -> Job:
         dry_run=command.dry_run,
         tid=command.tid,
         started_at=step.now,
+        note=command.note,
+        actor=command.actor,
     )
     transaction.put(JOBS, job.id, job)
     step.effects.append(Send(WorkJob(id=job.id, tid=job.tid, partition=job.partition, job_id=job.id)))

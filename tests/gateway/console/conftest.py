@@ -58,6 +58,11 @@ def stack(
     secret = tmp_path_factory.mktemp("secret") / "secret"
     secret.write_text("0123456789abcdef0123456789abcdef")
     delete_topics(broker)
+    topology = tmp_path_factory.mktemp("topology") / "staging.toml"
+    # Nothing listens there: a run is under way until it knows that.
+    topology.write_text(
+        'bootstrap_servers = "127.0.0.1:1"\n[[service]]\nname = "engine-<b>"\nrole = "engine"\n', encoding="utf-8"
+    )
     proxied = ["--ui-user-header=X-Forwarded-User", "--ui-trusted-proxy=127.0.0.2", "--ui-trusted-proxy=10.0.0.0/8"]
     folders = [f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600", f"--ui-drills={drills}"]
     one = stack_on(
@@ -73,7 +78,10 @@ def stack(
                 f"--ui-codec-url={codec_url}",
                 *folders,
             ],
-            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied],
+            [
+                *("--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied),
+                f"--ui-drill-topology={topology}",
+            ],
             ["--ui=only", "--ui-login=none", "--ui-read-only"],
         ],
     )

@@ -10,6 +10,7 @@ from backbeat.gateway.console.pages.operations.drill_runs import DrillsError, Ru
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.test_people import command
+from tests.waiting import until
 
 
 def test_two_runs_are_shown_and_compared(story, tab):
@@ -79,11 +80,74 @@ def test_a_result_that_cannot_be_shown_hides_no_other(stack, story, content):
         broken.rmdir()
 
 
+@pytest.fixture
+def people(stack, story):
+    """An operator, and a reader, at the gateway that may begin drills."""
+    names = {"tower": ["--role", "operator"], "watcher": ["--role", "reader"]}
+    tokens = {name: json.loads(command(stack, "add", name, *words, "--json"))["token"] for name, words in names.items()}
+    yield [log_in(stack.http_urls[1], name, token) for name, token in tokens.items()]
+    for name in names:
+        command(stack, "remove", name, "--yes")
+
+
+def test_an_operator_begins_a_drill_and_aborts_it(stack, story, people):
+    tower, watcher = people
+    page = tower.get("drills/begin?on=staging")
+    assert "engine-&lt;b&gt;" in page.text
+    assert "engine-killed" in page.text
+    fields = {**tower.hidden("drills/begin"), "on": "staging", "play:engine-killed": "on", "seconds": "5"}
+    for wrong, text in (
+        ({"reason": ""}, "Say why"),
+        ({"reason": "x" * 501}, "500 is the most"),
+        ({"seconds": "0"}, "no length of a fault"),
+        ({"seconds": "9999999"}, "no length of a fault"),
+        ({"play:<b>": "on"}, "Tick one play"),
+    ):
+        answer = tower.send("drills/begin", {"reason": "why", **fields, **wrong})
+        assert (answer.status, text in answer.text) == (400, True), wrong
+    fields["reason"] = "to see <b> whether we are woken"
+    for elsewhere in ("here", "production", "../staging", ""):
+        assert tower.send("drills/begin", {**fields, "on": elsewhere}).status == 403, elsewhere
+    assert watcher.send("drills/begin", fields).status == 403
+    assert tower.send("drills/begin", fields, **{"Sec-Fetch-Site": "cross-site"}).status == 403
+
+    answer = tower.send("drills/begin", fields)
+    assert answer.status == 303, answer.text
+    name = answer.headers["location"].partition("?")[0]
+    # Sent twice it is one run.
+    assert tower.send("drills/begin", fields).headers["location"].partition("?")[0] == name
+    # And one at a time.
+    other = {**fields, **tower.hidden("drills/begin")}
+    assert tower.send("drills/begin", {**other, "play:leader-killed": "on"}).status == 409
+    page = tower.get(f"drills/{name}").text
+    assert "under way" in page
+    assert "begun by tower: “to see &lt;b&gt; whether we are woken”" in page
+    assert "Abort" not in watcher.get(f"drills/{name}").text
+
+    form = tower.hidden(f"drills/{name}")
+    assert watcher.send(f"drills/{name}/abort", {**form, "reason": ""}).status == 403
+    assert tower.send("drills/20260101-000000/abort", form).status in (403, 404)
+    assert tower.send(f"drills/{name}/abort", {**form, "reason": "enough"}).status == 303
+    assert (story.drills_folder / name / "abort").read_text() == "tower (console): enough"
+    until(lambda: "cut off" in tower.get(f"drills/{name}").text, "the run is over")
+    assert "127.0.0.1:1 does not answer" in tower.get(f"drills/{name}").text
+    audit = tower.get("audit").text
+    for words in ("begin engine-killed", "on staging", "to see &lt;b&gt; whether", f"done: run {name}", "enough"):
+        assert words in audit, words
+
+
+def test_nothing_is_begun_where_nobody_has_allowed_it(stack, story):
+    desk = Desk(stack.http_urls[0])
+    assert "Begin a drill" not in desk.get("drills").text
+    assert "was told of no installation" in desk.get("drills/begin").text
+
+
 def test_who_sees_single_clients_sees_no_drills(stack, story):
     add_client(stack.bootstrap_servers, "elsewhere", partitions=2)
     token = json.loads(command(stack, "add", "guest", "--role", "operator", "--client", "elsewhere", "--json"))["token"]
     guest = log_in(stack.http_urls[1], "guest", token)
     assert guest.get("drills").status == 404
     assert guest.get(f"drills/{story.drills[0]}").status == 404
+    assert guest.get("drills/begin").status == 404
     assert "Drills" not in guest.get("system").text
     command(stack, "remove", "guest", "--yes")

@@ -35,6 +35,11 @@ def test_letters_are_sent_in_again_and_dropped_without_a_script(desk, story, tab
     one.page.wait_for_url("**/letters?done=*")
     assert "dev: drop 2 letters, from “a test” — done" in one.page.get_by_role("status").first.inner_text()
     assert one.page.get_by_role("link", name=first, exact=True).count() == 0
+    # The audit names all of them, and each letter's page shows what was done to it.
+    audit = desk.get("audit").text
+    assert f"{first}, {second}" in audit or f"{second}, {first}" in audit
+    for position in (first, second):
+        assert "drop 2 letters, from" in desk.get(f"letters/{position}").text, position
     one.follow(one.page.get_by_role("link", name="dropped", exact=True))
     one.follow(one.page.get_by_role("link", name=first, exact=True))
     assert "dev: a test" in one.page.locator("main").inner_text()

@@ -12,6 +12,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import queries as q
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.engines import PartitionState
 from backbeat.streams.ports.log import Record
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
@@ -98,3 +99,21 @@ def test_a_tree_whose_partition_is_taken_away_is_not_read_to_its_end(loop):
 
     assert list(reading) == []
     assert [reply.last for reply in loop.replies] == [False]
+
+
+def test_what_an_engine_is_is_told_while_a_partition_is_restored_too(loop):
+    engine = loop.engine
+    list(engine.on_query(loop.record(q.GetEngine, NODE, partition=0), 0))
+    (reply,) = loop.replies
+    assert (reply.number, reply.answer.state, reply.answer.partition) == (NODE, PartitionState.READY, 0)
+    assert reply.answer.position > 0
+
+    store = engine.lose(0)
+    list(engine.on_query(loop.record(q.GetNode, TREE, node_id=loop.signal), 0))
+    list(engine.on_query(loop.record(q.GetEngine, COMMAND, partition=0), 0))
+    assert loop.answered() == [NODE, COMMAND]
+    assert loop.replies[-1].answer.state is PartitionState.RESTORING
+
+    engine.ready(0, store, store.meta.next_offset + 1)
+    list(engine.on_query(loop.record(q.GetEngine, COMMAND, partition=0), 0))
+    assert loop.replies[-1].answer.state is PartitionState.CATCHING_UP

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import islice
 from typing import TypeVar
-from urllib.parse import unquote
 
 import msgspec
 
 from backbeat.errors import BackbeatError, NotFound
-from backbeat.gateway.archiving import ArchiveStore
-from backbeat.gateway.archiving.stores import SUFFIX, name_part
+from backbeat.gateway.archiving import ArchiveStore, folders
 from backbeat.gateway.console.archive_cache import ReadArchive
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.node import CHANGES, ERRORS, change_row, result_of
@@ -29,8 +26,6 @@ from backbeat.schemas.messages.views import ChildView, NodeView
 T = TypeVar("T")
 
 _ROWS = 200
-#: Parts of an archive's name: client, workflow's name, day, file.
-_PARTS = 4
 _OPENED_MAX = 20
 
 
@@ -99,8 +94,8 @@ def _store(visit: Visit) -> ArchiveStore:
 
 def _parts(visit: Visit, name: str) -> list[str]:
     """The parts of a name below the store. 400: it leads out of it; 404: it is a client's that is not seen."""
-    parts = name.split("/") if name else []
-    if len(name) > 2_000 or any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts):  # noqa: PLR2004 - four parts
+    parts = folders.parts(name)
+    if parts is None:
         raise PageError(400, "This address is broken", "It names no folder of archives.")
     seen = _seen(visit)
     if parts and seen is not None and parts[0] not in seen:
@@ -110,7 +105,7 @@ def _parts(visit: Visit, name: str) -> list[str]:
 
 def _seen(visit: Visit) -> set[str] | None:
     """Folders of the clients that the visitor sees; None: all."""
-    return None if visit.who.clients is None else {name_part(client.name) for client in visit.clients()}
+    return None if visit.who.clients is None else {folders.of_client(client.name) for client in visit.clients()}
 
 
 async def _available(visit: Visit, work: Callable[[], T]) -> T:
@@ -126,25 +121,17 @@ async def show_all(visit: Visit) -> Page:
     store = _store(visit)
     under, after = visit.query.get("under", "").strip("/"), visit.query.get("after", "")
     parts = _parts(visit, under)
-    if len(parts) >= _PARTS:
+    if len(parts) >= folders.PARTS:
         raise PageError(400, "This address is broken", "Archives lie in folders by client, workflow and day.")
-    seen = _seen(visit) if not parts else None
-
-    def read() -> list[str]:
-        if seen is None:
-            return store.children(under, _ROWS + 1, after)
-        # Among those of all clients theirs would be pages away.
-        behind = (name for name in sorted(f"{part}/" for part in seen) if name > after)
-        return list(islice((name for name in behind if store.children(name[:-1], 1)), _ROWS + 1))
-
-    names = await _available(visit, read)
+    seen = _seen(visit)
+    names = await _available(visit, lambda: folders.children(store, under, _ROWS + 1, after, seen))
     rows = [_row(visit, under, name) for name in names[:_ROWS]]
     return visit.page(
         "archives.html",
         "Archives",
         rows=rows,
         crumbs=[
-            (unquote(part), visit.address(under="/".join(parts[: place + 1]), after=None))
+            (folders.label(f"{part}/"), visit.address(under="/".join(parts[: place + 1]), after=None))
             for place, part in enumerate(parts)
         ],
         more=visit.address(after=names[_ROWS - 1]) if len(names) > _ROWS else None,
@@ -154,15 +141,15 @@ async def show_all(visit: Visit) -> Page:
 def _row(visit: Visit, under: str, name: str) -> EntryRow:
     path = f"{under}/{name}" if under else name
     if name.endswith("/"):
-        return EntryRow(unquote(name.rstrip("/")), visit.address(under=path.rstrip("/"), after=None), True)
-    return EntryRow(name.removesuffix(SUFFIX), visit.address_of("archive", name=path), False)
+        return EntryRow(folders.label(name), visit.address(under=path.rstrip("/"), after=None), True)
+    return EntryRow(folders.label(name), visit.address_of("archive", name=path), False)
 
 
 async def show(visit: Visit) -> Page:
     """GET /ui/archive?name=…&open=…&node=…: an archived workflow, or a node of it."""
     store = _store(visit)
     name = visit.query.get("name", "")
-    if len(_parts(visit, name)) != _PARTS or not name.endswith(SUFFIX):
+    if len(_parts(visit, name)) != folders.PARTS or not folders.is_archive(name):
         raise PageError(400, "This address is broken", "It names no archive.")
     try:
         read = await visit.parts.archives.read(store, name, visit.services.large_answers)

@@ -9,10 +9,12 @@ import msgspec
 
 from backbeat.gateway.backlog import Backlog
 from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.engine_views import read_views
 from backbeat.gateway.http import errors
 from backbeat.gateway.projection.reading.reports import timers
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.engines import EngineView, PartitionState
 
 _PARTITION_SECONDS = 2.0
 _ROWS_MAX = 256
@@ -28,10 +30,16 @@ class PartitionRow(msgspec.Struct, frozen=True):
     engine: str = ""
     #: Commands behind the newest commit; None: Kafka does not say.
     waiting: int | None = None
+    #: What its engine tells; None: it has not answered.
+    view: EngineView | None = None
 
     @property
     def standing(self) -> str:
         """Standing of a partition in words."""
+        if self.view is not None and self.view.state is PartitionState.RESTORING:
+            return f"restoring, {self.view.restored:.0%}, {self.view.restore_left:,} records left"
+        if self.view is not None and self.view.state is PartitionState.CATCHING_UP:
+            return "applies what had come before"
         if self.milliseconds is not None:
             return "answers"
         # An engine has its partitions before it has restored their state.
@@ -48,9 +56,14 @@ async def show(visit: Visit) -> Page:
         visit.troubles.append(engine.missing)
     else:
         reading = asyncio.create_task(visit.backlog())
-        answers = await asyncio.gather(*(_ask(visit, partition) for partition in range(engine.partitions)))
+        answers, views = await asyncio.gather(
+            asyncio.gather(*(_ask(visit, partition) for partition in range(engine.partitions))), read_views(engine)
+        )
         backlog = await reading
-        rows = [_with_backlog(row, backlog) for row, _ in answers]
+        rows = [
+            _with_backlog(msgspec.structs.replace(row, view=view), backlog)
+            for (row, _), view in zip(answers, views, strict=False)
+        ]
         settings = next((answer for _, answer in answers if answer is not None), None)
     summary = await visit.with_projection(projection.counts, None)
     return visit.page(
@@ -61,6 +74,7 @@ async def show(visit: Visit) -> Page:
         more_partitions=max(0, len(rows) - _ROWS_MAX),
         silent=[row.number for row in rows if row.milliseconds is None],
         # Hosts are no concern of who sees single clients.
+        processes={view.instance: view for row in rows if (view := row.view) is not None},
         engines=None if backlog is None or visit.who.clients is not None else backlog.engines,
         settings=[] if settings is None else [(name, getattr(settings, name)) for name in settings.__struct_fields__],
         counts=summary,

@@ -1,0 +1,168 @@
+"""Person who makes a call: by name and token, as in the console, with the same rights and the same audit.
+
+A person names the client application that a call is about (Client-Id), or none: then it is about all of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import msgspec
+
+from backbeat.errors import Unavailable
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.authentication import CLIENT_HEADER, read_token
+from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.people.audit import DONE, Entry, new_entry_id
+from backbeat.gateway.people.person import visitor_of
+from backbeat.gateway.people.visitor import Right, Visitor
+from backbeat.payload.values import id_text
+from backbeat.schemas import bodies
+from backbeat.schemas.errors import DecodeError, UnknownSchemaError
+from backbeat.schemas.kafka.clients import hash_token
+from backbeat.transport.http_words import PERSON_HEADER, REASON_HEADER
+
+if TYPE_CHECKING:
+    from aiohttp.web import Response
+
+    from backbeat.gateway.http.call import Call
+    from backbeat.gateway.http.routing import Route
+    from backbeat.gateway.http.services import Services
+    from backbeat.schemas.kafka.client_registry import RegisteredClient
+
+logger = logging.getLogger(__name__)
+
+REASON_CHARACTERS_MAX = 500
+_SUBJECT_CHARACTERS_MAX = 1_000
+_ID_CHARACTERS_MAX = 300
+#: Fields of a record by which the audit says what it is about.
+_RECORD_FIELDS = (
+    "node_id", "workflow_id", "schedule_id", "job_id", "parent_id", "activity", "status", "change", "action", "filter",
+    "policy", "forget",
+)  # fmt: skip
+_SERVER_ERROR_STATUS = 500
+_RIGHTS = {Right.PAYLOADS: "the right to see payloads (--payloads)", Right.ACT: "the role operator (--role operator)"}
+
+
+async def authenticate_person(
+    headers: Mapping[str, str], route: Route, services: Services
+) -> tuple[Visitor, RegisteredClient | None]:
+    """The person who calls, and the client application that the call is about; None: all. 401, 403, 503."""
+    person = await _find_person(headers, services)
+    if person is None:
+        raise errors.unauthorized()
+    if route.person is None:
+        raise errors.forbidden(f"{route.method} {route.path} is for client applications, and no person may call it")
+    check_right(person, route.person)
+    if CLIENT_HEADER in headers:
+        client_id = find_id(headers[CLIENT_HEADER])
+        client = None if client_id is None else services.engine.client(client_id)
+        if client is None or not person.sees(client.id_bytes):
+            raise errors.forbidden(f"There is no such client application, or it is not {person.name}'s to see")
+        return person, client
+    if person.clients is not None or not route.for_all:
+        raise errors.forbidden(f"Say which client application this is about: {CLIENT_HEADER}: <its id>")
+    return person, None
+
+
+def check_right(person: Visitor, right: Right) -> None:
+    """Refuse a person who has not this right. 403."""
+    if not person.may(right):
+        raise errors.forbidden(f"This needs {_RIGHTS[right]}: backbeat person set {person.name} …")
+
+
+async def _find_person(headers: Mapping[str, str], services: Services) -> Visitor | None:
+    people, name, token_hash = services.people, headers[PERSON_HEADER], hash_token(read_token(headers))
+    people.follower.start()
+    for is_caught_up in (False, True):
+        person = people.by_name(name)
+        is_theirs = hmac.compare_digest(token_hash.encode(), (person.token_hash if person else "").encode())
+        if person is not None and is_theirs and not person.is_expired:
+            return visitor_of(person, services.engine.registry, way="http")
+        if not is_caught_up:
+            # The person, or the token, may have been added a moment ago.
+            await people.catch_up()
+            if people.follower.problem:
+                raise errors.unavailable(people.follower.problem, "Backbeat::Unavailable")
+    return None
+
+
+def read_reason(headers: Mapping[str, str]) -> str:
+    """Why a person does something. 400: it is missing or too long."""
+    reason = unquote(headers.get(REASON_HEADER, "")).strip()
+    if not 0 < len(reason) <= REASON_CHARACTERS_MAX:
+        raise errors.invalid(
+            f"A person says why something is changed: the header {REASON_HEADER}, percent-encoded, 1 to "
+            f"{REASON_CHARACTERS_MAX} characters. It is kept in the audit"
+        )
+    return reason
+
+
+async def carry_out(call: Call, address: str, reason: str, handler: Callable[[Call], Awaitable[Response]]) -> Response:
+    """Write down what a person is about to change, do it, write down what came of it. 503: it cannot be written."""
+    entry = _entry(call, address, reason)
+    try:
+        await call.services.audit.write(entry)
+    except Unavailable as error:
+        raise errors.unavailable(f"Nothing was done: {error}", "Backbeat::Unavailable") from error
+    try:
+        response = await handler(call)
+    except errors.Refusal as refusal:
+        # An engine that is away may have done it: only of a refusal it is known that it has not.
+        if refusal.status < _SERVER_ERROR_STATUS:
+            await _write_outcome(call, entry, f"refused: {refusal}")
+        raise
+    await _write_outcome(call, entry, DONE)
+    return response
+
+
+async def _write_outcome(call: Call, entry: Entry, outcome: str) -> None:
+    try:
+        await call.services.audit.write(msgspec.structs.replace(entry, outcome=outcome))
+    except Unavailable:
+        # It is done: the audit has it, without what came of it.
+        logger.exception("the outcome of %s by %s is not in the audit", entry.action, entry.actor)
+
+
+def _entry(call: Call, address: str, reason: str) -> Entry:
+    person, identity = call.person, call.identity()["id"]
+    assert person is not None, "a client application's calls are its own affair"
+    subject_id, subject_name = _subject(call)
+    return Entry(
+        id=new_entry_id(),
+        at=time.time_ns() // 1_000_000,
+        actor=person.name,
+        role=person.role,
+        way=person.way,
+        address=address,
+        tid=call.tid,
+        action=f"{call.route.method} {call.route.path}",
+        kind="call",
+        subject_id=subject_id[:_ID_CHARACTERS_MAX],
+        subject_name=subject_name[:_SUBJECT_CHARACTERS_MAX],
+        workflow_id="",
+        client_id="" if call.client is None else call.client.id,
+        reason=reason,
+        command_id=identity.hex(),
+    )
+
+
+def _subject(call: Call) -> tuple[str, str]:
+    """Id and name of what a change is about."""
+    if not call.route.takes_record:
+        words = [*call.path.values(), call.subject()]
+        return words[0] or call.tid, " ".join(filter(None, words))
+    try:
+        record = bodies.read_command(call.body)
+    except (DecodeError, UnknownSchemaError, RecursionError):
+        # The handler refuses it.
+        return call.tid, f"a record of {len(call.body)} bytes"
+    values = {name: getattr(record, name) for name in _RECORD_FIELDS if hasattr(record, name)}
+    texts = {name: id_text(value) if isinstance(value, bytes) else str(value) for name, value in values.items()}
+    named = " ".join(f"{name} {text}" for name, text in texts.items() if values[name] is not None)
+    return next(iter(texts.values()), call.tid), f"{type(record).__name__} {named}"

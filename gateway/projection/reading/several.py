@@ -1,0 +1,48 @@
+"""Search over several clients: a page of each, merged, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from backbeat.gateway.projection.reading import search
+from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+
+View = TypeVar("View", NodeView, WorkflowView)
+Filters = TypeVar("Filters", NodeFilters, WorkflowFilters)
+
+
+def workflows_of(connection: Connection, user_ids: Iterable[bytes], filters: WorkflowFilters) -> list[WorkflowView]:
+    """A page of workflows of these clients that have nodes, newest first. `page` is the first: go on by `last_id`."""
+    return _merged(connection, "workflows", user_ids, filters, search.search_workflows)
+
+
+def nodes_of(connection: Connection, user_ids: Iterable[bytes], filters: NodeFilters) -> list[NodeView]:
+    """A page of nodes that these clients run, newest first, likewise."""
+    filters = msgspec.structs.replace(filters, newest_first=True)
+    return _merged(connection, "nodes", user_ids, filters, search.search_nodes)
+
+
+def _merged(
+    connection: Connection,
+    table: str,
+    user_ids: Iterable[bytes],
+    filters: Filters,
+    search_user: Callable[[Connection, bytes, Filters], list[View]],
+) -> list[View]:
+    if filters.last_id is not None:
+        # Whose it is says nothing of where the other clients' pages go on.
+        row = connection.execute(
+            text(f"SELECT created, id FROM {table} WHERE id = :id"),  # noqa: S608 - one of two names above
+            {"id": filters.last_id},
+        ).first()
+        if row is None:
+            return []
+        filters = msgspec.structs.replace(filters, last_id=None, older_than=(row.created, row.id))
+    views = [view for user_id in user_ids for view in search_user(connection, user_id, filters)]
+    views.sort(key=lambda view: (view.created_at, view.id), reverse=True)
+    return views[: filters.per_page]
