@@ -32,7 +32,7 @@ def _figures(context: click.Context, parameter: click.Parameter, value: str | No
     """Names of figures; letters may stand together, as in `abe`."""
     del context, parameter
     if value is None:
-        # A million nodes are made by the engine: that is half an hour of its own.
+        # A million nodes are made by the engine: that takes longer than all the others.
         return [name for name in FIGURES if name != CONSOLE]
     names: list[str] = []
     for word in value.lower().replace(",", " ").split():

@@ -1,31 +1,31 @@
-"""Figure (console): pages of the console over many nodes: time in the gateway, and bytes as they are sent."""
+"""Figure (console): pages over many nodes, what they cost calls of the API beside them, and what open pages cost.
+
+The nodes are made as users' are: commands through Kafka, the engine, its changelog, and the gateway's projection.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import re
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
+from typing import Any
 
-import msgspec
-
+from backbeat.compose.bench.failing_nodes import Growth, growths
 from backbeat.compose.bench.figure import Figure
 from backbeat.compose.bench.http_rig import HttpRig
-from backbeat.compose.bench.prepared_commands import Maker, subject_of
-from backbeat.compose.bench.rig import ALONE, Raw, Say
+from backbeat.compose.bench.prepared_commands import Maker
+from backbeat.compose.bench.rig import ALONE, Say
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.console.rendering import read_static_files
 from backbeat.payload.values import id_text
-from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX
-from backbeat.schemas.messages import commands, ids
 
-NODES = 1_000_000
-_LEAVES = 100_000
-#: Nodes that have failed, of two causes: one in so many.
-_FAILED_EVERY = 10
 _REPEATS = 20
 _OK = 200
 _NODE = re.compile(rb'data-node="([0-9a-f-]+)"')
@@ -39,7 +39,18 @@ GOALS = {
     "node": (60, 15),
     "stuck": (20, 15),
     "timeline": (100, 25),
+    "activities": (100, 20),
+    "system": (100, 20),
 }
+#: People who load a page a second each while calls of the API are measured.
+_PEOPLE = 4
+_CONNECTIONS = 16
+_WORKFLOWS = 200
+_CALLS = {"read": 6_000, "accept": 3_000}
+_RUNS = 3
+_OPEN_PAGES = 100
+#: Time over which open pages are measured; each second a node of the tree that they show changes.
+_OPEN_SECONDS = 20
 
 
 class ConsoleRig(HttpRig):
@@ -53,12 +64,26 @@ class ConsoleRig(HttpRig):
         """Milliseconds until a page is there, and the page as it is sent: compressed."""
         began_at = time.perf_counter()
         headers = {"Accept-Encoding": "gzip"}
-        url = f"{self.stack.http_urls[0]}/ui/{address}"
-        async with self._session.get(url, headers=headers, auto_decompress=False) as response:
+        async with self._session.get(self._url(address), headers=headers, auto_decompress=False) as response:
             body = await response.read()
             if response.status != _OK:
                 raise SetupError(f"/ui/{address} was answered with {response.status}")
         return (time.perf_counter() - began_at) * 1_000, body
+
+    @asynccontextmanager
+    async def open_page(self, query: str) -> AsyncIterator[None]:
+        """A page that is open meanwhile, and told what changes."""
+        async with self._session.get(self._url(f"live?{query}")) as response:
+            if response.status != _OK:
+                raise SetupError(f"/ui/live was answered with {response.status}")
+            reading = asyncio.create_task(response.read())
+            try:
+                yield
+            finally:
+                reading.cancel()
+
+    def _url(self, address: str) -> str:
+        return f"{self.stack.http_urls[0]}/ui/{address}"
 
 
 async def pages(nodes: int, say: Say) -> Figure:
@@ -69,68 +94,151 @@ async def pages(nodes: int, say: Say) -> Figure:
 
 
 async def _measured(rig: ConsoleRig, nodes: int, say: Say) -> Figure:
-    maker = Maker(rig.user_id, rig.partitions)
-    leaves = min(_LEAVES, nodes)
+    tree, seconds = await _grown(rig, nodes, say)
+    addresses = await _addresses(rig, id_text(tree.workflow_id), id_text(tree.failing[0]))
+    figures: Figure = {"nodes_made": nodes, "load_seconds": round(seconds)}
+    for name, address in addresses.items():
+        figures[name] = await _of_page(rig, address)
+        goal_ms, goal_kb = GOALS[name]
+        page = figures[name]
+        say(
+            f"(console) {name}: {page['p50_ms']} ms (goal {goal_ms}), worst {page['worst_ms']} ms, the first "
+            f"{page['first_ms']} ms; {page['kb']} kB (goal {goal_kb})"
+        )
+    files = sum(len(gzip.compress(file.body, 5)) for file in read_static_files().values())
+    figures["assets"] = {"kb": round(files / 1e3, 1)}
+    say(f"(console) assets, once: {files / 1e3:.1f} kB")
+    figures["open_pages"] = await _open_pages(rig, tree, say)
+    # A thousand rows at once are nobody's habit: people unfold two hundred.
+    habits = [address for name, address in addresses.items() if name != "unfold 1,000"]
+    figures["api"] = await _beside_people(rig, habits, say)
+    return figures
+
+
+async def _grown(rig: ConsoleRig, nodes: int, say: Say) -> tuple[Growth, float]:
+    """The tree with one failing node, once it and all other workflows are made, and in the projection."""
     began_at = time.monotonic()
-    for number in range(max(1, nodes // leaves)):
-        fan = maker.fan(subject_of(number, "console"), leaves)
-        await _sent(rig, fan.commands, leaves + 1)
-        # The first workflow has one failed node; of the others every tenth has failed.
-        failed = fan.children[-10:-9] if number == 0 else fan.children[::_FAILED_EVERY]
-        await asyncio.to_thread(rig.publish, [_failure(rig, node, place) for place, node in enumerate(failed)])
-        say(f"(console) {(number + 1) * leaves:,} nodes after {time.monotonic() - began_at:.0f} s")
+    tree: Growth | None = None
+    for growth in growths(rig.user_id, rig.partitions, nodes):
+        await _make(rig, growth)
+        tree = tree or growth
+        say(f"(console) {len(growth.children):,} nodes more after {time.monotonic() - began_at:.0f} s")
+    assert tree is not None, "there is one at least"
     await rig.until_settled()
-    workflow = id_text(maker.workflow_id(subject_of(0, "console")))
+    seconds = time.monotonic() - began_at
+    say(f"(console) {nodes:,} nodes are in the engine and in the projection after {seconds:.0f} s")
+    return tree, seconds
+
+
+async def _make(rig: ConsoleRig, growth: Growth) -> None:
+    topic = f"{ACTIVITIES_PREFIX}{ALONE}"
+    wanted = rig.count(topic) + len(growth.children) + 1
+    await asyncio.to_thread(rig.publish, growth.commands)
+    await rig.until(lambda: rig.count(topic) >= wanted, "the children")
+    await asyncio.to_thread(rig.publish, growth.failures)
+
+
+async def _addresses(rig: ConsoleRig, workflow: str, failing: str) -> dict[str, str]:
+    """The pages that are measured, by their figures' names."""
     _, body = await rig.page(f"workflows/{workflow}?open=,")
-    found = _NODE.search(gzip.decompress(body))
-    assert found is not None, "a workflow has a node"
-    signal = found[1].decode()
-    addresses = {
+    top = _NODE.search(gzip.decompress(body))
+    assert top is not None, "a workflow has a node"
+    signal = top[1].decode()
+    return {
         "overview": "",
         "workflows": "workflows",
         "nodes": "nodes?status=retries_exhausted",
         "tree": f"workflows/{workflow}",
         "unfold 1,000": f"workflows/{workflow}/rows?parent={signal}&limit=1000",
-        "node": f"nodes/{signal}",
+        "node": f"nodes/{failing}",
         "stuck": "stuck",
         "timeline": f"workflows/{workflow}/timeline?below={signal}",
+        "activities": "activities",
+        "system": "system",
     }
-    figures: Figure = {"nodes": nodes}
-    for name, address in addresses.items():
-        # The first reading of what pages share is not theirs.
-        await rig.page(address)
-        measured = [await rig.page(address) for _ in range(_REPEATS)]
-        times, size = [taken for taken, _ in measured], max(len(body) for _, body in measured)
-        goal_ms, goal_kb = GOALS[name]
-        figures[name] = {
-            "p50_ms": round(median(times), 1),
-            "worst_ms": round(max(times), 1),
-            "kb": round(size / 1e3, 1),
-        }
-        say(f"(console) {name}: {median(times):.0f} ms (goal {goal_ms}), {size / 1e3:.1f} kB (goal {goal_kb})")
-    files = sum(len(gzip.compress(file.body, 5)) for file in read_static_files().values())
-    figures["assets"] = {"kb": round(files / 1e3, 1)}
-    say(f"(console) assets, once: {files / 1e3:.1f} kB")
+
+
+async def _of_page(rig: ConsoleRig, address: str) -> dict[str, float]:
+    # What pages share is read for the first of them, and then every few seconds for all.
+    first, _ = await rig.page(address)
+    measured = [await rig.page(address) for _ in range(_REPEATS)]
+    times = [milliseconds for milliseconds, _ in measured]
+    return {
+        "first_ms": round(first, 1),
+        "p50_ms": round(median(times), 1),
+        "worst_ms": round(max(times), 1),
+        "kb": round(max(len(body) for _, body in measured) / 1e3, 1),
+    }
+
+
+async def _open_pages(rig: ConsoleRig, tree: Growth, say: Say) -> Figure:
+    """Cores that a hundred open pages take: half of them show the tree, half wait for new figures."""
+    changing = (node for node in tree.children if node not in tree.failing)
+    alone = await _cores(rig, changing)
+    async with AsyncExitStack() as opened:
+        for number in range(_OPEN_PAGES):
+            query = f"w={id_text(tree.workflow_id)}" if number % 2 else "t=figures"
+            await opened.enter_async_context(rig.open_page(query))
+        watched = await _cores(rig, changing)
+    figures = {f"{name}_cores": round(watched[name] - alone[name], 3) for name in ("gateway", "engine")}
+    say(
+        f"(console) {_OPEN_PAGES} open pages take {figures['gateway_cores']} cores of the gateway, "
+        f"{figures['engine_cores']} of the engine"
+    )
     return figures
 
 
-async def _sent(rig: ConsoleRig, records: list[Raw], dispatches: int) -> None:
-    topic = f"{ACTIVITIES_PREFIX}{ALONE}"
-    wanted = rig.count(topic) + dispatches
-    await asyncio.to_thread(rig.publish, records)
-    await rig.until(lambda: rig.count(topic) >= wanted, "the children")
+async def _cores(rig: ConsoleRig, changing: Iterator[bytes]) -> dict[str, float]:
+    """Cores that each process takes while one node a second completes."""
+    maker = Maker(rig.user_id, rig.partitions)
+    await rig.until_settled()
+    usage, began_at = rig.usage(), time.monotonic()
+    for _ in range(_OPEN_SECONDS):
+        rig.publish(maker.results([next(changing)]))
+        await asyncio.sleep(1.0)
+    seconds = time.monotonic() - began_at
+    return {name: used / seconds for name, used in rig.usage().since(usage).items()}
 
 
-def _failure(rig: ConsoleRig, node: bytes, place: int) -> Raw:
-    message = f"connection refused by bank-{place % 7}:443" if place % 2 else f"550 mailbox <{place}> unknown"
-    command = commands.ChangeNode(
-        id=ids.command_id(b"console", node),
-        user_id=rig.user_id,
-        tid="",
-        node_id=node,
-        status="errored",
-        response=msgspec.json.encode({"error": {"message": message}}),
-        retriable=False,
-        attempt=1,
-    )
-    return Raw(ids.partition_of(node, rig.partitions), encode_command(command))
+async def _beside_people(rig: ConsoleRig, addresses: list[str], say: Say) -> Figure:
+    """Latency of the API's calls while people look, each loading a page a second, and while nobody does, by turns."""
+    p99s: dict[str, list[float]] = {}
+    await rig.load("prepare", count=_WORKFLOWS)
+    for run in range(_RUNS + 1):
+        for load, count in _CALLS.items():
+            for name in ("alone", "beside") if run % 2 else ("beside", "alone"):
+                # There is something to read once signals were accepted.
+                await rig.load("accept", count=_WORKFLOWS)
+                async with _people(rig, addresses if name == "beside" else []):
+                    result = await rig.load(load, count=count, connections=_CONNECTIONS)
+                if run:
+                    # The first of all is the warm-up.
+                    p99s.setdefault(f"{load}_{name}", []).append(result.p99_ms or 0.0)
+    figure: Figure = {f"{name}_p99_ms": round(median(values), 1) for name, values in p99s.items()}
+    for load in _CALLS:
+        figure[f"{load}_ratio"] = round(figure[f"{load}_beside_p99_ms"] / figure[f"{load}_alone_p99_ms"], 2)
+    figure["runs"] = {name: [round(value, 1) for value in values] for name, values in p99s.items()}
+    say(f"(console) p99 of the API beside {_PEOPLE} people who load a page a second, and alone: {figure}")
+    return figure
+
+
+@asynccontextmanager
+async def _people(rig: ConsoleRig, addresses: list[str]) -> AsyncIterator[None]:
+    """People who load one page after the other."""
+
+    async def look(first: int) -> None:
+        await asyncio.sleep(first / _PEOPLE)
+        for address in itertools.islice(itertools.cycle(addresses), first, None):
+            await asyncio.gather(rig.page(address), asyncio.sleep(1.0))
+
+    people = _PEOPLE if addresses else 0
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(look(number)) for number in range(people)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        errors = [error for error in ended if isinstance(error, Exception)]
+        if errors:
+            raise errors[0]

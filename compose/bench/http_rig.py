@@ -48,8 +48,10 @@ class HttpRig(Rig):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as resources:
             # A load has no bound here; the client application has bounds of its own.
-            unbounded = aiohttp.ClientTimeout(total=None)
-            self._session = await resources.enter_async_context(aiohttp.ClientSession(timeout=unbounded))
+            unbounded = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=0)
+            )
+            self._session = await resources.enter_async_context(unbounded)
             await super().__aenter__()
             self._resources = resources.pop_all()
         return self
@@ -137,13 +139,18 @@ class HttpRig(Rig):
         await self.call("GET", "/workflows/search?name=none")
         await self.until_committed()
 
-        def projected() -> bool:
-            ends = self.ends(STATE)
-            with self.database.connect() as connection, connection.begin():
-                positions = read_positions(connection)
-            return all(positions.get(number, 0) >= end for number, end in ends.items())
+        while behind := self._unprojected():
+            await self._until_projected_to(behind - 1)
 
-        await self.until(projected, "the projection")
+    async def _until_projected_to(self, behind: int) -> None:
+        # A million records take their time: it is enough that it goes on.
+        await self.until(lambda: self._unprojected() <= behind, "the projection")
+
+    def _unprojected(self) -> int:
+        """Offsets of the changelog that the projection is behind."""
+        with self.database.connect() as connection, connection.begin():
+            positions = read_positions(connection)
+        return sum(max(0, end - positions.get(number, 0)) for number, end in self.ends(STATE).items())
 
     def _look_at_parts(self) -> None:
         super()._look_at_parts()

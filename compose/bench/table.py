@@ -110,6 +110,11 @@ ROWS = [
     Row("search", "slowest search's p50, PostgreSQL", ("postgresql", "p50_worst_ms"), "ms", 100),
     *(Row("console", f"{page}, p50", (page, "p50_ms"), "ms", goal) for page, (goal, _) in GOALS.items()),
     *(Row("console", f"{page}, as sent", (page, "kb"), "kB", goal) for page, (_, goal) in GOALS.items()),
+    Row("console", "assets, once", ("assets", "kb"), "kB", 25),
+    Row("console", "100 open pages: the gateway", ("open_pages", "gateway_cores"), "cores", 0.1),
+    Row("console", "· the engine", ("open_pages", "engine_cores"), "cores"),
+    Row("console", "p99 of reads beside 4 people, times alone", ("api", "read_ratio"), "", 1.1),
+    Row("console", "p99 of signals beside 4 people, times alone", ("api", "accept_ratio"), "", 1.1),
 ]
 
 
