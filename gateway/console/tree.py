@@ -49,7 +49,7 @@ class Tree:
         self._workflow_id = workflow_id
         self._failed = failed
         self.opened: set[bytes] = set()
-        #: True: unfold the first branches that are at work.
+        #: True: unfold the first branches that are at work, or the last ones where none is.
         self.unfolds_at_work = False
         #: Parent -> the child that must be among those shown.
         self._wanted: dict[bytes, bytes] = {}
@@ -91,8 +91,10 @@ class Tree:
         if first is not None and children:
             rows.append(TreeRow(children[0], level, True, kind="earlier"))
         if self.unfolds_at_work and level < _AT_WORK_LEVELS:
-            at_work = (child.id for child in children if child.has_children and child.children_open)
-            self.opened.update(identity for identity, _ in zip(at_work, range(1), strict=False))
+            # What is at work, else the newest: of a workflow that is done the whole is looked for.
+            folded = [child for child in children[:limit] if child.has_children]
+            at_work = next((child for child in folded if child.children_open), folded[-1] if folded else None)
+            self.opened |= {at_work.id} if at_work is not None else set()
         unfolded = [child for child in children[:limit] if child.id in self.opened and child.has_children]
         unfolded = unfolded[: max(0, _BRANCHES_MAX - self._branches)]
         branches = await asyncio.gather(*(self.branch(child.id, level + 1) for child in unfolded))

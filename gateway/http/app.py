@@ -58,6 +58,8 @@ _PART = "gateway"
 _FORM = "application/x-www-form-urlencoded"
 #: Media type of files from browsers and `curl -F`. The API takes none, and as JSON it would be called malformed.
 _MULTIPART = "multipart/"
+#: Time after which a thread that waits for Python is let in, beside a console.
+_SWITCH_SECONDS = 0.001
 #: Calls that a gateway answers whose API is off: load balancers ask them.
 _BESIDE_CONSOLE = ("/health", "/heartbeat.txt")
 _WITH_BODY = frozenset({"POST", "PUT"})
@@ -319,6 +321,8 @@ def _open_console(settings: GatewaySettings, services: Services) -> Console | No
     # Jinja takes a tenth of a second to import.
     from backbeat.gateway.console.console import Console  # noqa: PLC0415
 
+    # Pages are made in threads, and at each turn of the loop a call would wait for one of them, 5 ms as Python has it.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return Console(settings, services)
 
 

@@ -43,9 +43,9 @@ async def show(visit: Visit) -> Page:
     """GET /ui/nodes/{id}."""
     node_id = visit.path_id("node")
     node = await visit.node(node_id)
-    history, below, waits, path = await asyncio.gather(
-        visit.history(node_id), _below(visit, node), _waits(visit, node_id), _path(visit, node)
-    )
+    history, waits, path = await asyncio.gather(visit.history(node_id), _waits(visit, node_id), _path(visit, node))
+    # Most have nothing below them: of these nothing more is asked, neither of the engine nor of the search.
+    below = await _below(visit, node) if path[-1].has_children else []
     errors_shown = errors_of(history)
     return visit.page(
         "node.html",

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
-from backbeat.gateway.console.show.statuses import FAILING, shares
+from backbeat.gateway.console.show.statuses import FAILING, Share, shares
 from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
-from backbeat.gateway.projection.reading.causes import failed_of_workflow
+from backbeat.gateway.projection.reading.causes import failed_by_parent, failed_of_workflow
 from backbeat.gateway.projection.reading.workflow_nodes import states_of_workflows
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import ChildView
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _FAILING_MAX = 5
 #: Ways to failing nodes that are drawn instead of the tree.
@@ -29,6 +36,17 @@ _PATHS_LIVE_MS = 5_000
 _KINDS = ("all", "failing")
 
 
+class _Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Standing of a workflow's nodes."""
+
+    #: In the order of their creation.
+    first_failing: list[bytes] = []
+    #: Failed nodes by parent and status.
+    failed: Mapping[bytes | None, Mapping[ServerStatus, int]] = {}
+    #: None: the search is away.
+    shares: list[Share] | None = None
+
+
 async def show(visit: Visit) -> Page:
     """GET /ui/workflows/{id}."""
     workflow_id = visit.path_id("workflow")
@@ -37,12 +55,9 @@ async def show(visit: Visit) -> Page:
     if kind not in _KINDS:
         raise PageError(400, "This address is broken", f"show is one of {', '.join(_KINDS)}.")
     count = _PATHS_MAX if kind == "failing" else _FAILING_MAX
-    no_ids: list[bytes] = []
-    failing = await visit.read(
-        lambda connection: failed_of_workflow(connection, workflow_id, FAILING, count + 1), no_ids
-    )
-    paths = await _paths(visit, failing[:count])
-    tree = await Tree.read(visit, workflow_id)
+    standing = await _standing(visit, workflow_id, count + 1)
+    paths = await _paths(visit, standing.first_failing[:count])
+    tree = Tree(visit, workflow_id, standing.failed)
     drawn = _drawn(tree, paths) if kind == "failing" else await _unfolded(visit, tree, workflow_id, paths)
     return visit.page(
         "workflow.html",
@@ -53,14 +68,14 @@ async def show(visit: Visit) -> Page:
         live_every=_PATHS_LIVE_MS if kind == "failing" else 0,
         client=visit.client_name(view.user_id),
         failing=[tree.row(path[-1]) for path in paths],
-        is_more_failing=len(failing) > count,
+        is_more_failing=len(standing.first_failing) > count,
         beginnings_of={path[-1].id: visit.address(at=id_text(path[-1].id), open=None, show=None) for path in paths},
         kind=kind,
         rows=drawn,
         is_unfolded_by_hand=any(visit.query.get(name) for name in ("open", "at")),
         addresses={word: visit.address(show=None if word == "all" else word, open=None, at=None) for word in _KINDS},
         actions=allowed_actions(WORKFLOW_ACTIONS, view) if visit.may_act else [],
-        **await _shares(visit, workflow_id),
+        shares=standing.shares,
         **_folding(visit, drawn),
         **visit.deeds(workflow_id=id_text(workflow_id)),
     )
@@ -74,7 +89,8 @@ async def rows(visit: Visit) -> Page:
     """
     workflow_id = visit.path_id("workflow")
     await visit.workflow(workflow_id)
-    tree = await Tree.read(visit, workflow_id)
+    standing = await _standing(visit, workflow_id, 0)
+    tree = Tree(visit, workflow_id, standing.failed)
     asked = [_branch(workflow_id, text) for text in visit.request.query.getall("branch", ())]
     if len(asked) > _BRANCHES_MAX:
         raise PageError(400, "Too many branches", f"{_BRANCHES_MAX} are the most.")
@@ -95,7 +111,7 @@ async def rows(visit: Visit) -> Page:
     )
     visit.stand_in(f"workflows/{id_text(workflow_id)}")
     drawn = [row for branch in branches for row in branch]
-    return visit.page("rows.html", "", branches=branches, **await _shares(visit, workflow_id), **_folding(visit, drawn))
+    return visit.page("rows.html", "", branches=branches, shares=standing.shares, **_folding(visit, drawn))
 
 
 def _branch(workflow_id: bytes, text: str) -> tuple[bytes, int, bytes | None]:
@@ -136,11 +152,18 @@ def _id_of(visit: Visit, workflow_id: bytes, name: str) -> bytes | None:
     return _id(workflow_id, text) if text else None
 
 
-async def _shares(visit: Visit, workflow_id: bytes) -> dict[str, Any]:
-    counts = await visit.read(
-        lambda connection: states_of_workflows(connection, [workflow_id]).get(workflow_id, {}), None
-    )
-    return {"shares": None if counts is None else shares(counts)}
+async def _standing(visit: Visit, workflow_id: bytes, count: int) -> _Standing:
+    """What the projection has of a workflow, in one reading: with so many of its failed nodes."""
+
+    def read(connection: Connection) -> _Standing:
+        counts = states_of_workflows(connection, [workflow_id]).get(workflow_id, {})
+        return _Standing(
+            first_failing=failed_of_workflow(connection, workflow_id, FAILING, count),
+            failed=failed_by_parent(connection, workflow_id),
+            shares=shares(counts),
+        )
+
+    return await visit.read(read, _Standing())
 
 
 def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
@@ -157,7 +180,11 @@ def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
     return {
         "folds": folds,
         "from_the_first": visit.address(open=",".join(opened[-_OPENED_MAX:]) or ",", at=None, show=None),
-        "beginnings": {row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None) for row in drawn},
+        "beginnings": {
+            row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None)
+            for row in drawn
+            if row.kind == "later"
+        },
     }
 
 

@@ -18,6 +18,8 @@ from backbeat.schemas.messages.engines import EngineView, PartitionState
 
 _PARTITION_SECONDS = 2.0
 _ROWS_MAX = 256
+#: Nodes with a timer up to which timers are shown: each is read from its node.
+_TIMERS_MAX = 100_000
 
 
 class PartitionRow(msgspec.Struct, frozen=True):
@@ -66,6 +68,8 @@ async def show(visit: Visit) -> Page:
         ]
         settings = next((answer for _, answer in answers if answer is not None), None)
     summary = await visit.with_projection(projection.counts, None)
+    timed = 0 if summary is None else summary.enqueued + summary.scheduled + summary.retrying
+    are_few = timed <= _TIMERS_MAX
     return visit.page(
         "system.html",
         "System",
@@ -78,7 +82,8 @@ async def show(visit: Visit) -> Page:
         engines=None if backlog is None or visit.who.clients is not None else backlog.engines,
         settings=[] if settings is None else [(name, getattr(settings, name)) for name in settings.__struct_fields__],
         counts=summary,
-        timers=await visit.share("timers", lambda: projection.read(timers), None),
+        timers=await visit.share("timers", lambda: projection.read(timers), None) if are_few else None,
+        timed=0 if are_few else timed,
         now=time.time_ns() // 1_000_000,
         projection=projection,
         bootstrap_servers=str(visit.services.settings.bootstrap_servers),
