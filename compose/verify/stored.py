@@ -175,6 +175,8 @@ FIELDS: dict[str, list[str]] = {
         "refusals",
         "cursor",
         "forget_at",
+        "note",
+        "actor",
     ],
     "meta": [
         "version",

@@ -70,6 +70,8 @@ def on_start_job(work: Work, command: Command) -> None:
         dry_run=command["dry_run"],
         tid=command["tid"],
         started_at=work.now,
+        note=command["note"],
+        actor=command["actor"],
     )
     work.send("WorkJob", {"job_id": command["id"]})
 

@@ -113,6 +113,8 @@ class Job(msgspec.Struct, array_like=True, kw_only=True):
     refusals: list[tuple[bytes, str]] = []  #: node or workflow, reason
     cursor: bytes = b""
     forget_at: int | None = None
+    note: str = ""
+    actor: str = ""
 
 
 class Removal(msgspec.Struct, array_like=True, kw_only=True):
