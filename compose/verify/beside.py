@@ -203,7 +203,7 @@ def _jobs(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator
         comparison.counts["jobs"] += 1
         job, row = jobs[identity], their_jobs[identity]
         ours: Row = {name: getattr(job, name) for name in Job.__struct_fields__ if name != "filter"}
-        theirs: Row = {name: row.get(name, "") for name in ours}  # of before: without note and actor
+        theirs: Row = {name: row[name] for name in ours}
         theirs["matches"] = [tuple(match) for match in row["matches"]]
         theirs["refusals"] = [tuple(refusal[:2]) for refusal in row["refusals"]]
         for field, value in ours.items():

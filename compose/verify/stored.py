@@ -244,6 +244,8 @@ _DEFAULTS: Row = {
     "detached_open": 0,
     "continuations_pending": 0,
     "limits": {},
+    "note": "",
+    "actor": "",
     "pools": {},
     "refill_cursors": {},
     "limits_ordered": {},
