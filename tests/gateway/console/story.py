@@ -71,6 +71,9 @@ class Story:
         self.user.wait_for(failing, "sent_to_client")
         assert self.user.say(failing, "errored", {"message": "connection refused by bank-7:443"}).status == 200
         self.user.wait_for(failing, "retries_exhausted")
+        # Pages know what is failing by the tables of the search, and wait a moment for them, not for ever.
+        page = f"/ui/workflows/{workflow['id']}"
+        until(lambda: failing in self.user.door.get(page).text, "the page shows what is failing")
         return {"workflow": workflow["id"], "top": top["id"], "children": children, "failing": failing}
 
     @cached_property
