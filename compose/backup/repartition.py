@@ -1,22 +1,24 @@
 """A backup of another partition count: its commands are replayed over the partitions that their ids have then.
 
 Every id carries its route, so another count puts workflows that were in one partition into several, and the other way.
-The commands get an order in which each comes behind the one whose effect it is, by time where that leaves a choice;
-those of a partition stay in theirs. In that order they are laid into the new partitions, and the engine's own rules
-make the new state of them. It must have the very records that the backup has, or nothing comes of it.
+The commands get an order in which each comes behind the one whose effect it is, and those of a partition stay in
+theirs. In that order they are laid into the new partitions, and the engine's own rules make the new state of them. It
+must have the very records that the backup has, or nothing comes of it.
 
-A command that is another one's effect names that one's record, which is elsewhere now. Such commands name the first
-record of their own partition instead and count on, so that no effect of what is yet to come passes for a repeat of
-them. What an engine had sent for a command behind its position is left out: the engines of the new cluster apply that
-command, and send it again.
+A command that is another one's effect names that one's record, which is elsewhere now: it gets the new place. Engines
+take such commands for repeats unless the places of one partition come in order. So what one partition has sent to
+another one is laid there in the order of its causes: a command counts as of the time of its first effect, and what has
+to come first is laid first.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,7 @@ from backbeat.schemas.kafka.topics import COMMANDS, STATE
 from backbeat.schemas.messages.commands import AnyCommand, StartJob, StopJob, TimerFired, WorkJob, route
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.values import Source
+from backbeat.streams.core.effects import Broadcast, Send
 from backbeat.streams.core.limits.records import Pool
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
@@ -43,10 +46,20 @@ from backbeat.streams.input.validate import check_command
 
 _RUN = "first"
 _SAY_RECORDS = 5_000
-#: Offset of each partition's first command: the one before it has no content, and is what commands are the effect of.
-_FIRST = 1
 #: Of the installation, and so the same in every partition's meta record.
 _SHARED = ("settings", "limits", "retention")
+
+
+_TABLES = """
+CREATE TABLE effects (source_partition INTEGER, source_offset INTEGER, number INTEGER, origin INTEGER, target INTEGER,
+    partition INTEGER, timestamp INTEGER);
+CREATE INDEX effects_by_source ON effects (source_partition, source_offset, number);
+CREATE TABLE copies (mark BLOB, partition INTEGER, place INTEGER);
+CREATE INDEX copies_by_mark ON copies (mark);
+BEGIN;
+"""
+#: Target of an effect that went to every partition.
+_EVERYWHERE = -1
 
 
 class _Placed(NamedTuple):
@@ -75,29 +88,46 @@ class Repartition:
         self._into = into
         self._say = say
         self._writers = [PartitionWriter(into, COMMANDS, number) for number in range(partitions)]
-        self._next = [_FIRST] * partitions
-        self._effects = [0] * partitions
+        self._next = [0] * partitions
+        self._spill: Spill
+        #: from one new partition to another: effects of what is laid there that are not laid yet, in order
+        self._due: defaultdict[tuple[int, int], deque[Source]] = defaultdict(deque)
         #: commands to every partition that are laid into each already
         self._spread: set[bytes] = set()
+        #: causes of effects that are not laid yet, and the places that they have now
+        self._places: dict[Source, Source] = {}
+        self._renumbered: Counter[tuple[int, int]] = Counter()
+        #: partition and offset -> what the rules have sent from there that is not laid yet
+        self._sent: defaultdict[tuple[int, int], Counter[bytes]] = defaultdict(Counter)
 
     def run(self) -> Manifest:
         """Make it; its manifest. BackupError: it cannot be, or its state would be another."""
         with tempfile.TemporaryDirectory(prefix="backbeat-repartition-") as name, ExitStack() as stack:
-            spill = Spill(Path(name) / "state.sqlite")
+            self._spill = spill = Spill(Path(name) / "state.sqlite")
             stack.callback(spill.close)
             make_tables(spill)
+            spill.db.executescript(_TABLES)
             runs = [EngineRun(_RUN, Path(name), number, self._partitions, spill) for number in range(self._partitions)]
-            for closable in (*self._writers, *runs):
-                stack.callback(closable.close)
+            for writer in self._writers:
+                stack.callback(writer.close)
+            for run in runs:
+                stack.callback(run.close)
+            for commands in self._heads().values():
+                self._note(commands)
             heads = self._heads()
-            self._lay(heads, runs)
+            self._lay(heads, runs, self._manifest.positions)
             positions = dict(enumerate(self._next))
             for number, run in enumerate(runs):
                 run.meta.next_offset = positions[number]
                 run.commit()
-            self._lay(heads, None)
-            self._compare(spill, runs)
-            return self._write(spill, runs, positions)
+            self._compare(runs)
+            metas = {number: msgspec.msgpack.encode(run.meta) for number, run in enumerate(runs)}
+            state = [self._state(number) for number in range(self._partitions)]
+            # The engines apply the rest; here it is only seen that they send what is there.
+            self._lay(heads, runs, {})
+            if any(sent and place[1] < positions[place[0]] for place, sent in self._sent.items()):
+                raise self._refusal("lacks a command that the rules send in this number of partitions")
+            return self._write(state, metas, positions)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -105,10 +135,7 @@ class Repartition:
         topic = self._manifest.topic(COMMANDS)
         copies = [] if topic is None else topic.partitions
         if any(copy.first for copy in copies):
-            raise BackupError(
-                f"the backup {self._source} has not all commands: its oldest were removed before it was made. What to "
-                f"do: restore it into its own number of partitions, {self._manifest.partitions}"
-            )
+            raise self._refusal("has not all commands: its oldest were removed before it was made")
         return {copy.partition: self._commands(copy) for copy in copies}
 
     def _commands(self, copy: PartitionCopy) -> Iterator[_Placed]:
@@ -126,31 +153,43 @@ class Repartition:
                     continue
                 newest[command.source.partition] = place
             if isinstance(command, (StartJob, StopJob, WorkJob)):
-                raise BackupError(
-                    f"the backup {self._source} has commands of jobs, each of which works on one partition's nodes. "
-                    f"What to do: restore it into its own number of partitions, {self._manifest.partitions}"
-                )
+                raise self._refusal("has commands of jobs, each of which works on one partition's nodes")
             yield _Placed(copy.partition, record, command)
 
-    def _lay(self, heads: dict[int, Iterator[_Placed]], runs: list[EngineRun] | None) -> None:
-        """Lay commands into the new partitions: those that have been applied, with the runs; without, the rest."""
+    def _note(self, commands: Iterator[_Placed]) -> None:
+        """Note which commands are effects, of what, and which are copies of one that went to every partition."""
+        for partition, record, command in commands:
+            identity = route(command)
+            if (source := command.source) is not None:
+                target = _EVERYWHERE if identity is None else partition_of(identity, self._partitions)
+                # Of what went to every partition, an effect is that of the one which holds the pool, or the workflow.
+                pool: bytes | None = getattr(command, "pool_id", None)
+                origin = target if pool is None else partition_of(pool, self._partitions)
+                row = (source.partition, source.offset, source.index, origin, target, partition, record.timestamp)
+                self._spill.db.execute("INSERT INTO effects VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            if (mark := _mark(command)) is not None:
+                self._spill.db.execute("INSERT INTO copies VALUES (?, ?, ?)", (mark, partition, record.offset))
+
+    def _lay(self, heads: dict[int, Iterator[_Placed]], runs: list[EngineRun], ends: Mapping[int, int]) -> None:
+        """Lay commands into the new partitions, and apply them: those before `ends`, or all."""
         first: dict[int, _Placed] = {}
+        queue: list[tuple[int, int, int]] = []
+        times = dict.fromkeys(heads, 0)
 
         def advance(partition: int) -> None:
-            position = self._manifest.positions.get(partition, 0)
             placed = next(heads[partition], None)
-            if placed is None or (runs is not None and placed.record.offset >= position):
-                if placed is not None:
-                    heads[partition] = _before(placed, heads[partition])
-                first.pop(partition, None)
+            first.pop(partition, None)
+            if placed is None:
+                return
+            if ends and placed.record.offset >= ends.get(partition, 0):
+                heads[partition] = itertools.chain((placed,), heads[partition])
                 return
             first[partition] = placed
-            heappush(queue, (placed.record.timestamp, partition, placed.record.offset))
+            times[partition] = max(times[partition], self._time(placed))
+            heappush(queue, (times[partition], partition, placed.record.offset))
 
-        queue: list[tuple[int, int, int]] = []
         for partition in heads:
             advance(partition)
-        heapify(queue)
         count = 0
         while queue:
             _, partition, offset = queue[0]
@@ -158,52 +197,126 @@ class Repartition:
             if placed is None or placed.record.offset != offset:
                 heappop(queue)
                 continue
-            # What it is the effect of comes first, and what that is the effect of.
-            while (
-                (source := placed.command.source)
-                and source.partition in first
-                and first[source.partition].record.offset <= source.offset
-            ):
-                placed = first[source.partition]
+            tried = set()
+            while (before := self._before(placed, first)) is not None:
+                tried.add(placed.partition)
+                if before in tried or before not in first:
+                    raise self._refusal("has commands that wait for each other in this number of partitions")
+                placed = first[before]
             self._lay_one(placed, runs)
             advance(placed.partition)
             count += 1
             if count % _SAY_RECORDS == 0:
                 self._say(f"{count} commands are laid into {self._partitions} partitions")
 
-    def _lay_one(self, placed: _Placed, runs: list[EngineRun] | None) -> None:
-        command, source = placed.command, placed.command.source
-        if runs is None and source and source.offset >= self._manifest.positions.get(source.partition, 0):
-            return
+    def _time(self, placed: _Placed) -> int:
+        """The time of its first effect, which is when it was committed; without any, its own."""
+        query = "SELECT MIN(timestamp) FROM effects WHERE source_partition = ? AND source_offset = ?"
+        row = self._spill.one(query, placed.partition, placed.record.offset)
+        return placed.record.timestamp if row is None or row[0] is None else max(row[0], placed.record.timestamp)
+
+    def _before(self, placed: _Placed, first: dict[int, _Placed]) -> int | None:
+        """Partition of the backup whose next command has to be laid before this one; null: none."""
+        source = placed.command.source
+        if source is None:
+            return None
+        cause = first.get(source.partition)
+        if cause is not None and cause.record.offset <= source.offset:
+            return source.partition
+        mark = _mark(placed.command)
+        if mark is not None and mark in self._spread:
+            return None
+        place = self._place(source)
+        for target in self._targets(placed.command):
+            due = self._due[place.partition, target]
+            if due and due[0] != source and source in due:
+                query = (
+                    "SELECT partition FROM effects WHERE source_partition = ? AND source_offset = ? AND number = ?"
+                    " ORDER BY timestamp LIMIT 1"
+                )
+                row = self._spill.one(query, *msgspec.structs.astuple(due[0]))
+                assert row is not None, "it was noted as an effect"
+                return int(row[0])
+        return None
+
+    def _place(self, source: Source) -> Source:
+        """The new place of a command's cause."""
+        place = self._places.get(source)
+        if place is None:
+            raise self._refusal(f"has an effect of a command that it has not: {source}")
+        return place
+
+    def _targets(self, command: AnyCommand) -> Sequence[int]:
         identity = route(command)
-        if identity is not None:
-            self._add(partition_of(identity, self._partitions), placed, runs)
-            return
-        if not isinstance(command, TimerFired):
+        return range(self._partitions) if identity is None else (partition_of(identity, self._partitions),)
+
+    def _lay_one(self, placed: _Placed, runs: list[EngineRun]) -> None:
+        command, source, mark = placed.command, placed.command.source, _mark(placed.command)
+        if mark is not None:
             # One of them was sent to each partition.
-            mark = codec.encode_command(msgspec.structs.replace(command, source=None, reply_to=None))
             if mark in self._spread:
                 return
             self._spread.add(mark)
-        for number in range(self._partitions):
-            self._add(number, placed, runs)
+        targets = self._targets(command)
+        value = placed.record.value
+        if source is not None:
+            place = self._place(source)
+            for target in targets:
+                self._due[place.partition, target].popleft()
+            value = codec.encode_command(command, place)
+            del self._places[source]
+            self._check_sent(place, command)
+        for number in targets:
+            record = placed.record
+            copy = CopiedRecord(self._next[number], record.timestamp, record.key, value, record.headers)
+            self._next[number] += 1
+            self._writers[number].add(copy)
+            for effect in runs[number].take(Record(copy.offset, copy.timestamp, copy.key, value), number):
+                if isinstance(effect, (Send, Broadcast)):
+                    self._sent[number, copy.offset][_content(effect.command)] += 1
+        if mark is None:
+            self._expect(Source(placed.partition, placed.record.offset, 0), targets[0])
+            return
+        query = "SELECT partition, place FROM copies WHERE mark = ? ORDER BY partition, place"
+        for partition, offset in self._spill.db.execute(query, (mark,)).fetchall():
+            self._expect(Source(partition, offset, 0), None)
 
-    def _add(self, number: int, placed: _Placed, runs: list[EngineRun] | None) -> None:
-        offset, value = self._next[number], placed.record.value
-        if placed.command.source is not None:
-            self._effects[number] += 1
-            value = codec.encode_command(placed.command, Source(number, 0, self._effects[number]))
-        record = CopiedRecord(offset, placed.record.timestamp, placed.record.key, value, placed.record.headers)
-        self._next[number] += 1
-        self._writers[number].add(record)
-        if runs is not None:
-            runs[number].take(Record(offset, record.timestamp, record.key, value), number)
+    def _check_sent(self, place: Source, command: AnyCommand) -> None:
+        """Refuse an effect that is not one here, such as the revision of a limit whose changes others order now."""
+        sent, content = self._sent.get((place.partition, place.offset), Counter()), _content(command)
+        if not sent[content]:
+            raise self._refusal(f"has a {type(command).__name__} that no command sends in this number of partitions")
+        sent -= Counter((content,))
+        if not sent:
+            del self._sent[place.partition, place.offset]
+
+    def _expect(self, cause: Source, partition: int | None) -> None:
+        """Note the effects of a command that was laid just now; partition null: into each, which each have some."""
+        query = (
+            "SELECT DISTINCT number, origin, target FROM effects WHERE source_partition = ? AND source_offset = ?"
+            " ORDER BY number"
+        )
+        for index, origin, target in self._spill.db.execute(query, (cause.partition, cause.offset)).fetchall():
+            source = Source(cause.partition, cause.offset, index)
+            number = origin if partition is None else partition
+            if number == _EVERYWHERE:
+                raise self._refusal("has commands to every partition that others to every partition have sent")
+            offset = self._next[number] - 1
+            if partition is not None:
+                self._places[source] = Source(number, offset, index)
+            else:
+                # Those of several partitions of before, in one now.
+                self._renumbered[number, offset] += 1
+                self._places[source] = Source(number, offset, self._renumbered[number, offset])
+            for each in range(self._partitions) if target == _EVERYWHERE else (target,):
+                self._due[number, each].append(source)
 
     # --- state -------------------------------------------------------------------------------------------------------
 
-    def _compare(self, spill: Spill, runs: list[EngineRun]) -> None:
+    def _compare(self, runs: list[EngineRun]) -> None:
         """Refuse a state that is not the backup's. Timers' numbers and times are part of it."""
         self._say("comparing the state with the backup's")
+        spill = self._spill
         topic = self._manifest.topic(STATE)
         for copy in [] if topic is None else topic.partitions:
             for record in read_partition(self._store, self._source, copy):
@@ -227,31 +340,33 @@ class Repartition:
                 raise self._other_state(f"{name} of a partition")
 
     def _other_state(self, name: str) -> BackupError:
+        return self._refusal(f"makes another state when its commands are replayed: {name} differs")
+
+    def _refusal(self, reason: str) -> BackupError:
         return BackupError(
-            f"the commands of the backup {self._source}, replayed over {self._partitions} partitions, make another "
-            f"state: {name} differs. What to do: restore it into its own number of partitions, "
-            f"{self._manifest.partitions}"
+            f"the backup {self._source} {reason}. What to do: restore it into its own number of partitions, "
+            f"{self._manifest.partitions}; or make one while nobody calls and engines have no lag (backbeat stats)"
         )
 
-    def _write(self, spill: Spill, runs: list[EngineRun], positions: dict[int, int]) -> Manifest:
-        """The files and the manifest of the new backup."""
-        copies = []
-        for number in range(self._partitions):
-            writer = PartitionWriter(self._into, STATE, number)
-            query = f"SELECT key, value FROM {_RUN} WHERE partition = ? AND key <> ?"  # noqa: S608 - a name of our own
-            rows = spill.db.execute(query, (number, META_KEY))
-            offset = 0
-            for offset, (key, value) in enumerate(rows, 1):
-                writer.add(CopiedRecord(offset - 1, 0, key, value, []))
-            copies.append(writer.end(0, offset))
+    def _state(self, number: int) -> PartitionCopy:
+        """The files of a partition's state."""
+        writer = PartitionWriter(self._into, STATE, number)
+        query = f"SELECT key, value FROM {_RUN} WHERE partition = ? AND key <> ?"  # noqa: S608 - a name of our own
+        count = 0
+        for key, value in self._spill.db.execute(query, (number, META_KEY)):
+            writer.add(CopiedRecord(count, 0, key, value, []))
+            count += 1
+        return writer.end(0, count)
+
+    def _write(self, state: list[PartitionCopy], metas: dict[int, bytes], positions: dict[int, int]) -> Manifest:
+        """The files that are left, and the manifest of the new backup."""
         commands = [writer.end(0, self._next[number]) for number, writer in enumerate(self._writers)]
         topics = {
             topic.name: self._copied(topic) for topic in self._manifest.topics if topic.name not in (COMMANDS, STATE)
         }
         ids = {topic.name: topic.topic_id for topic in self._manifest.topics}
         topics[COMMANDS] = TopicCopy(COMMANDS, ids.get(COMMANDS, ""), commands)
-        topics[STATE] = TopicCopy(STATE, ids.get(STATE, ""), copies)
-        metas = {number: msgspec.msgpack.encode(run.meta) for number, run in enumerate(runs)}
+        topics[STATE] = TopicCopy(STATE, ids.get(STATE, ""), state)
         return msgspec.structs.replace(
             self._manifest,
             partitions=self._partitions,
@@ -270,9 +385,15 @@ class Repartition:
         return msgspec.structs.replace(topic, partitions=copies)
 
 
-def _before(placed: _Placed, rest: Iterator[_Placed]) -> Iterator[_Placed]:
-    yield placed
-    yield from rest
+def _content(command: AnyCommand) -> bytes:
+    return codec.encode_command(msgspec.structs.replace(command, source=None))
+
+
+def _mark(command: AnyCommand) -> bytes | None:
+    """The same bytes for all copies of a command that went to every partition; null: it went to one."""
+    if route(command) is not None or isinstance(command, TimerFired):
+        return None
+    return codec.encode_command(msgspec.structs.replace(command, reply_to=None))
 
 
 def _unchained(key: bytes, value: bytes | None) -> bytes | None:

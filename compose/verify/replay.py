@@ -57,8 +57,8 @@ class EngineRun:
         self.meta = self._store.meta
         self._records_count = 0
 
-    def take(self, record: Record, partition: int) -> bytes:
-        """Apply a record as the engine does; its effects as bytes."""
+    def take(self, record: Record, partition: int) -> list[Effect]:
+        """Apply a record as the engine does; its effects."""
         effects: list[Effect] = []
         try:
             command = codec.decode_command(record.value)
@@ -79,7 +79,7 @@ class EngineRun:
         self._records_count += 1
         if self._records_count % self._commit_records == 0:
             self.commit()
-        return _PACK([(type(effect).__name__, effect) for effect in effects])
+        return effects
 
     def commit(self) -> None:
         """Write what has changed."""
@@ -145,7 +145,7 @@ class Replay:
                 # Of the cluster, not of the log.
                 run.meta.topic_id, run.meta.transactional_id = theirs["topic_id"], theirs["transactional_id"]
         for record in self._topics.read(COMMANDS, partition, 0, position):
-            effects = [run.take(record, partition) for run in runs]
+            effects = [_packed(run.take(record, partition)) for run in runs]
             self._counts["records"] += 1
             if effects[0] != effects[1]:
                 self._note(partition, b"", f"effects of offset {record.offset}", effects[1], effects[0])
@@ -174,6 +174,10 @@ class Replay:
         if len(self._differences) < _KEPT_MAX:
             kind, identity, _ = split_key(key)
             self._differences.append(Difference(partition, kind, identity, field, repr(theirs), repr(ours)))
+
+
+def _packed(effects: list[Effect]) -> bytes:
+    return _PACK([(type(effect).__name__, effect) for effect in effects])
 
 
 def make_tables(spill: Spill) -> None:

@@ -242,7 +242,7 @@ def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
 
 @pytest.mark.parametrize("partitions", [PARTITIONS + 3, 1])
 def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, partitions):
-    source, _, _, acknowledged, _, made = backup
+    _, source, _, acknowledged, _, made = backup
     document = restored(own_kafka, source, "--partitions", str(partitions))
     assert document["partitions"] == partitions != made["partitions"]
     assert document["verdict"]["agrees"]
