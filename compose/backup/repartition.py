@@ -7,8 +7,9 @@ must have the very records that the backup has, or nothing comes of it.
 
 A command that is another one's effect names that one's record, which is elsewhere now: it gets the new place. Engines
 take such commands for repeats unless the places of one partition come in order. So what one partition has sent to
-another one is laid there in the order of its causes: a command counts as of the time of its first effect, and what has
-to come first is laid first.
+another one is laid there in the order of its causes. With a multiple of the old number all of a new partition comes
+from one of before, and it is in order; with another number commands may have to be laid before earlier ones, so that
+times in the state differ, or no order is right: it is refused then.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class Repartition:
             metas = {number: msgspec.msgpack.encode(run.meta) for number, run in enumerate(runs)}
             state = [self._state(number) for number in range(self._partitions)]
             # The engines apply the rest; here it is only seen that they send what is there.
-            self._lay(heads, runs, {})
+            self._lay(heads, runs, None)
             if any(sent and place[1] < positions[place[0]] for place, sent in self._sent.items()):
                 raise self._refusal("lacks a command that the rules send in this number of partitions")
             return self._write(state, metas, positions)
@@ -170,23 +171,21 @@ class Repartition:
             if (mark := _mark(command)) is not None:
                 self._spill.db.execute("INSERT INTO copies VALUES (?, ?, ?)", (mark, partition, record.offset))
 
-    def _lay(self, heads: dict[int, Iterator[_Placed]], runs: list[EngineRun], ends: Mapping[int, int]) -> None:
-        """Lay commands into the new partitions, and apply them: those before `ends`, or all."""
+    def _lay(self, heads: dict[int, Iterator[_Placed]], runs: list[EngineRun], ends: Mapping[int, int] | None) -> None:
+        """Lay commands into the new partitions, and apply them: those before `ends`; null: all."""
         first: dict[int, _Placed] = {}
         queue: list[tuple[int, int, int]] = []
-        times = dict.fromkeys(heads, 0)
 
         def advance(partition: int) -> None:
             placed = next(heads[partition], None)
             first.pop(partition, None)
             if placed is None:
                 return
-            if ends and placed.record.offset >= ends.get(partition, 0):
+            if ends is not None and placed.record.offset >= ends.get(partition, 0):
                 heads[partition] = itertools.chain((placed,), heads[partition])
                 return
             first[partition] = placed
-            times[partition] = max(times[partition], self._time(placed))
-            heappush(queue, (times[partition], partition, placed.record.offset))
+            heappush(queue, (placed.record.timestamp, partition, placed.record.offset))
 
         for partition in heads:
             advance(partition)
@@ -208,12 +207,6 @@ class Repartition:
             count += 1
             if count % _SAY_RECORDS == 0:
                 self._say(f"{count} commands are laid into {self._partitions} partitions")
-
-    def _time(self, placed: _Placed) -> int:
-        """The time of its first effect, which is when it was committed; without any, its own."""
-        query = "SELECT MIN(timestamp) FROM effects WHERE source_partition = ? AND source_offset = ?"
-        row = self._spill.one(query, placed.partition, placed.record.offset)
-        return placed.record.timestamp if row is None or row[0] is None else max(row[0], placed.record.timestamp)
 
     def _before(self, placed: _Placed, first: dict[int, _Placed]) -> int | None:
         """Partition of the backup whose next command has to be laid before this one; null: none."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backbeat.compose.backup.errors import BackupError
 from backbeat.compose.backup.manifest import FORMAT, Manifest, TopicCopy
@@ -14,11 +17,15 @@ from backbeat.compose.backup.repartition import Repartition
 from backbeat.gateway.archiving.stores import FolderStore
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.streams.core.tables import META_KEY, NODES
 from tests.compose.verify import scene as scenes
 from tests.compose.verify.log import Findings, LoggedWorld
+from tests.streams.core import player as players
+from tests.streams.core.player import Move, Player
 from tests.streams.core.storing import encoded
+from tests.streams.core.test_properties import MOVES, NUMBERS
 from tests.streams.core.world import Happened
 
 STORIES = [
@@ -138,6 +145,25 @@ def test_what_was_not_applied_yet_is_applied_there(story, tmp_path):
     laid = records(store, manifest, COMMANDS)
     assert any(len(copies) > manifest.positions[number] for number, copies in laid.items())
     assert Findings(applied(store, manifest)).nothing
+
+
+@settings(max_examples=10)
+@given(
+    story=st.lists(MOVES.filter(lambda move: move.word != "fail"), min_size=20, max_size=60),
+    seed=NUMBERS,
+    numbers=st.sampled_from([(2, 4), (1, 3), (2, 3)]),
+)
+def test_random_stories(story, seed, numbers):
+    old, new = numbers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(players, "World", LoggedWorld)
+        patch.setattr(players, "Settings", lambda **_: Settings())
+        player = Player(old, seed=seed)
+    for move in [Move("signal"), *story]:
+        player.rush(move)
+    with tempfile.TemporaryDirectory() as folder:
+        store, manifest = repartitioned(player.world, Path(folder), new)
+        assert Findings(applied(store, manifest)).nothing
 
 
 def test_limits_whose_changes_are_ordered_elsewhere_are_refused(tmp_path):
