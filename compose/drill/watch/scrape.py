@@ -10,6 +10,8 @@ from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.reading import Reading, Source, Values
 
 _MEBIBYTE = 1024 * 1024
+#: A server that was late scrapes twice within a moment: what has grown since would be a rate out of all bounds.
+RATE_SECONDS_MIN = 0.25
 _RATES = ("nodes_completed", "nodes_errored", "dead_letters", "gateway_errors")
 
 
@@ -53,7 +55,7 @@ class Scrape:
         last = self._last.get(service)
         if last is None:
             self._rates[service] = {}
-        elif reading.at > last.at:
+        elif reading.at - last.at >= RATE_SECONDS_MIN:
             # A counter that fell began anew with its process.
             self._rates[service] = {
                 key: max(0.0, value - last.values[key]) / (reading.at - last.at)

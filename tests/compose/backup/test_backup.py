@@ -121,6 +121,17 @@ def bucket():
     server.stop()
 
 
+#: Subjects of workflows that nothing waits for, and that wait for nothing.
+PLAIN = [f'"Plain {number}"'.encode() for number in range(8)]
+
+
+def ask_for(one, subject):
+    """A signal that was acknowledged; its node."""
+    signal = one.caller.signal(subject, retry_interval_seconds=0.2)
+    assert isinstance(one.caller.ask(signal), views.NodeView)
+    return node_of(signal)
+
+
 @pytest.fixture(scope="module")
 def backup(own_kafka, bucket, tmp_path_factory):
     """The backup of an engine that was at work, what had been acknowledged before it, and the topics as they were."""
@@ -135,11 +146,16 @@ def backup(own_kafka, bucket, tmp_path_factory):
             # Payloads are found by their offsets, dead letters are marked by them.
             one.caller.send_raw(b"chunk", 0, topic=PAYLOADS)
             one.caller.send_raw(b"no command", partition)
+        words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(one.stack)]
+        for subject in PLAIN:
+            assert one.caller.wait_node(ask_for(one, subject)).server is ServerStatus.COMPLETE
+        for partition in range(PARTITIONS):
+            one.caller.commit(partition)
+        assert run("backup", str(folder / "plain"), *words).exit_code == 0
         load = Load(one.caller)
         try:
             until(lambda: len(load.acknowledged) >= 60, "there is work")
             acknowledged = [*load.acknowledged]
-            words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(one.stack)]
             made = run("backup", str(destination), *words, "--json")
             assert made.exit_code == 0, made.output
             assert len(load.acknowledged) >= len(acknowledged)
@@ -155,7 +171,6 @@ def backup(own_kafka, bucket, tmp_path_factory):
         with Publisher(own_kafka) as publish:
             publish({"workflow": "Purchases", "subject": "later", "decider": "D", "signal": "Buy"})
             publish("this is no signal")
-        words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(one.stack)]
         second = run("backup", bucket, *words, "--json")
         assert second.exit_code == 0, second.output
         originals = {topic: offsets_and_times(own_kafka, topic) for topic in (COMMANDS, DEAD_LETTERS, PAYLOADS)}
@@ -240,24 +255,36 @@ def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
             assert len([node for node in one.caller.tree(workflow_id) if node.depth == 1]) == 1
 
 
-@pytest.mark.parametrize("partitions", [PARTITIONS + 3, 1])
+@pytest.mark.parametrize("partitions", [2 * PARTITIONS, PARTITIONS - 1])
 def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, partitions):
-    _, source, _, acknowledged, _, made = backup
-    document = restored(own_kafka, source, "--partitions", str(partitions))
-    assert document["partitions"] == partitions != made["partitions"]
+    document = restored(own_kafka, backup[0].with_name("plain"), "--partitions", str(partitions))
+    assert document["partitions"] == partitions
     assert document["verdict"]["agrees"]
     assert document["verdict"]["complete"]
     with again(own_kafka, None, partitions) as one:
         hand = Hand(one.caller, "default", answers)
         try:
-            for signal in acknowledged:
-                assert one.caller.wait_node(node_of(signal)).server is ServerStatus.COMPLETE
+            for subject in PLAIN:
+                node = one.caller.wait_node(ask_for(one, subject))
+                assert node.server is ServerStatus.COMPLETE
+                # One was there before.
+                assert len([each for each in one.caller.tree(node.workflow_id) if each.depth == 1]) == 2
         finally:
             hand.close()
         for partition in range(partitions):
             one.caller.commit(partition)
         verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
         assert verdict.exit_code == 0, verdict.output
+
+
+def test_links_that_go_from_partition_to_partition_are_refused_in_another_number(own_kafka, backup):
+    """Which workflow a signal comes by in which partition is part of the commands."""
+    delete_topics(own_kafka, "backbeat.")
+    words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development", "--partitions", "7"]
+    refused = run("restore", backup[1], *words)
+    assert refused.exit_code == 1
+    assert "restore it into its own number of partitions, 4" in refused.stderr
+    assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
 
 
 def test_a_restore_that_broke_off_is_not_run_on(own_kafka, backup, monkeypatch):

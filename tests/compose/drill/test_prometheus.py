@@ -13,7 +13,7 @@ from backbeat.compose.cli.program import backbeat
 from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.prometheus import PrometheusError, PrometheusSource, check_server
-from backbeat.compose.drill.watch.scrape import Scrape
+from backbeat.compose.drill.watch.scrape import RATE_SECONDS_MIN, Scrape
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from tests.waiting import until
 
@@ -119,8 +119,8 @@ def test_figures_of_a_prometheus_server(server, exporters):
             return max(rates) > 0
 
         until(is_grown, "a counter has grown")
-        # A second or more lies between two scrapes: less than what looks taken twice a second would make of it.
-        assert max(rates) <= 60.0 * 1.5
+        # That between two scrapes, not that between two looks, of which there are fifty a second.
+        assert max(rates) <= 60.0 / RATE_SECONDS_MIN
         exporters[1].server.shutdown()
         exporters[1].server.server_close()
         until(lambda: scrape.sample()["engines_answering"] == 2, "a target that is down does not answer")
