@@ -64,7 +64,10 @@ def stack(
         'bootstrap_servers = "127.0.0.1:1"\n[[service]]\nname = "engine-<b>"\nrole = "engine"\n', encoding="utf-8"
     )
     proxied = ["--ui-user-header=X-Forwarded-User", "--ui-trusted-proxy=127.0.0.2", "--ui-trusted-proxy=10.0.0.0/8"]
-    folders = [f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600", f"--ui-drills={drills}"]
+    folders = [
+        *(f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600"),
+        *(f"--ui-drills={drills}", f"--ui-drill-topology={topology}"),
+    ]
     one = stack_on(
         broker,
         partitions=2,
@@ -78,10 +81,7 @@ def stack(
                 f"--ui-codec-url={codec_url}",
                 *folders,
             ],
-            [
-                *("--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied),
-                f"--ui-drill-topology={topology}",
-            ],
+            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied],
             ["--ui=only", "--ui-login=none", "--ui-read-only"],
         ],
     )

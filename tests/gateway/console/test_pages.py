@@ -72,6 +72,7 @@ def addresses(story) -> dict[str, list[str]]:
             f"workflows/{hostile['workflow']}/timeline?as=table",
         ],
         "drills": ["drills"],
+        "drills/begin": ["drills/begin"],
         "drills/{run}": [f"drills/{story.drills[0]}", f"drills/{story.drills[1]}"],
         "drills/compare": [f"drills/compare?first={story.drills[0]}&second={story.drills[1]}"],
         "audit": ["audit", "audit?by=nobody"],

@@ -72,6 +72,8 @@ class Drills:
             for path in settings.drill_topologies
         }
         self._plays: list[PlayChoice] = []
+        #: Of the installation that was asked for last, by its file and when that was written.
+        self._services: dict[tuple[Path, int], list[str]] = {}
 
     # All of these block.
 
@@ -87,9 +89,17 @@ class Drills:
         path = self.installations[installation]
         if path is None:
             return []
-        lines = _told(["list", "--topology", str(path), "--json"]).splitlines()
-        rows = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
-        return [str(next(iter(row.values()), "?")) for row in rows]
+        try:
+            changed_at = path.stat().st_mtime_ns
+        except OSError as error:
+            raise DrillsError(f"{path} cannot be read: {error.strerror}") from error
+        names = self._services.get((path, changed_at))
+        if names is None:
+            lines = _told(["list", "--topology", str(path), "--json"]).splitlines()
+            rows = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
+            names = [str(next(iter(row.values()), "?")) for row in rows]
+            self._services = {(path, changed_at): names}
+        return names
 
     def start(self, request: Request, seconds: float | None) -> str:
         """Begin a run; its name, once it is under way. BusyError, RefusedError, DrillsError."""
