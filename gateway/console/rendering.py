@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from backbeat.gateway.console.show import statuses, times
 from backbeat.gateway.console.show.payload import is_sealed, payload
@@ -55,6 +56,7 @@ class Templates:
                 "cut": cut,
                 "duration": times.length,
                 "distance": times.distance,
+                "exact": _exact,
                 "id": id_text,
                 "is_sealed": is_sealed,
                 "json_line": _json_line,
@@ -73,6 +75,11 @@ class Templates:
     def render(self, name: str, values: dict[str, Any]) -> str:
         """A page as HTML."""
         return self._environment.get_template(name).render(values)
+
+
+def _exact(text: str) -> Markup:
+    """A hidden field's value: nobody sees it, and it comes back as it is, with what cannot be seen."""
+    return escape(text.encode(errors="replace").decode())
 
 
 def _json_line(data: bytes) -> str:

@@ -13,6 +13,11 @@ _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form class="form[ "].*?</form>', re.DOTALL)
 
 
+def hidden_fields(form: str) -> dict[str, str]:
+    """The hidden fields of a form."""
+    return {name: html.unescape(value) for name, value in _HIDDEN.findall(form)}
+
+
 class Desk:
     """A visitor at one gateway."""
 
@@ -28,7 +33,7 @@ class Desk:
         """The hidden fields of the form on a page."""
         form = _FORM.search(self.get(address).text)
         assert form is not None, address
-        return {name: html.unescape(value) for name, value in _HIDDEN.findall(form[0])}
+        return hidden_fields(form[0])
 
     def send(self, address: str, fields: dict[str, Any], **headers: str) -> Answer:
         """A form as a browser sends it from our own page, unless headers say otherwise."""

@@ -51,6 +51,9 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     page = desk.get(PAGE).text
     assert "1 at once, 100/min" in page
     assert "paused" in page
+    # Who waits, and since when, as all other times are shown.
+    assert "Who waits" in page
+    assert "+00:00" not in page
 
     one.open(PAGE)
     one.follow(one.page.get_by_role("button", name="Resume"))

@@ -1,4 +1,4 @@
-"""The journey of 3 a.m.: from what is stuck to a drained job, on a phone, by the keyboard, without JavaScript."""
+"""Stuck, and jobs: the journey of 3 a.m., and who may count, start and stop what."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
-from tests.gateway.console.desk import Desk, log_in
+from tests.gateway.console.desk import Desk, hidden_fields, log_in
+from tests.gateway.console.journey import CLICKS_MAX, PHONE, retry_a_cause, shown
+from tests.gateway.console.story import NAME
 from tests.gateway.console.test_people import command
 from tests.waiting import until
 
 NODES = 14
-CLICKS_MAX = 6
 
 
 @pytest.fixture(scope="module")
@@ -34,66 +35,20 @@ def bank(stack, story):
     return user, nodes
 
 
-def shown(page) -> str:
-    return page.locator("main").inner_text()
-
-
-class Thumb:
-    """An operator with a keyboard, who counts what is pressed."""
-
-    def __init__(self, one) -> None:
-        self.page = one.page
-        self.clicks = 0
-
-    def press(self, role: str, name: str) -> None:
-        """Reach something by the Tab key, and press it."""
-        target = self.page.get_by_role(role, name=name).first
-        # Of several radio buttons the Tab key reaches the checked one, and arrows the others.
-        reached = self.page.get_by_role("radio", checked=True).first if role == "radio" else target
-        self.page.locator("#main").focus()
-        for _ in range(200):
-            self.page.keyboard.press("Tab")
-            if reached.evaluate("element => element === document.activeElement"):
-                break
-        else:
-            raise AssertionError(f"{name} is not reached by the Tab key")
-        self.clicks += 1
-        self.page.keyboard.press("ArrowDown" if role == "radio" else "Enter")
-        assert role != "radio" or target.is_checked()
-
-    def type(self, label: str, text: str) -> None:
-        self.page.get_by_label(label).focus()
-        self.page.keyboard.type(text)
-
-
 def test_from_stuck_to_a_drained_job_in_six_clicks(stack, bank, tab):
     user, nodes = bank
-    refused = nodes[::2]
-    one = tab(viewport={"width": 320, "height": 640})
-    thumb, desk = Thumb(one), Desk(stack.http_urls[0])
+    one, desk = tab(**PHONE), Desk(stack.http_urls[0])
     until(lambda: f"{NODES} failing" in desk.get("stuck?client=payers").text, "the causes are there")
     one.open("stuck?client=payers")
     assert "connection refused by bank-#" in shown(one.page)
     assert "# mailbox # unknown" in shown(one.page)
 
-    thumb.press("button", "Retry what failed with: connection refused by bank-#")
-    # Without a script the page of a count loads itself anew until it is counted.
-    one.page.get_by_label("Why").wait_for(timeout=120_000)
-    assert f"The filter matches {NODES}, exactly those of the cause" in shown(one.page)
-    thumb.press("radio", "the first 10, to see whether it helps")
-    thumb.type("Why", "does the bank answer?")
-    thumb.press("button", "Retry these")
-    one.page.get_by_role("heading", name="The first 10").wait_for(timeout=60_000)
-    assert sum(user.node(node)["currentServerStatus"] != "retries_exhausted" for node in refused) == 10
-    thumb.type("Why", "bank is back, INC-771")
-    thumb.press("button", "Retry these")
-    one.page.get_by_text("ended", exact=True).wait_for(timeout=120_000)
+    def ten_are_tried() -> None:
+        assert sum(user.node(node)["currentServerStatus"] != "retries_exhausted" for node in nodes[::2]) == 10
 
-    assert thumb.clicks <= CLICKS_MAX
-    text = shown(one.page)
-    assert f"{NODES - 10} done" in text
-    assert "dev: retry “bank is back, INC-771” — done" in text
-    for node in refused:
+    clicks = retry_a_cause(one, "connection refused by bank-#", NODES, after_the_first=ten_are_tried)
+    assert clicks <= CLICKS_MAX
+    for node in nodes[::2]:
         user.wait_for(node, "sent_to_client")
     # The other cause is as it was.
     assert {user.node(node)["currentServerStatus"] for node in nodes[1::2]} == {"retries_exhausted"}
@@ -111,6 +66,18 @@ def count(desk: Desk, **fields: str):
     )
     assert form is not None
     return desk.send("jobs", {"form": form[1], "action": "retry", **fields})
+
+
+def test_a_retry_asks_for_the_name_with_all_that_cannot_be_seen(stack, story):
+    desk, node = Desk(stack.http_urls[0]), story.hostile["node"]
+
+    def form() -> dict[str, str] | None:
+        forms = re.findall(r'<form method="post" action="jobs">.*?</form>', desk.get("stuck").text, re.DOTALL)
+        return next((fields for fields in map(hidden_fields, forms) if fields.get("name") == NAME), None)
+
+    counted = desk.send("jobs", until(form, "its cause is there")).headers["location"]
+    until(lambda: "The filter matches 1, exactly" in desk.get(counted).text, "it is counted")
+    assert node in desk.get(counted).text
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""The journey of 3 a.m.: from a cause to a drained job, on a phone, by the keyboard, without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.gateway.console.browser import Tab
+from tests.waiting import SECONDS_MAX
+
+CLICKS_MAX = 6
+#: A phone, and no script: what `tab` is given.
+PHONE = {"viewport": {"width": 320, "height": 640}, "java_script_enabled": False}
+
+
+def shown(page: Any) -> str:
+    return page.locator("main").inner_text()  # type: ignore[no-any-return]  # playwright is not typed here
+
+
+class Thumb:
+    """An operator with a keyboard, who counts what is pressed."""
+
+    def __init__(self, one: Tab) -> None:
+        self.page = one.page
+        self.clicks = 0
+
+    def press(self, role: str, name: str) -> None:
+        """Reach something by the Tab key, and press it."""
+        target = self.page.get_by_role(role, name=name).first
+        # Of several radio buttons the Tab key reaches the checked one, and arrows the others.
+        reached = self.page.get_by_role("radio", checked=True).first if role == "radio" else target
+        self.page.locator("#main").focus()
+        for _ in range(200):
+            self.page.keyboard.press("Tab")
+            if reached.evaluate("element => element === document.activeElement"):
+                break
+        else:
+            raise AssertionError(f"{name} is not reached by the Tab key")
+        self.clicks += 1
+        self.page.keyboard.press("ArrowDown" if role == "radio" else "Enter")
+        assert role != "radio" or target.is_checked()
+
+    def type(self, label: str, text: str) -> None:
+        self.page.get_by_label(label).focus()
+        self.page.keyboard.type(text)
+
+
+def retry_a_cause(
+    one: Tab,
+    cause: str,
+    nodes: int,
+    *,
+    after_the_first: Callable[[], object] = lambda: None,
+    seconds: float = SECONDS_MAX,
+) -> int:
+    """Retry what has failed with a cause: the first ten, then all. The clicks that it took; the job's page is open."""
+    thumb, milliseconds = Thumb(one), seconds * 1_000
+    thumb.press("button", f"Retry what failed with: {cause}")
+    # Without a script the page of a count loads itself anew until it is counted.
+    one.page.get_by_label("Why").wait_for(timeout=milliseconds)
+    assert f"The filter matches {nodes:,}, exactly those of the cause" in shown(one.page)
+    thumb.press("radio", "the first 10, to see whether it helps")
+    thumb.type("Why", "does the bank answer?")
+    thumb.press("button", "Retry these")
+    one.page.get_by_role("heading", name="The first 10").wait_for(timeout=milliseconds)
+    after_the_first()
+    thumb.type("Why", "bank is back, INC-771")
+    thumb.press("button", "Retry these")
+    one.page.get_by_text("ended", exact=True).wait_for(timeout=milliseconds)
+    text = shown(one.page)
+    assert f"{nodes - 10:,} done" in text
+    assert "dev: retry “bank is back, INC-771” — done" in text
+    return thumb.clicks
