@@ -11,7 +11,7 @@ from backbeat.gateway.console.figures import WINDOW_SECONDS
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.projection.reading.filters import WorkflowFilters
 
-_ACTIVITIES_MAX = 50
+_ACTIVITIES_MAX = 15
 #: More clients are searched only where one is chosen: each is a search of its own.
 CLIENTS_MAX = 100
 _NEWEST = 10

@@ -22,8 +22,8 @@ _NOT_OF_JOBS = ("had", "since", "until")
 _CHIPS = {
     "client": "client",
     "name": "name",
-    "status": "now",
-    "had": "ever",
+    "status": "status",
+    "had": "had status",
     "text": "with",
     "since": "changed since",
     "until": "changed until",
