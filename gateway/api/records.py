@@ -32,6 +32,7 @@ from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.replies import History, Nodes, Reason, Rejection
 from backbeat.schemas.messages.values import NewWorkflow, ReplyTo
 from backbeat.schemas.messages.views import NodeView
+from backbeat.schemas.routes import route
 from backbeat.transport.base import every_answer, to_every_partition
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,14 @@ async def command(call: Call) -> Response:
     record = await _kept(call, _identified(call, record))
     target = _target(record)
 
-    def send(route: bytes) -> Awaitable[Any]:
-        return call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, target)
+    def send(key: bytes) -> Awaitable[Any]:
+        return call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), key, key, target)
 
-    route = commands.route(record)
+    route_key = route(record)
     try:
-        result = await (to_every_partition(call.engine.every_partition(), send) if route is None else send(route))
+        result = await (
+            to_every_partition(call.engine.every_partition(), send) if route_key is None else send(route_key)
+        )
     except Rejected as rejected:
         raise errors.refused(rejected, target, whole=True) from rejected
     return _answered(call, [await _whole(call, result)])

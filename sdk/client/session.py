@@ -17,6 +17,7 @@ from backbeat.payload.values import Id, id_text, to_id, to_text
 from backbeat.schemas import environment
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.routes import route
 from backbeat.transport.base import NOBODY, Transport
 
 _CALLED_MAX = 1_000
@@ -140,11 +141,11 @@ class Session:
 
     async def command(self, command: commands.AnyCommand, label: str, key: str | None = None) -> Any:
         """The engine's answer to a command; `label` names it in errors, `key` is the caller's idempotency key."""
-        route = commands.route(command)
-        assert route is not None, "a command that is sent to every partition"
+        route_key = route(command)
+        assert route_key is not None, "a command that is sent to every partition"
         if key is not None:
             command = msgspec.structs.replace(command, id=self.command_id(key), body_hash=change_hash(command))
-        return await self.transport.command(command, self.timeout, f"{label} {id_text(route)}", key=key)
+        return await self.transport.command(command, self.timeout, f"{label} {id_text(route_key)}", key=key)
 
     async def query(self, query: queries.AnyQuery, label: str, timeout: float | None = None) -> list[Any]:
         """All parts of the answer to a query."""

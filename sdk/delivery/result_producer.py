@@ -17,8 +17,9 @@ from backbeat.errors import Unavailable
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka import dead_letters
 from backbeat.schemas.kafka.topics import COMMANDS
-from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.ids import partition_of
+from backbeat.schemas.routes import route
 from backbeat.transport.connecting import Pinned
 
 D = TypeVar("D", bound=Delivery)

@@ -8,11 +8,12 @@ from typing import Any
 from backbeat.schemas.codec import encode_command, encode_query
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.queries import AnyQuery, query_route
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView, WaitKind
+from backbeat.schemas.routes import route
 from backbeat.streams.core.queries import current_node, find_node
 from backbeat.streams.core.waits.waits import waits_of
 from backbeat.streams.engine.loop import Engine

@@ -12,10 +12,11 @@ import msgspec
 from backbeat.delivery.changes import Change, Place, changes_in
 from backbeat.errors import Timeout, Unavailable, rejected
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, Signal, route
+from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, WaitNode
 from backbeat.schemas.messages.replies import Rejection, ReplyRecord
 from backbeat.schemas.messages.values import ReplyTo
+from backbeat.schemas.routes import route
 from backbeat.testing.memory_registry import MemoryRegistry
 
 from .clock import Clock

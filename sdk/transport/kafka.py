@@ -15,10 +15,11 @@ from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError, RegisteredClient
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, Signal, route
+from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, Signal
 from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import ReplyTo
+from backbeat.schemas.routes import route
 from backbeat.transport.base import Transport, every_answer, to_every_partition, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 from backbeat.transport.requests import RequestClient

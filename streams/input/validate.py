@@ -16,6 +16,7 @@ from backbeat.schemas.messages.bounds import SETTINGS, TIME_MAX, TIME_MIN
 from backbeat.schemas.messages.jobs import ACTOR_CHARACTERS_MAX, NOTE_CHARACTERS_MAX
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, ReplyTo, Source, Task, TaskKind, TimerKind
+from backbeat.schemas.routes import ROUTES
 from backbeat.streams.core.limits.slots import check_values
 from backbeat.streams.core.links.cycles import FOLLOWED_MAX
 from backbeat.streams.core.step import Refused, refuse
@@ -231,5 +232,5 @@ _OF_PARTITIONS = (c.StartJob, c.StopJob, c.WorkJob)
 
 _RULES: dict[type, _Rules] = {
     kind: _Rules(_of_partition if kind in _OF_PARTITIONS else route, _CHECKS.get(kind), kind in _OF_ENGINES)
-    for kind, route in c.ROUTES.items()
+    for kind, route in ROUTES.items()
 }

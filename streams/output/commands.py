@@ -7,8 +7,9 @@ import msgspec
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed, route
+from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed
 from backbeat.schemas.messages.values import Source
+from backbeat.schemas.routes import route
 from backbeat.streams.ports.log import Outbox
 
 

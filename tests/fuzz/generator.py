@@ -12,7 +12,7 @@ import uuid
 from functools import cache
 from typing import Any
 
-from backbeat.schemas import codec
+from backbeat.schemas import codec, routes
 from backbeat.schemas.catalogue import RECORDS
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages import commands as c
@@ -120,7 +120,7 @@ class Generator:
         kind = self.chance.random()
         if kind < 0.4:
             command = self._sane()
-            value, route = codec.encode_command(command), c.route(command)
+            value, route = codec.encode_command(command), routes.route(command)
             if self.chance.random() < 0.2:
                 value = self._mutated(value)
         else:
@@ -217,7 +217,7 @@ class Generator:
     def _partition(self, value: bytes, route: bytes | None) -> int:
         if route is None:
             try:
-                route = c.route(codec.decode_command(value))
+                route = routes.route(codec.decode_command(value))
             except (DecodeError, OverflowError):
                 route = None
         if route is None or self.chance.random() < 0.03:

@@ -13,10 +13,11 @@ from confluent_kafka import Producer, TopicPartition
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.messages import ids, queries, views
-from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, Signal, route
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, Signal
 from backbeat.schemas.messages.replies import ReplyRecord
 from backbeat.schemas.messages.status import CLOSED
 from backbeat.schemas.messages.values import NewNode, NewWorkflow, ReplyTo
+from backbeat.schemas.routes import route
 from tests.integration.topic import batch, consumer, ends
 
 #: How long an answer may take while engines die and come back.

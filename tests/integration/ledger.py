@@ -17,10 +17,11 @@ from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.ids import PREFIX_BYTES
 from backbeat.schemas.messages.status import CLOSED
 from backbeat.schemas.messages.values import Source
+from backbeat.schemas.routes import route
 from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta

@@ -21,12 +21,12 @@ from backbeat.schemas.messages.commands import (
     ChangeWorkflow,
     CreateWorkflow,
     RestartNode,
-    route_of_subject,
 )
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.routes import route_of_subject
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from backbeat.schemas import codec
+from backbeat.schemas import codec, routes
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, queries, views
@@ -190,7 +190,7 @@ class Clients:
     def send(self, command: c.AnyCommand, number: int | None = None) -> None:
         """Write a command, at times twice, at times in a transaction of the sender's."""
         broker, faults = self._world.broker, self._world.faults
-        identity = c.route(command)
+        identity = routes.route(command)
         if number is None:
             assert identity is not None
             number = ids.partition_of(identity, broker.partitions_count)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from backbeat.schemas import routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.status import ServerStatus
@@ -72,7 +73,7 @@ class PlainRun:
             self._apply(command)
 
     def _apply(self, command: c.AnyCommand) -> None:
-        identity = c.route(command)
+        identity = routes.route(command)
         assert identity is not None
         number = ids.partition_of(identity, len(self.stores))
         self._count += 1

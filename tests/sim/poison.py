@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from backbeat.schemas import codec
+from backbeat.schemas import codec, routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.bounds import Settings
@@ -24,7 +24,7 @@ def command(chance: random.Random, partitions: int) -> tuple[bytes, int]:
     found = chance.choice(_commands(number, ids.partition_of(_STRANGER, partitions)))
     if isinstance(found, bytes):
         return found, number
-    route = c.route(found) if not isinstance(found, (c.StartJob, c.StopJob)) else None
+    route = routes.route(found) if not isinstance(found, (c.StartJob, c.StopJob)) else None
     return codec.encode_command(found), number if route is None else ids.partition_of(route, partitions)
 
 

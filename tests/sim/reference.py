@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backbeat.schemas import codec
+from backbeat.schemas import codec, routes
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
 from backbeat.schemas.messages import commands as c
@@ -195,7 +195,7 @@ class Reference:
             self._late.append(self._command(failed, None))
 
     def _command(self, command: c.AnyCommand, source: c.Source | None) -> Sent:
-        identity = c.route(command)
+        identity = routes.route(command)
         assert identity is not None
         value = codec.encode_command(command, source)
         return Sent(COMMANDS, self._partition(identity), identity, value)

@@ -5,6 +5,7 @@ from copy import copy
 
 import pytest
 
+from backbeat.schemas import routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
@@ -51,7 +52,7 @@ def test_the_signal_goes_through_its_targets_partition():
     )  # fmt: skip
     (opening,) = rig.send(command).of(Send)
     assert isinstance(opening.command, c.OpenLink)
-    assert rig.partition(c.route(opening.command)) == rig.partition(rig["a"])
+    assert rig.partition(routes.route(opening.command)) == rig.partition(rig["a"])
     happened = rig.drain()
     assert happened.commands == 2
     assert happened.reply.name == "linked"

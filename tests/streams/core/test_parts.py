@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backbeat.schemas import routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
@@ -155,7 +156,7 @@ def test_a_node_lies_where_its_workflow_lies(subject, name, command, index):
     assert ids.is_ours(workflow)
     for partitions in (1, 3, 8):
         assert ids.partition_of(node, partitions) == (ids.murmur2(subject) & 0x7FFFFFFF) % partitions
-        assert ids.partition_of(c.route_of_subject(subject), partitions) == ids.partition_of(node, partitions)
+        assert ids.partition_of(routes.route_of_subject(subject), partitions) == ids.partition_of(node, partitions)
 
 
 def test_ids_differ_in_every_part():
@@ -175,19 +176,19 @@ def test_what_is_not_ours():
 
 
 def test_every_command_has_a_route():
-    assert set(c.ROUTES) == set(get_args(c.AnyCommand))
+    assert set(routes.ROUTES) == set(get_args(c.AnyCommand))
 
 
 def test_routes():
     node, carried = b"n" * 16, {"id": b"i" * 16}
-    assert c.route(c.CreateWorkflow(**carried, workflow=CAMERA)) == CAMERA_ID[:4]
+    assert routes.route(c.CreateWorkflow(**carried, workflow=CAMERA)) == CAMERA_ID[:4]
     by_workflow = {"workflow_id": node}
-    assert c.route(c.Signal(**carried, **by_workflow, node=new("a"))) == node
-    assert c.route(c.ChangeWorkflow(**carried, **by_workflow, change="pause")) == node
-    assert c.route(c.Continue(**carried, **by_workflow, tasks=())) == node
-    assert c.route(c.OpenLink(**carried, target_id=node, child_id=b"c" * 16)) == node
-    assert c.route(c.CloseLink(**carried, target_id=node, child_id=b"c" * 16)) == node
-    assert c.route(c.ChangeSettings(**carried, settings=Settings())) is None
+    assert routes.route(c.Signal(**carried, **by_workflow, node=new("a"))) == node
+    assert routes.route(c.ChangeWorkflow(**carried, **by_workflow, change="pause")) == node
+    assert routes.route(c.Continue(**carried, **by_workflow, tasks=())) == node
+    assert routes.route(c.OpenLink(**carried, target_id=node, child_id=b"c" * 16)) == node
+    assert routes.route(c.CloseLink(**carried, target_id=node, child_id=b"c" * 16)) == node
+    assert routes.route(c.ChangeSettings(**carried, settings=Settings())) is None
     for command in (
         c.ChangeNode(**carried, node_id=node, status="completed"), c.AddChildren(**carried, node_id=node, children=()),
         c.RestartNode(**carried, node_id=node), c.ResetNode(**carried, node_id=node),
@@ -195,7 +196,7 @@ def test_routes():
         c.DeliveryFailed(**carried, node_id=node, attempt=1, response=b"{}"),
         c.FailNode(**carried, node_id=node, message=""),
     ):  # fmt: skip
-        assert c.route(command) == node
+        assert routes.route(command) == node
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import collections
 
 import pytest
 
+from backbeat.schemas import routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
@@ -248,7 +249,7 @@ def test_a_slice_is_one_command_in_the_same_partition():
     )
     (rest,) = happened.of(Send)
     assert isinstance(rest.command, c.Continue)
-    assert rig.partition(c.route(rest.command)) == rig.partition(rig["signal"])
+    assert rig.partition(routes.route(rest.command)) == rig.partition(rig["signal"])
     rig.drain()
     assert rig.server("a", "b") == ["sent_to_client", "ready"]
 

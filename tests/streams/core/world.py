@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from backbeat.schemas import routes
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
@@ -129,7 +130,7 @@ class World:
         return happened
 
     def _partitions(self, command: c.AnyCommand) -> list[int]:
-        identity = c.route(command)
+        identity = routes.route(command)
         if identity is None:
             return list(range(len(self.stores)))
         if isinstance(command, c.TimerFired):  # comes from the partition that holds the timer
@@ -150,7 +151,7 @@ class World:
             if isinstance(effect, e.Send):
                 source = c.Source(number, offset, index)
                 marked = msgspec.structs.replace(effect.command, source=source)
-                identity = c.route(marked)
+                identity = routes.route(marked)
                 assert identity is not None
                 self.under_way.setdefault((number, self.partition(identity)), deque()).append(marked)
             elif isinstance(effect, e.Broadcast):
