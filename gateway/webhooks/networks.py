@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import socket
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -77,12 +78,7 @@ class EndpointNetworks:
 
     def allows(self, text: str) -> bool:
         """True if an endpoint may have this address."""
-        address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
-        if any(address in network for network in self.networks):
-            return True
-        if _is_forbidden(address):
-            return False
-        return ANY in self.words or (PUBLIC in self.words and _is_public(address))
+        return _allows(self, text)
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
         """Socket for a connection to an endpoint. ForbiddenAddressError."""
@@ -93,6 +89,17 @@ class EndpointNetworks:
 
 
 EVERYWHERE = EndpointNetworks()
+
+
+@lru_cache(maxsize=1024)
+def _allows(networks: EndpointNetworks, text: str) -> bool:
+    """`EndpointNetworks.allows`. To look through the networks costs a tenth of a connection, and addresses are few."""
+    address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
+    if any(address in network for network in networks.networks):
+        return True
+    if _is_forbidden(address):
+        return False
+    return ANY in networks.words or (PUBLIC in networks.words and _is_public(address))
 
 
 def _embedded(address: Address) -> Address:
