@@ -35,9 +35,10 @@ from backbeat.gateway.archiving.stores import ArchiveStore
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, STATE
-from backbeat.schemas.messages.commands import AnyCommand, StartJob, StopJob, TimerFired, WorkJob, route
+from backbeat.schemas.messages.commands import AnyCommand, StartJob, StopJob, TimerFired, WorkJob
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.values import Source
+from backbeat.schemas.routes import route
 from backbeat.streams.core.effects import Broadcast, Send
 from backbeat.streams.core.limits.records import Pool
 from backbeat.streams.core.records import Meta
