@@ -6,8 +6,8 @@ import asyncio
 
 from backbeat.gateway.engine_client import Engine
 from backbeat.gateway.http import errors
-from backbeat.schemas.messages.engines import EngineView
 from backbeat.schemas.messages.queries import GetEngine
+from backbeat.schemas.messages.views import EngineView
 
 _ANSWER_SECONDS = 2.0
 

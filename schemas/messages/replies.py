@@ -9,13 +9,12 @@ import msgspec
 from backbeat.schemas.marks import Id, Long
 from backbeat.schemas.messages.activities import TakenResult
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.engines import EngineView
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import Jobs
 from backbeat.schemas.messages.limits import Limits
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules, ScheduleView
-from backbeat.schemas.messages.views import Children, NodeView, Waits, WorkflowView
+from backbeat.schemas.messages.views import Children, EngineView, NodeView, Waits, WorkflowView
 
 
 class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):

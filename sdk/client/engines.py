@@ -10,8 +10,8 @@ import msgspec
 from backbeat.client.session import Session
 from backbeat.errors import Timeout, Unavailable
 from backbeat.payload.values import to_datetime
-from backbeat.schemas.messages.engines import EngineView
 from backbeat.schemas.messages.queries import GetEngine
+from backbeat.schemas.messages.views import EngineView
 
 _SECONDS_MAX = 2.0
 

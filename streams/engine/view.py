@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backbeat.schemas.messages.engines import EngineView, PartitionState
+from backbeat.schemas.messages.views import EngineView, PartitionState
 from backbeat.streams.engine.partition import Partition
 
 #: Makes the view at a time, in milliseconds since the epoch.

@@ -48,7 +48,7 @@ from backbeat.streams.process.lifecycle import EngineProcess, Holder, LogReader
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.process.termination import End, end
 from backbeat.streams.process.unknown_clients import UnknownClients, activities_topics
-from backbeat.streams.process.view import describe_as
+from backbeat.streams.process.watch.engine_view import describe_as
 from backbeat.streams.process.watch.health import Watch
 from backbeat.streams.process.watch.stalls import Stalls
 from backbeat.streams.state.commit import KafkaTransaction, TransactionalProducer
@@ -140,8 +140,7 @@ def compose(
     )
     commands = CommandSender(outbox, partitions_count)
     deliveries = Deliveries(outbox, commands, hold_back=gate.hold_back, was_away=ports.was_away)
-    effects = SliceOutbox(outbox)
-    histograms = CommitHistograms()
+    effects, histograms = SliceOutbox(outbox), CommitHistograms()
     stores = _stores(settings, partitions_count, ports, gate, histograms)
     engine = ports.loop(
         partitions_count=partitions_count,
@@ -152,7 +151,7 @@ def compose(
         is_owner=lease.is_certain,
         sample=clock.sample,
         rules=ports.rules,
-        describe=describe_as(settings.instance_id, stores.restorer),
+        describe=describe_as(settings.instance_id, stores.restorer, ports.host_clock),
     )
     unknown_clients = UnknownClients(engine, ports.clients, stores, ports.threads(1, "find"))
     other_holder = ports.holder.other()

@@ -9,7 +9,6 @@ from backbeat.schemas import codec
 from backbeat.schemas.messages import commands, jobs, limits, queries, schedules
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord, TakenResult
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.engines import EngineView, PartitionState
 from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
 from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
 from backbeat.schemas.messages.replies import (
@@ -26,7 +25,16 @@ from backbeat.schemas.messages.replies import (
 from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies, RetentionPolicy
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.views import Children, ChildView, NodeView, Wait, Waits, WorkflowView
+from backbeat.schemas.messages.views import (
+    Children,
+    ChildView,
+    EngineView,
+    NodeView,
+    PartitionState,
+    Wait,
+    Waits,
+    WorkflowView,
+)
 from backbeat.schemas.named_types import REPLIES
 from backbeat.schemas.requests.messages import MessageRequest
 from backbeat.schemas.requests.signals import SignalRequest

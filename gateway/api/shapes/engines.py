@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from backbeat.schemas.messages.engines import EngineView
+from backbeat.schemas.messages.views import EngineView
 
 
 class EnginePartition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -12,7 +12,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import queries as q
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.engines import PartitionState
+from backbeat.schemas.messages.views import PartitionState
 from backbeat.streams.ports.log import Record
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine

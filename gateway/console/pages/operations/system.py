@@ -14,7 +14,7 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.projection.reading.reports import timers
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.engines import EngineView, PartitionState
+from backbeat.schemas.messages.views import EngineView, PartitionState
 
 _PARTITION_SECONDS = 2.0
 _ROWS_MAX = 256
