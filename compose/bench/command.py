@@ -117,7 +117,7 @@ async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say
     if set(only) & set(HTTP):
         figures |= await _over_http(only, runs, say)
     if SEARCH in only:
-        from backbeat.compose.bench.http_search import searches
+        from backbeat.compose.bench.over_http.search import searches
 
         figures[SEARCH] = await searches(search_nodes, say)
     if CONSOLE in only:
@@ -128,8 +128,8 @@ async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say
 
 
 async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:
-    from backbeat.compose.bench.http import HttpBench
-    from backbeat.compose.bench.http_rig import HttpRig
+    from backbeat.compose.bench.over_http.bench import HttpBench
+    from backbeat.compose.bench.over_http.rig import HttpRig
 
     say("starting Kafka, an engine, a gateway and a client application")
     async with HttpRig() as rig:

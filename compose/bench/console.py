@@ -17,7 +17,7 @@ from typing import Any
 
 from backbeat.compose.bench.failing_nodes import Growth, growths
 from backbeat.compose.bench.figure import Figure
-from backbeat.compose.bench.http_rig import HttpRig
+from backbeat.compose.bench.over_http.rig import HttpRig
 from backbeat.compose.bench.prepared_commands import Maker
 from backbeat.compose.bench.rig import ALONE, Say
 from backbeat.compose.cli.errors import SetupError

@@ -11,9 +11,9 @@ from aiohttp.web import Response
 from backbeat.client.jobs import views
 from backbeat.errors import Rejected
 from backbeat.gateway.http import errors
+from backbeat.gateway.http.access.person import check_right, read_reason
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
-from backbeat.gateway.http.person import check_right, read_reason
 from backbeat.gateway.people.visitor import Right
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text

@@ -20,9 +20,9 @@ from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
 from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
 from backbeat.gateway.http import errors
-from backbeat.gateway.http.authentication import authenticate
+from backbeat.gateway.http.access.authentication import authenticate
+from backbeat.gateway.http.access.person import check_right, read_reason
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
-from backbeat.gateway.http.person import check_right, read_reason
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.people.visitor import Right
 from backbeat.payload.values import id_text

@@ -9,21 +9,18 @@ from aiohttp.web import Response
 
 from backbeat.gateway.api import (
     activities,
-    audit,
     changes,
     health,
     jobs,
-    letters,
     limits,
     records,
-    reports,
-    retention,
     schedules,
     search,
     users,
     waits,
     workflows,
 )
+from backbeat.gateway.api.operations import audit, letters, reports, retention
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.description import Description

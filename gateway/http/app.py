@@ -25,10 +25,10 @@ from backbeat.gateway.api import activities
 from backbeat.gateway.api.routes import ROUTES
 from backbeat.gateway.api.shapes.words import check_words
 from backbeat.gateway.http import errors, transaction_id
-from backbeat.gateway.http.authentication import authenticate
+from backbeat.gateway.http.access.authentication import authenticate
+from backbeat.gateway.http.access.person import authenticate_person, carry_out, read_reason
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.person import authenticate_person, carry_out, read_reason
 from backbeat.gateway.http.preferences import Preferences, read_preferences
 from backbeat.gateway.http.routing import Access, Route, Router
 from backbeat.gateway.http.server import Server, TlsError, read_body, tls_context

@@ -12,7 +12,8 @@ from aiohttp.web import Response
 
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Route
-from backbeat.gateway.openapi import document, page
+from backbeat.gateway.openapi import document
+from backbeat.gateway.openapi.pages import page
 
 #: The page is self-contained and may load nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -11,7 +11,7 @@ from typing import Any
 
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.http import transaction_id
-from backbeat.gateway.http.authentication import CLIENT_HEADER
+from backbeat.gateway.http.access.authentication import CLIENT_HEADER
 from backbeat.gateway.http.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.calls import CALLS, PATH_EXAMPLES

@@ -10,8 +10,8 @@ from backbeat.client.jobs.views import Job, JobFilter, JobMatch, JobRefusal
 from backbeat.client.limits.views import ActivityLimit, LimitPool
 from backbeat.client.schedules.views import Run, Schedule
 from backbeat.client.waits import Child, FailingStep, Outcome, Wait
-from backbeat.gateway.api.audit import AuditEntry
 from backbeat.gateway.api.health import Health, Stats, Today
+from backbeat.gateway.api.operations.audit import AuditEntry
 from backbeat.gateway.api.shapes.engines import EngineReport
 from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.letters import Letter, LetterMark, NewSettling, SettledLetter, WholeLetter

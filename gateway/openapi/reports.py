@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.api.audit import ENTRIES_DEFAULT, ENTRIES_MAX
-from backbeat.gateway.api.letters import ALL, LIMIT_DEFAULT, LIMIT_MAX
-from backbeat.gateway.api.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
+from backbeat.gateway.api.operations.audit import ENTRIES_DEFAULT, ENTRIES_MAX
+from backbeat.gateway.api.operations.letters import ALL, LIMIT_DEFAULT, LIMIT_MAX
+from backbeat.gateway.api.operations.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.letters.topic import STATES, WAITING

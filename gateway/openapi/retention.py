@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.api.retention import ENTRIES_DEFAULT, ENTRIES_MAX, NODES_DEFAULT, NODES_MAX
+from backbeat.gateway.api.operations.retention import ENTRIES_DEFAULT, ENTRIES_MAX, NODES_DEFAULT, NODES_MAX
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TEXT, UUID, list_of, ref
 from backbeat.transport.http_words import NEXT_HEADER

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.api.reports import TIMELINE_DEFAULT, TIMELINE_MAX
+from backbeat.gateway.api.operations.reports import TIMELINE_DEFAULT, TIMELINE_MAX
 from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.api.waits import CHILDREN_DEFAULT
 from backbeat.gateway.http.pages import LIMIT_MAX

@@ -8,17 +8,17 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
 from backbeat.client import node_calls, search, workflow_calls
-from backbeat.client.archives import Archives
-from backbeat.client.dead_letters import DeadLetters
-from backbeat.client.engines import EnginePartition, get_engines
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
-from backbeat.client.retention import Retention
+from backbeat.client.operations.archives import Archives
+from backbeat.client.operations.dead_letters import DeadLetters
+from backbeat.client.operations.engines import EnginePartition, get_engines
+from backbeat.client.operations.retention import Retention
+from backbeat.client.operations.settings import Settings
 from backbeat.client.schedules.schedules import Schedules
 from backbeat.client.search import Cause, NodeSearchOptions, Timeline, WorkflowSearchOptions
 from backbeat.client.session import Session
-from backbeat.client.settings import Settings
 from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat import Client
-from backbeat.compose.cli.commands.settings import settings
+from backbeat.compose.cli.commands.system.settings import settings
 from backbeat.errors import LimitExceeded
 from tests.empty_kafka import stack_on
 

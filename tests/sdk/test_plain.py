@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
-from backbeat.client.archives import Archives
 from backbeat.client.blocking.client import (
     PlainArchives,
     PlainDeadLetters,
@@ -19,12 +18,13 @@ from backbeat.client.blocking.client import (
     PlainSettings,
 )
 from backbeat.client.blocking.node import PlainNode
-from backbeat.client.dead_letters import DeadLetters
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
-from backbeat.client.retention import Retention
+from backbeat.client.operations.archives import Archives
+from backbeat.client.operations.dead_letters import DeadLetters
+from backbeat.client.operations.retention import Retention
+from backbeat.client.operations.settings import Settings
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.settings import Settings
 
 TWINS = [
     (Client, PlainClient),

@@ -12,7 +12,7 @@ from backbeat.activities.results import Child, Group
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.views import Job
 from backbeat.client.limits.views import ActivityLimit
-from backbeat.client.retention import RetentionPolicy
+from backbeat.client.operations.retention import RetentionPolicy
 from backbeat.client.schedules.views import Schedule
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.codecs import Codec, Fernet, Json

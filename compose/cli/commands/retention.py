@@ -42,7 +42,7 @@ def set_(
 
     With an archive, a workflow stays until `backbeat archive run`, or a gateway with --archive-to, has written it.
     """
-    from backbeat.client.retention import Retention
+    from backbeat.client.operations.retention import Retention
 
     as_operator(
         bootstrap_servers,
@@ -57,7 +57,7 @@ def set_(
 @json_option
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the policies; what is in none is kept for ever."""
-    from backbeat.client.retention import Retention
+    from backbeat.client.operations.retention import Retention
 
     policies = as_operator(bootstrap_servers, lambda session: Retention(session).list())
     if as_json:
@@ -86,7 +86,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 @bootstrap_option
 def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     """Keep the workflows of this client and name for ever again, those that wait to be archived included."""
-    from backbeat.client.retention import Retention
+    from backbeat.client.operations.retention import Retention
 
     as_operator(bootstrap_servers, lambda session: Retention(session).remove(workflow, client=client))
     click.echo(f"Workflows {workflow!r} of {client} are kept.")

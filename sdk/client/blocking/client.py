@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
-from backbeat.client.archives import Archives
 from backbeat.client.blocking.calls import Blocking, blocking, blocking_rows, direct
 from backbeat.client.blocking.loop import Loop
 from backbeat.client.blocking.node import PlainNode, blocking_node, blocking_nodes, blocking_tree
 from backbeat.client.client import Client
-from backbeat.client.dead_letters import DeadLetters
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
-from backbeat.client.retention import Retention
+from backbeat.client.operations.archives import Archives
+from backbeat.client.operations.dead_letters import DeadLetters
+from backbeat.client.operations.retention import Retention
+from backbeat.client.operations.settings import Settings
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.settings import Settings
 from backbeat.client.signals import SignalOptions
 from backbeat.codecs import Codec
 from backbeat.stores import Store

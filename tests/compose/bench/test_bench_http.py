@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from backbeat.compose.bench import engine, http, http_search
 from backbeat.compose.bench.command import CONSOLE, FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
-from backbeat.compose.bench.http_client import make_application
-from backbeat.compose.bench.http_rig import SERVING
+from backbeat.compose.bench.over_http.client import make_application
+from backbeat.compose.bench.over_http.rig import SERVING
 from backbeat.compose.bench.table import ROWS
 from backbeat.compose.local import postgresql
 

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from backbeat.gateway.engine_client import Engine
-from backbeat.gateway.http.authentication import authenticate
+from backbeat.gateway.http.access.authentication import authenticate
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.settings import GatewaySettings, TokenFor

@@ -3,7 +3,7 @@
 import pytest
 
 from backbeat.gateway.api.routes import ROUTES
-from backbeat.gateway.http.authentication import has_token
+from backbeat.gateway.http.access.authentication import has_token
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.routing import Access, Router
 from backbeat.gateway.http.transaction_id import choose

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from backbeat import Worker
-from backbeat.client.retention import RetentionPolicy
+from backbeat.client.operations.retention import RetentionPolicy
 from backbeat.errors import InvalidParameters, LimitExceeded, NotFound, Unavailable, UnknownOption
 from backbeat.schemas.messages.bounds import SETTINGS
 from backbeat.schemas.messages.bounds import Settings as EngineSettings

@@ -9,7 +9,7 @@ import msgspec
 import psutil
 from sqlalchemy import Engine
 
-from backbeat.compose.bench.http_client import Load, LoadResult
+from backbeat.compose.bench.over_http.client import Load, LoadResult
 from backbeat.compose.bench.rig import Rig
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess
@@ -76,7 +76,7 @@ class HttpRig(Rig):
         )
         arguments = (self.stack.http_urls[0], self.registered.id, str(port))
         self._application = self.stack.module_process(
-            "client application", "backbeat.compose.bench.http_client", *arguments
+            "client application", "backbeat.compose.bench.over_http.client", *arguments
         )
         self._application.start()
         async with asyncio.timeout(_START_SECONDS_MAX):

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from backbeat.compose.bench.engine import until_warm
 from backbeat.compose.bench.figure import Costs, Figure, medians, p99
-from backbeat.compose.bench.http_client import LoadResult
-from backbeat.compose.bench.http_rig import SERVING, HttpRig
+from backbeat.compose.bench.over_http.client import LoadResult
+from backbeat.compose.bench.over_http.rig import SERVING, HttpRig
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.rig import Say, processor_seconds
 from backbeat.compose.cli.errors import SetupError

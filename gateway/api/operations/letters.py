@@ -10,8 +10,8 @@ from aiohttp.web import Response
 from backbeat.errors import Unavailable
 from backbeat.gateway.api.shapes.letters import letter_of, settled_of, whole_letter_of
 from backbeat.gateway.http import errors
+from backbeat.gateway.http.access.person import read_reason
 from backbeat.gateway.http.call import Call, answer
-from backbeat.gateway.http.person import read_reason
 from backbeat.gateway.letters.letters import NOTE_CHARACTERS_MAX, SETTLED_MAX, Letters
 from backbeat.gateway.letters.resolve import Outcome
 from backbeat.gateway.letters.topic import STATES, WAITING, DeadLetter, Filters, Position

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.document import FORM, NOTES
 from backbeat.gateway.openapi.operation_doc import JSON
-from backbeat.gateway.openapi.page_style import STYLE
+from backbeat.gateway.openapi.pages.style import STYLE
 
 _ACCESS = {
     Access.PUBLIC: "anybody",

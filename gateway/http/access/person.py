@@ -16,7 +16,7 @@ import msgspec
 
 from backbeat.errors import Unavailable
 from backbeat.gateway.http import errors
-from backbeat.gateway.http.authentication import CLIENT_HEADER, read_token
+from backbeat.gateway.http.access.authentication import CLIENT_HEADER, read_token
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.people.audit import DONE, Entry, new_entry_id
 from backbeat.gateway.people.person import visitor_of

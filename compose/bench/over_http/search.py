@@ -1,6 +1,6 @@
 """Figure (search): time of a page over a million nodes, on SQLite and, where it can be started, PostgreSQL.
 
-    python -m backbeat.compose.bench.http_search DATABASE_URL NODES
+    python -m backbeat.compose.bench.over_http.search DATABASE_URL NODES
 
 Filling the tables is minutes of computing: it is done in a process of its own, which ends when the benchmark does.
 """
@@ -49,7 +49,7 @@ def _sqlite() -> Iterator[str]:
 
 async def _measured(url: str, nodes: int) -> Figure:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "backbeat.compose.bench.http_search", url, str(nodes)),
+        *(sys.executable, "-m", "backbeat.compose.bench.over_http.search", url, str(nodes)),
         stdout=asyncio.subprocess.PIPE,
         # Ctrl-C is for us: we end it.
         start_new_session=True,

@@ -2,7 +2,7 @@
 
 import click
 
-from backbeat.client.settings import Settings
+from backbeat.client.operations.settings import Settings
 from backbeat.client.words import hint
 from backbeat.compose.cli.connection import as_operator
 from backbeat.compose.cli.errors import SetupError

@@ -1,6 +1,6 @@
 """The benchmark's client application over HTTP, a process of its own: answers every webhook, then completes its node.
 
-    python -m backbeat.compose.bench.http_client GATEWAY CLIENT_ID PORT
+    python -m backbeat.compose.bench.over_http.client GATEWAY CLIENT_ID PORT
 
 It makes calls, too: POST /load/<name> runs a load, and its answer gives the time that it took.
 """

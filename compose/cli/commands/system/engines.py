@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from backbeat.client.engines import EnginePartition, get_engines
+from backbeat.client.operations.engines import EnginePartition, get_engines
 from backbeat.compose.cli.connection import as_operator
 from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.cli.options import bootstrap_option, json_option

@@ -1,0 +1,1 @@
+"""Figures of the gateway: calls, webhooks, searches."""

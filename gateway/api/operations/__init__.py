@@ -1,0 +1,1 @@
+"""Calls of operators: reports, dead letters, retention and archives, audit."""

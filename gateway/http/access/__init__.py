@@ -1,0 +1,1 @@
+"""Access: who makes a call, and what they may."""

@@ -1,0 +1,1 @@
+"""Calls of operators: engines, dead letters, archives, retention, settings."""
