@@ -13,108 +13,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.exit_codes import CommandError, Exit
-from backbeat.compose.cli.options import Option, add_options, json_option
+from backbeat.compose.cli.options import json_option
+from backbeat.compose.drill.options import folder_option, installation_options, playbook_option, run_options
 
 if TYPE_CHECKING:
     from backbeat.compose.drill.plays.play import Play
     from backbeat.compose.drill.report.result import RunResult
     from backbeat.compose.drill.topology.topology import Topology
 
-_folder_option = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".backbeat/drills"),
-    show_default=True,
-    help="Where runs are kept.",
-)
-_installation_options = add_options(
-    click.option(
-        "--topology",
-        "topology_file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="An installation of your own, in TOML, instead of one that is started here.",
-    ),
-    click.option(
-        "--units",
-        multiple=True,
-        metavar="PATTERN",
-        help="An installation of your own: this host's units of systemd whose names fit, such as 'backbeat-*'.",
-    ),
-    click.option(
-        "--namespace",
-        "namespaces",
-        multiple=True,
-        metavar="NAME",
-        help="An installation of your own: the pods of a Kubernetes namespace, read as your kubeconfig may.",
-    ),
-    click.option(
-        "--metrics",
-        metavar="URL",
-        help="A Prometheus server that has its metrics, such as http://prometheus:9090.  "
-        "[default: the services themselves are asked]",
-    ),
-)
-_playbook_option = click.option(
-    "--playbook",
-    "playbooks",
-    multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Plays of your own, in TOML, beside the playbook's.",
-)
-
-
 #: The play that begins with the version before.
 _UPGRADE = "rolling-upgrade"
-
-
-def _run_options() -> Option:
-    count = click.IntRange(min=1)
-    return add_options(
-        _folder_option,
-        _installation_options,
-        _playbook_option,
-        click.option(
-            "--per-second",
-            type=Number(0.1, 1000),
-            default=8.0,
-            show_default=True,
-            help="Payments that are asked for each second.",
-        ),
-        click.option("--brokers", type=count, default=3, show_default=True, help="Brokers that are started."),
-        click.option("--engines", type=count, default=2, show_default=True, help="Engines that are started."),
-        click.option("--gateways", type=count, default=2, show_default=True, help="Gateways that are started."),
-        click.option("--workers", type=count, default=2, show_default=True, help="Workers of the load."),
-        click.option("--partitions", type=count, default=4, show_default=True, help="Of the topics."),
-        click.option(
-            "--bootstrap-servers",
-            metavar="HOST:PORT,…",
-            help="A Kafka that is there: instead of brokers, or that of --topology, --units and --namespace.",
-        ),
-        click.option(
-            "--from-wheel",
-            type=click.Path(dir_okay=False),
-            metavar="FILE",
-            help="A wheel of the version before: engines and gateways begin as it, and rolling-upgrade comes first.",
-        ),
-        click.option(
-            "--key-file",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="The key of which hosts with `run` and `key_file` have a copy.  [default: a new one for each run]",
-        ),
-        click.option("--seed", type=int, help="Repeats the choice of targets and moments.  [default: a new one]"),
-        click.option("--seconds", type=Number(1), help="How long each fault lasts, instead of its play's own time."),
-        click.option(
-            "--into",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            hidden=True,
-            help="The run's folder, which whoever starts it has made.",
-        ),
-        json_option,
-    )
 
 
 @click.group(
@@ -144,8 +53,8 @@ Examples:
   backbeat drill list --namespace backbeat-staging --depends-on engine --levels 2
 """,
 )
-@_playbook_option
-@_installation_options
+@playbook_option
+@installation_options
 @click.option("--depends-on", metavar="NAME", help="Of the topology: what depends on this service or role.")
 @click.option("--levels", type=click.IntRange(min=1), help="Up to so many levels.  [default: all]")
 @json_option
@@ -195,7 +104,7 @@ Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played 
 """,
 )
 @click.argument("plays", nargs=-1, required=True, metavar="PLAY…")
-@_run_options()
+@run_options()
 def run_(plays: tuple[str, ...], **options: object) -> None:
     """Play these plays, by name or number, one after another on one installation."""
     _run(plays, **options)  # type: ignore[arg-type]
@@ -210,7 +119,7 @@ Examples:
 Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played here.
 """
 )
-@_run_options()
+@run_options()
 def certify(**options: object) -> None:
     """Play the whole playbook, and yours: about twenty-five minutes."""
     _run((), **options)  # type: ignore[arg-type]
@@ -225,7 +134,7 @@ Examples:
 """
 )
 @click.argument("run_name", required=False, metavar="[RUN]")
-@_folder_option
+@folder_option
 @click.option(
     "--format",
     "format_",
@@ -258,7 +167,7 @@ def report(
 
 @drill.command(epilog="Example: backbeat drill abort")
 @click.argument("run_name", required=False, metavar="[RUN]")
-@_folder_option
+@folder_option
 @click.option("--by", metavar="NAME", help="Who ends it, for the report.  [default: your name on this host]")
 def abort(run_name: str | None, folder: Path, by: str | None) -> None:
     """End a run that is under way: its fault is taken back at once, and nothing more is played.

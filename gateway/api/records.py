@@ -10,15 +10,16 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import msgspec
 from aiohttp.web import Response
 
 from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
-from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
+from backbeat.gateway.api.nodes import fit_response, store_large
+from backbeat.gateway.api.record_rules import COMMANDS, FOR_ALL, QUERIES, WITHOUT_PAYLOADS, names
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.access.authentication import authenticate
 from backbeat.gateway.http.access.person import check_right, read_reason
@@ -28,9 +29,9 @@ from backbeat.gateway.people.visitor import Right
 from backbeat.payload.values import id_text
 from backbeat.schemas import bodies
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
-from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.replies import History, Nodes, Reason, Rejection
-from backbeat.schemas.messages.values import NewWorkflow, ReplyTo
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView
 from backbeat.schemas.routes import route
 from backbeat.transport.base import every_answer, to_every_partition
@@ -60,7 +61,7 @@ async def command(call: Call) -> Response:
     _check_partition(call, record)
     if rule.own is not None and call.client is not None:
         record = rule.own(call, record)
-    elif call.client is None and type(record) not in _FOR_ALL:
+    elif call.client is None and type(record) not in FOR_ALL:
         raise errors.forbidden(f"Say whose {_kind(record)} this is: Client-Id: <the client application's id>")
     record = await _kept(call, _identified(call, record))
     target = _target(record)
@@ -81,7 +82,7 @@ async def command(call: Call) -> Response:
 async def query(call: Call) -> Response:
     """POST /queries: a query, answered by the engine in as many replies as it takes."""
     record = await _read(call, bodies.read_query)
-    if call.person is not None and type(record) not in _WITHOUT_PAYLOADS:
+    if call.person is not None and type(record) not in WITHOUT_PAYLOADS:
         check_right(call.person, Right.PAYLOADS)
     if type(record) not in QUERIES:
         raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {names(QUERIES)}")
@@ -173,131 +174,8 @@ async def _kept(call: Call, record: Any) -> Any:
             return record
 
 
-# --- what is the caller's --------------------------------------------------------------------------------------------
-
-
-class _Rule(NamedTuple):
-    """Rule by which one kind of command is taken."""
-
-    access: Access
-    #: makes the caller the owner of what the command names, and refuses runners that nobody is
-    own: Callable[[Call, Any], Any] | None = None
-
-
-def _own_workflow(call: Call, new: NewWorkflow) -> NewWorkflow:
-    return _with(new, user_id=call.user_id)
-
-
-def _own_create(call: Call, record: commands.CreateWorkflow) -> commands.CreateWorkflow:
-    return _with(record, workflow=_own_workflow(call, record.workflow))
-
-
-def _own_signal(call: Call, record: commands.Signal) -> commands.Signal:
-    check_runner(call, record.node.user_id)
-    new = record.workflow
-    return _with(record, workflow=None if new is None else _own_workflow(call, new), link_open=False)
-
-
-def _own_children(call: Call, record: Any) -> Any:
-    for child in record.children:
-        check_runner(call, child.user_id)
-    return record
-
-
-def _own_limit(call: Call, record: commands.ChangeLimit) -> commands.ChangeLimit:
-    return _with(record, client_id=call.user_id)
-
-
-def _own_retention(call: Call, record: commands.ChangeRetention) -> commands.ChangeRetention:
-    return _with(record, policy=_with(record.policy, owner_id=call.user_id))
-
-
-def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSchedule:
-    plan = record.schedule
-    check_runner(call, plan.node.user_id)
-    plan = _with(plan, user_id=call.user_id, workflow=_own_workflow(call, plan.workflow))
-    return _with(record, schedule=plan, schedule_id=ids.schedule_id(call.user_id, plan.name))
-
-
-#: What a client application may send, and who of them. What is not here, engines, archivers and operators send.
-COMMANDS: dict[type, _Rule] = {
-    commands.CreateWorkflow: _Rule(Access.CLIENT, _own_create),
-    commands.Signal: _Rule(Access.WRITER, _own_signal),
-    commands.SendMessage: _Rule(Access.WRITER),
-    commands.ChangeWorkflow: _Rule(Access.CLIENT),
-    commands.ChangeNode: _Rule(Access.CLIENT, _own_children),
-    commands.AddChildren: _Rule(Access.WRITER, _own_children),
-    commands.Heartbeat: _Rule(Access.CLIENT),
-    commands.RestartNode: _Rule(Access.CLIENT),
-    commands.ResetNode: _Rule(Access.CLIENT),
-    commands.ScheduleNode: _Rule(Access.CLIENT),
-    commands.ChangeLimit: _Rule(Access.WRITER, _own_limit),
-    commands.PutSchedule: _Rule(Access.WRITER, _own_schedule),
-    commands.ChangeSchedule: _Rule(Access.WRITER),
-    commands.RunSchedule: _Rule(Access.WRITER),
-    commands.StartJob: _Rule(Access.WRITER),
-    commands.StopJob: _Rule(Access.WRITER),
-    commands.ChangeRetention: _Rule(Access.WRITER, _own_retention),
-}
-#: Queries whose answers have neither arguments nor results nor metadata.
-_WITHOUT_PAYLOADS = frozenset(
-    {
-        queries.GetWorkflow,
-        queries.GetWaits,
-        queries.GetChildren,
-        queries.GetPath,
-        queries.GetLimits,
-        queries.GetJobs,
-        queries.GetRetention,
-        queries.GetSettings,
-        queries.GetEngine,
-    }
-)
-#: What a person who sees all may send without a client application: the record names what it is about.
-_FOR_ALL = frozenset(
-    {
-        commands.ChangeWorkflow,
-        commands.ChangeNode,
-        commands.RestartNode,
-        commands.ResetNode,
-        commands.ScheduleNode,
-        commands.ChangeLimit,
-        commands.ChangeSchedule,
-        commands.RunSchedule,
-        commands.StartJob,
-        commands.StopJob,
-        commands.ChangeRetention,
-    }
-)
-QUERIES = frozenset(
-    {
-        queries.GetWorkflow,
-        queries.GetNode,
-        queries.GetTree,
-        queries.GetHistory,
-        queries.GetResults,
-        queries.GetWaits,
-        queries.GetChildren,
-        queries.GetPath,
-        queries.WaitNode,
-        queries.GetLimits,
-        queries.GetSchedule,
-        queries.GetSchedules,
-        queries.GetJobs,
-        queries.GetRetention,
-        queries.GetSettings,
-        queries.GetEngine,
-    }
-)
-
-
 def _kind(record: Any) -> str:
     return type(record).__name__
-
-
-def names(kinds: Iterable[type]) -> str:
-    """Text of these kinds of records, sorted."""
-    return ", ".join(sorted(kind.__name__ for kind in kinds))
 
 
 _NOUNS = {

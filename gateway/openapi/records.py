@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.api.records import COMMANDS, QUERIES, names
+from backbeat.gateway.api.record_rules import COMMANDS, QUERIES, names
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.openapi.operation_doc import OperationDoc
 from backbeat.schemas.bodies import MEDIA_TYPE

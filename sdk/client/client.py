@@ -49,19 +49,12 @@ class Client:
 
     Over HTTP a person may ask, too: `person` is the name (`backbeat person`), `token` the person's, `reason` why
     something is changed, for the audit. Then `client` is the client application that it is about; without: all are.
-
     `codec` and `store` are what arguments and results go through: `backbeat.codecs`, `backbeat.stores`. `timeout` is
     how long an answer is awaited, in seconds. A command without one (`Timeout`) may still be applied.
-
-    >>> import asyncio
-    >>> from backbeat.testing import Backbeat
-    >>> async def sell() -> None:
-    ...     async with Client(transport=Backbeat().transport()) as client:
-    ...         node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
-    ...         print(await client.tree(node.workflow_id))
-    >>> asyncio.run(sell())
-    Camera sale 'Camera 703'
-       |-- Make Purchase: sent_to_client
+    >>> from backbeat.testing import PlainBackbeat
+    >>> with PlainBackbeat() as backbeat:
+    ...     print(backbeat.client().signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"]).status)
+    ready
     """
 
     def __init__(
@@ -380,10 +373,7 @@ class Client:
         return search.find_workflows(self._session, options)
 
     def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
-        """Nodes that this client application runs and that match, oldest first (`NodeSearchOptions`), by pages.
-
-        Of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
-        """
+        """Nodes that this client runs and that match, oldest first; what changes meanwhile may be left out."""
         check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
         return search.find_nodes(self._session, options)
 
@@ -392,30 +382,19 @@ class Client:
         return list(await self._session.search("names", {}))
 
     async def causes(self, *, limit: int = 100) -> list[Cause]:
-        """Failed nodes of this client application by cause, those first that need a person.
-
-        `client.jobs.start("retry", name=cause.activity, error=cause.fixed)` tries again what failed with one.
-        """
+        """Failed nodes by cause, first those that need a person; `jobs.start("retry", error=cause.fixed)` mends one."""
         return await search.find_causes(self._session, limit)
 
     async def timeline(
         self, workflow_id: Id, *, below: Id | None = None, after: Id | None = None, limit: int = 200
     ) -> Timeline:
-        """Spans of the nodes at the top of a workflow, or right below a node, and the critical path, by a gateway.
-
-        `after`: `next` of the page before; `limit` (nodes) is 1,000 at most. NotFound.
-        """
+        """Spans of the nodes at its top, or right `below` a node, 1,000 at most; `after`: `next` of the page before."""
         return await search.find_timeline(self._session, workflow_id, below, after, limit)
 
     async def engines(self) -> list[EnginePartition]:
-        """Which engine has which partition, and how that stands: as they tell, also while they restore one.
-
-        A partition for which nobody has answered within two seconds is `silent`.
-        """
+        """Which engine has which partition, and how that stands; `silent`: nobody has answered within two seconds."""
         return await get_engines(self._session)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""
-        self._session.check_connected()
-        await self._session.transport.refresh()
-        return [User(name, user_id) for name, user_id in sorted(self._session.transport.users().items())]
+        return [User(name, user_id) for name, user_id in sorted((await self._session.users()).items())]

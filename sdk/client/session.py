@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -95,6 +96,12 @@ class Session:
         """Unavailable: not connected."""
         if not self._is_connected:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+
+    async def users(self) -> Mapping[str, bytes]:
+        """Ids of all client applications by their names, read anew."""
+        self.check_connected()
+        await self.transport.refresh()
+        return self.transport.users()
 
     def remember(self, workflow_id: bytes, name: str, subject: Any) -> None:
         """Keep what a workflow is called, so that errors name it as the caller does; the oldest is forgotten."""

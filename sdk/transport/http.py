@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -27,12 +26,12 @@ from backbeat.transport.busy import until_taken
 from backbeat.transport.call_slots import CallSlots
 from backbeat.transport.connecting import Home
 from backbeat.transport.events import follow
+from backbeat.transport.http_searches import SEARCHES, read_search
 from backbeat.transport.http_values import (
     IncompatibleGatewayError,
-    read_nodes,
+    as_uuid,
     read_users,
     read_value,
-    read_workflows,
     refusal,
 )
 from backbeat.transport.http_words import (
@@ -40,13 +39,11 @@ from backbeat.transport.http_words import (
     KEY_HEADER,
     NEXT_HEADER,
     PARTITIONS_HEADER,
-    PERSON_HEADER,
     PREFER_HEADER,
-    REASON_HEADER,
     RETRY_AFTER_HEADER,
     STALE_HEADER,
     TID_HEADER,
-    WHOLE_HEADER,
+    caller_headers,
 )
 from backbeat.transport.kafka import unknown_user
 
@@ -71,42 +68,13 @@ _ALL_CLIENTS = ""
 _COMMANDS, _QUERIES, _SCHEMAS = "/commands", "/queries", "/schemas/"
 
 
-class _Search(NamedTuple):
-    """A call that a gateway answers as JSON."""
-
-    path: str
-    #: POST: the filters are its body; else they are its query.
-    method: str = "GET"
-    #: True where the answer may be a page: it is given as text, with what the next page is asked for by.
-    is_page: bool = False
-
-
-_SEARCHES = {
-    "workflows": _Search("/workflows/search"),
-    "activities": _Search("/activities/search"),
-    "names": _Search("/workflows/names"),
-    "causes": _Search("/reports/causes"),
-    "timeline": _Search("/workflows/{workflow}/timeline"),
-    "letters": _Search("/dead-letters", is_page=True),
-    "letter": _Search("/dead-letters/{position}", is_page=True),
-    "redrive_letters": _Search("/dead-letters/redrive", "POST", is_page=True),
-    "drop_letters": _Search("/dead-letters/drop", "POST", is_page=True),
-    "archives": _Search("/archives", is_page=True),
-    "archive": _Search("/archives/content", is_page=True),
-}
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
-
-
 class HttpTransport:
     """Transport through a gateway, as the client application of this name or id."""
 
     def __init__(
         self, url: str, client: str, token: str | None = None, person: str | None = None, reason: str = ""
     ) -> None:
-        """`person`: the name of a person, whose token it is; `client`: then that of which it is about, or empty: all.
-
-        `reason`: why a person changes something.
-        """
+        """`person`: name of a person, whose are the token and the reason; `client`: whom it is about, empty: all."""
         self._url = url.rstrip("/")
         self._client = client
         self._token = token
@@ -131,19 +99,12 @@ class HttpTransport:
             import aiohttp  # noqa: PLC0415 - an extra: only a client over HTTP needs it
         except ImportError as error:
             raise ImportError('A client over HTTP needs `pip install "backbeat[http]"`') from error
-        headers = {WHOLE_HEADER: "1"}
-        if self._token is not None:
-            headers["Authorization"] = f'Token token="{self._token}"'
-        if self._person is not None:
-            headers[PERSON_HEADER] = self._person
-            if self._reason:
-                headers[REASON_HEADER] = quote(self._reason, safe=" ")
-        self._user_id = _as_uuid(self._client) or b""
+        self._user_id = as_uuid(self._client) or b""
         self._home = Home()
         self._session = aiohttp.ClientSession(
             # Bounded by the slots of calls.
             connector=aiohttp.TCPConnector(limit=0),
-            headers=headers,
+            headers=caller_headers(self._token, self._person, self._reason),
             timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS_MAX),
         )
         self._home.keep(self._session)
@@ -193,7 +154,7 @@ class HttpTransport:
         """The id of a client application by its name or its id."""
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
-        client_id = self._users.get(client) or _as_uuid(client)
+        client_id = self._users.get(client) or as_uuid(client)
         if client_id is None:
             raise unknown_user(client, self._users)
         return client_id
@@ -204,7 +165,7 @@ class HttpTransport:
 
     async def refresh(self) -> None:
         """Load the client applications and the number of partitions."""
-        text, headers = await self._get("/users", _CONNECT_SECONDS_MAX, "users")
+        text, headers = await self._text("/users", _CONNECT_SECONDS_MAX, "users")
         self._users = read_users(text)
         partitions = headers.get(PARTITIONS_HEADER, "")
         self._partitions = int(partitions) if partitions.isdecimal() else 0
@@ -301,25 +262,20 @@ class HttpTransport:
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a search."""
-        called = _SEARCHES[call]
-        rest = dict(filters)
-        path = _PATH_PARAMETER.sub(lambda match: quote(str(rest.pop(match[1])), safe=""), called.path)
+        called, rest = SEARCHES[call], dict(filters)
+        path = called.url(rest)
         if called.method == "GET":
-            parameters = {name: str(value) for name, value in rest.items()}
-            text, headers = await self._get(path, timeout, f"search of {call}", parameters)
+            operation = f"search of {call}"
+            request: dict[str, Any] = {"params": {name: str(value) for name, value in rest.items()}}
         else:
-            text, headers = await self._post(path, timeout, call.replace("_", " "), rest)
+            operation = call.replace("_", " ")
+            request = {"data": msgspec.json.encode(rest), "headers": {"Content-Type": "application/json"}}
+        text, headers = await self._text(path, timeout, operation, called.method, **request)
         if called.is_page:
             return text, headers.get(NEXT_HEADER)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
-        match call:
-            case "workflows":
-                return read_workflows(text)
-            case "activities":
-                return read_nodes(text)
-            case _:
-                return read_value(text)
+        return read_search(call, text)
 
     def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Any]:
         """The changes of a workflow, as server-sent events. A connection that ends is opened anew, where it was."""
@@ -328,28 +284,15 @@ class HttpTransport:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    async def _get(
-        self, path: str, timeout: float, operation: str, query: Mapping[str, str] | None = None
+    async def _text(
+        self, path: str, timeout: float, operation: str, method: str = "GET", **request: Any
     ) -> tuple[bytes, Mapping[str, str]]:
-        """JSON text and headers of a GET."""
+        """JSON text and headers of an answer."""
 
         async def read(response: aiohttp.ClientResponse) -> tuple[bytes, Mapping[str, str]]:
             return await response.read(), response.headers
 
-        return await self._request("GET", path, read, timeout, operation, params=query)
-
-    async def _post(
-        self, path: str, timeout: float, operation: str, body: Mapping[str, Any]
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """JSON text and headers of the answer to a POST of JSON."""
-
-        async def read(response: aiohttp.ClientResponse) -> tuple[bytes, Mapping[str, str]]:
-            return await response.read(), response.headers
-
-        headers = {"Content-Type": "application/json"}
-        return await self._request(
-            "POST", path, read, timeout, operation, headers=headers, data=msgspec.json.encode(body)
-        )
+        return await self._request(method, path, read, timeout, operation, **request)
 
     async def _send(self, path: str, body: bytes, timeout: float, operation: str, headers: dict[str, str]) -> list[Any]:
         """The answers to a POST of a record."""
@@ -448,17 +391,10 @@ class HttpTransport:
             try:
                 return bodies.read_reply(reply)
             except UnknownSchemaError as error:
-                text, _ = await self._get(f"{_SCHEMAS}{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
+                text, _ = await self._text(f"{_SCHEMAS}{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
                 bodies.learn(read_value(text))
                 return bodies.read_reply(reply)
         except (ValueError, RecursionError, Rejected) as error:
             raise IncompatibleGatewayError(
                 f"This client cannot read what the gateway {self._url} answers: {error}. What to do: use a newer client"
             ) from error
-
-
-def _as_uuid(text: str) -> bytes | None:
-    try:
-        return uuid.UUID(text).bytes
-    except ValueError:
-        return None

@@ -168,3 +168,11 @@ def refusal(
     if status == _TOO_MANY:
         return BusyError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
     return Unavailable(message)
+
+
+def as_uuid(text: str) -> bytes | None:
+    """The bytes of a UUID; None for another text."""
+    try:
+        return uuid.UUID(text).bytes
+    except ValueError:
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 CLIENT_HEADER = "Client-Id"
 #: Name of a person, whose token is in Authorization; and why the person changes something, percent-encoded.
 PERSON_HEADER = "Person"
@@ -22,3 +24,15 @@ PREFER_HEADER = "Prefer"
 WAIT_SECONDS_MAX = 30.0
 #: Seconds, on answers 429 and 503.
 RETRY_AFTER_HEADER = "Retry-After"
+
+
+def caller_headers(token: str | None, person: str | None, reason: str) -> dict[str, str]:
+    """Headers of all calls: who makes them, why, and that payloads are given whole."""
+    headers = {WHOLE_HEADER: "1"}
+    if token is not None:
+        headers["Authorization"] = f'Token token="{token}"'
+    if person is not None:
+        headers[PERSON_HEADER] = person
+        if reason:
+            headers[REASON_HEADER] = quote(reason, safe=" ")
+    return headers

@@ -6,8 +6,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
-from backbeat.compose.bench import engine, http, http_search
+from backbeat.compose.bench import engine
 from backbeat.compose.bench.command import CONSOLE, FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
+from backbeat.compose.bench.over_http import bench as http
+from backbeat.compose.bench.over_http import search as http_search
 from backbeat.compose.bench.over_http.client import make_application
 from backbeat.compose.bench.over_http.rig import SERVING
 from backbeat.compose.bench.table import ROWS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backbeat import Client
 from backbeat.errors import InvalidParameters, Rejected, Unavailable
-from backbeat.gateway.api import records
+from backbeat.gateway.api import record_rules, records
 from backbeat.gateway.http import errors
 from backbeat.gateway.openapi.records import RECORDS
 from backbeat.schemas import bodies
@@ -43,8 +43,8 @@ LATER = 3_600_000
 
 
 def test_of_every_kind_of_record_it_is_known_whether_it_is_taken():
-    assert set(records.COMMANDS) == set(COMMANDS) - NOT_TAKEN
-    assert set(records.QUERIES) == set(QUERIES) - NOT_ANSWERED
+    assert set(record_rules.COMMANDS) == set(COMMANDS) - NOT_TAKEN
+    assert set(record_rules.QUERIES) == set(QUERIES) - NOT_ANSWERED
     for kind in COMMANDS:
         assert (kind.__name__ in RECORDS["POST /commands"].text) is (kind not in NOT_TAKEN), kind
     for kind in QUERIES:

@@ -9,8 +9,8 @@ import pytest
 
 from backbeat.gateway.api.routes import ROUTES
 from backbeat.gateway.openapi import document
-from backbeat.gateway.openapi import page as docs_page
 from backbeat.gateway.openapi.calls import CALLS
+from backbeat.gateway.openapi.pages import page as docs_page
 
 DOCUMENT = document.build(ROUTES, "test")
 OPERATIONS = [
