@@ -124,7 +124,7 @@ wheels: $(STAMP) ## build the pure wheel and one whose engine is compiled for th
 COMPILED_TESTS ?= tests/streams/core tests/streams/engine tests/streams/state tests/conformance tests/fuzz tests/sim \
   tests/integration/test_engine.py
 test-compiled: $(STAMP) jars ## run the engine's tests on the compiled engine (needs a C compiler)
-	@$(BIN)/python -m compose.setup.wheels --tree build/compiled
+	@$(BIN)/python -m compose.setup.wheels --tree build/compiled --unoptimised
 	PYTHONPATH=build/compiled $(BIN)/python -m pytest --session-timeout=$(TEST_SECONDS) -n $(TEST_PROCESSES) \
 	  --dist loadfile --no-loadscope-reorder $(COMPILED_TESTS) $(ARGS)
 

@@ -41,6 +41,8 @@ HOT = (
 INTERPRETED = ("streams/core/store.py", "streams/core/tables.py", "streams/engine/partition.py")
 #: The extension module that holds all of them.
 LIBRARY = "backbeat"
+#: Optimisation by the C compiler: for use; and for tests, which run once and ask whether mypyc's C is right.
+_OPTIMISED, _UNOPTIMISED = "3", "0"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -49,6 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the wheels (dist)")
     parser.add_argument("--pure", action="store_true", help="the pure one only")
     parser.add_argument("--tree", type=Path, help="the compiled package as a folder, for PYTHONPATH; no wheels")
+    parser.add_argument("--unoptimised", action="store_true", help="with --tree: quick to compile, slow to run")
     arguments = parser.parse_args(words)
     work = ROOT / "build" / "wheels"
     shutil.rmtree(work, ignore_errors=True)
@@ -56,12 +59,12 @@ def main(words: Sequence[str] | None = None) -> int:
     pure = _build_pure(work / "pure")
     if arguments.tree:
         shutil.rmtree(arguments.tree, ignore_errors=True)
-        _compile(pure, arguments.tree.resolve(), work)
+        _compile(pure, arguments.tree.resolve(), work, _UNOPTIMISED if arguments.unoptimised else _OPTIMISED)
         return 0
     wheels = [pure]
     if not arguments.pure:
         tree = work / "tree"
-        _compile(pure, tree, work)
+        _compile(pure, tree, work, _OPTIMISED)
         wheels.append(_pack(tree, work / "compiled"))
     arguments.out.mkdir(parents=True, exist_ok=True)
     for wheel in wheels:
@@ -95,7 +98,7 @@ def _build_pure(folder: Path) -> Path:
     return wheel
 
 
-def _compile(pure: Path, tree: Path, work: Path) -> None:
+def _compile(pure: Path, tree: Path, work: Path, opt_level: str) -> None:
     """Unpack the wheel, and put the compiled modules beside the others."""
     # Only here: nobody else needs it.
     from setuptools import Distribution
@@ -106,7 +109,7 @@ def _compile(pure: Path, tree: Path, work: Path) -> None:
     (package / hot_records.PLACE).write_text(hot_records.source())
     modules = [str(module.relative_to(tree)) for module in (package / hot_records.PLACE, *hot_modules(package))]
     print(f"Compiling {len(modules)} modules …", flush=True)
-    extensions = translate(tree, modules, work / "c")
+    extensions = translate(tree, modules, work / "c", opt_level)
     with contextlib.chdir(tree):
         command = Distribution({"name": "backbeat", "ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(tree), str(work / "objects")
@@ -115,7 +118,7 @@ def _compile(pure: Path, tree: Path, work: Path) -> None:
     shutil.rmtree(tree / ".mypy_cache", ignore_errors=True)
 
 
-def translate(tree: Path, modules: Sequence[str], target: Path) -> list[Any]:
+def translate(tree: Path, modules: Sequence[str], target: Path, opt_level: str = _OPTIMISED) -> list[Any]:
     """The modules, paths below `tree`, as C extensions. SystemExit: they cannot be compiled; its text says why."""
     # Only here: it takes a second, and tests read HOT.
     from mypyc.build import mypycify
@@ -125,7 +128,7 @@ def translate(tree: Path, modules: Sequence[str], target: Path) -> list[Any]:
     messages = io.StringIO()
     try:
         with contextlib.chdir(tree), contextlib.redirect_stdout(messages):
-            extensions = mypycify([*options, *modules], group_name=LIBRARY, target_dir=str(target), opt_level="3")
+            extensions = mypycify([*options, *modules], group_name=LIBRARY, target_dir=str(target), opt_level=opt_level)
     except SystemExit as end:
         sys.exit(f"{messages.getvalue()}{end.code}\n`mypyc` failed; what it said is above.")
     # What is to be read piece by piece would be read at once.
