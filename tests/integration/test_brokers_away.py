@@ -87,4 +87,4 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
     finally:
         engine.kill()
         engine.wait()
-        kafka.stop()
+        kafka.kill()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from backbeat.compose.local.stack import Stack
+from tests.empty_kafka import engine_of, stack_on
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
 from tests.integration.rig import START_SECONDS_MAX, Rig, running
@@ -33,9 +33,9 @@ PROVE = pytest.mark.prove
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    stack = Stack(tmp_path_factory.mktemp("watch"), partitions=2, engine=command, env=ENV)
-    with running(stack):
+def one(own_kafka, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watch")
+    with running(stack_on(own_kafka, data_dir=folder, partitions=2, engine=command, env=ENV)) as stack:
         rig = Rig(stack)
         try:
             yield rig
@@ -103,18 +103,20 @@ def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_pa
 def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_waits_for_its_lease(one, tmp_path):
     """Each on a disk of its own, so that no lock keeps them apart: an id that was copied to a second machine."""
 
+    name = engine_of(one.stack, 0)
+
     def replaced(said: str) -> bool:
         # By its heartbeat, or by a commit that came first.
         found = re.search(
-            r"the engine ends: (it was replaced: another process has the instance id engine-1|.*fenced)", said
+            rf"the engine ends: (it was replaced: another process has the instance id {name}|.*fenced)", said
         )
         return found is not None
 
-    waits = "had the instance id engine-1 a moment ago: nothing is done until its session is over"
-    environment = {**os.environ, **ENV, "BACKBEAT_STATUS_PORT": "none"}
+    waits = f"had the instance id {name} a moment ago: nothing is done until its session is over"
+    environment = {**os.environ, **one.stack._env, "BACKBEAT_STATUS_PORT": "none"}
     log = tmp_path / "other.log"
     with log.open("wb") as output:
-        start = command(one.kafka, "engine-1", tmp_path / "engine-other")
+        start = command(one.kafka, name, tmp_path / "engine-other")
         other = subprocess.Popen(start, env=environment, stdout=output, stderr=output)
     try:
         until(lambda: replaced(one.log()), "the one before ends")

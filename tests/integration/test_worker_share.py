@@ -34,6 +34,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     with KafkaBroker(tmp_path_factory.mktemp("kafka"), membership=membership) as broker:
         ensure_topics(broker.bootstrap_servers, 1, 1, development=True)
         yield broker
+        broker.kill()
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from backbeat.compose.local.ports import free_port
-from backbeat.compose.local.stack import Stack
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import group_of, stack_on
 from tests.gateway.api.door import Door, User
 from tests.waiting import until
 
@@ -32,10 +32,8 @@ START_SECONDS_MAX = 180.0
 
 
 @pytest.fixture(scope="module")
-def stack():
-    running = Stack(
-        ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]]
-    )
+def stack(own_kafka):
+    running = stack_on(own_kafka, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]])
     try:
         yield running.start(START_SECONDS_MAX)
     finally:
@@ -46,7 +44,11 @@ def stack():
 def environment(stack):
     """Where the stack is, and nothing of whoever runs the tests."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("BACKBEAT_")}
-    return ours | {"BACKBEAT_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "BACKBEAT_GATEWAY": stack.http_urls[0]}
+    return ours | {
+        "BACKBEAT_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "BACKBEAT_GATEWAY": stack.http_urls[0],
+        "BACKBEAT_APPLICATION_ID": group_of(stack),
+    }
 
 
 @pytest.fixture(scope="module")

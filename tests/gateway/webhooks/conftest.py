@@ -133,9 +133,9 @@ class Shop:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """One engine and its Kafka for all tests of this folder."""
-    with Stack(tmp_path_factory.mktemp("stack"), partitions=PARTITIONS) as one:
+    with Stack(ephemeral=True, partitions=PARTITIONS) as one:
         yield one
 
 
