@@ -150,6 +150,9 @@ class Producer:
         self.on_flush()
         return 0
 
+    def list_topics(self, _topic: str, _seconds: float) -> None:
+        pass
+
     def init_transactions(self, _seconds: float) -> None:
         pass
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.security import SecurityError, connection
+from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, SecurityError, connection
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -88,7 +88,7 @@ def reach(bootstrap_servers: str) -> "AdminClient":
             refusals.append(error)
 
     # Failures are raised; librdkafka's own lines on the terminal would repeat them.
-    settings = {**connection(bootstrap_servers), "log_level": _SILENT, "error_cb": note}
+    settings = {**connection(bootstrap_servers), **CONNECT_AT_ONCE, "log_level": _SILENT, "error_cb": note}
     try:
         admin = AdminClient(settings)
     except KafkaException as error:

@@ -158,6 +158,11 @@ def security_of(bootstrap_servers: str) -> KafkaSecurity:
     return bootstrap_servers.security if isinstance(bootstrap_servers, Brokers) else KafkaSecurity.of_environment()
 
 
+#: Settings of clients that somebody waits for: the library begins its first connection half of this interval after the
+#: client was made (its default costs 50 ms), and looks for a broker that is back each second.
+CONNECT_AT_ONCE = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 1_000}
+
+
 def connection(bootstrap_servers: str) -> dict[str, Any]:
     """Settings of a librdkafka client for these brokers. SecurityError."""
     return {"bootstrap.servers": str(bootstrap_servers), **security_of(bootstrap_servers).librdkafka()}

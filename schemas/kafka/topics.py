@@ -246,12 +246,18 @@ def check_topics(
     return _check(admin, system_topics(partitions), development=development)
 
 
+def topic_ids(admin: "AdminClient", *names: str) -> tuple[str, ...]:
+    """Kafka's ids of topics, UUIDs as text: other ones after a topic was deleted and made again."""
+    descriptions = describe(admin, list(names))
+    for name in names:
+        if name not in descriptions:
+            raise missing(name)
+    return tuple(descriptions[name].topic_id for name in names)
+
+
 def topic_id(bootstrap_servers: str, topic: str) -> str:
-    """Kafka's id of a topic, a UUID as text: another one after the topic was deleted and made again."""
-    descriptions = describe(reach(bootstrap_servers), [topic])
-    if topic not in descriptions:
-        raise missing(topic)
-    return descriptions[topic].topic_id
+    """Kafka's id of one topic."""
+    return topic_ids(reach(bootstrap_servers), topic)[0]
 
 
 def _partitions_of_commands(admin: "AdminClient") -> int | None:

@@ -9,6 +9,7 @@ The thread owns the consumer: other threads queue orders, which it carries out b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -28,7 +29,7 @@ from confluent_kafka import (
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.dead_letters import headers_of
-from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
 from backbeat.streams.ports.log import Record
 
@@ -45,6 +46,8 @@ _WAIT_SECONDS = 1.0
 #: Pause before the group's offsets are asked for again.
 _ASK_AGAIN_SECONDS = 0.5
 _ENDS_SECONDS = 0.5
+#: Bound of the first look at a topic; without an answer its partitions are read all the same, later.
+_LOOK_SECONDS_MAX = 1.0
 
 Where = tuple[str, int]
 
@@ -107,6 +110,7 @@ class Reader:
         self._consumer = Consumer(
             {
                 **connection(bootstrap_servers),
+                **CONNECT_AT_ONCE,
                 # It joins nothing and commits nothing: the group's offsets say where queries begin.
                 "group.id": group,
                 "enable.auto.commit": False,
@@ -119,8 +123,6 @@ class Reader:
                 "fetch.queue.backoff.ms": 2,
                 "queued.min.messages": 5_000,
                 "queued.max.messages.kbytes": 8_192,
-                "reconnect.backoff.ms": 50,
-                "reconnect.backoff.max.ms": 1_000,
                 "socket.nagle.disable": True,
                 "log_level": 2,
                 "error_cb": _note_error,
@@ -239,6 +241,10 @@ class Reader:
 
     def _run(self) -> None:
         ends_read_at = 0.0
+        # The library looks for unknown leaders once a second, where it has asked for the group's coordinator before.
+        with contextlib.suppress(KafkaException):
+            for topic in (COMMANDS, QUERIES):
+                self._consumer.list_topics(topic, _LOOK_SECONDS_MAX)
         try:
             while not self._stopping.is_set():
                 while self._orders:

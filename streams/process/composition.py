@@ -90,9 +90,13 @@ class Ports:
 
 
 def kafka_ports(
-    settings: EngineSettings, reader: LogReader, clients: Clients, was_away: Callable[[float], bool]
+    settings: EngineSettings,
+    state_topic_id: str,
+    reader: LogReader,
+    clients: Clients,
+    was_away: Callable[[float], bool],
 ) -> Ports:
-    """The ports of an engine on its Kafka. Blocks."""
+    """The ports of an engine on its Kafka."""
     servers, group = settings.bootstrap_servers, settings.application_id
     return Ports(
         reader=reader,
@@ -101,7 +105,7 @@ def kafka_ports(
         effects_producer=Producer,
         transactional_producer=Producer,
         changelog=lambda: KafkaChangelog(servers, group, settings.transactional_id),
-        state_topic_id=topics.topic_id(servers, topics.STATE),
+        state_topic_id=state_topic_id,
         first_data=partial(first_data, servers, group),
         open_store=lambda number, cache_records: PartitionStore(
             settings.data_dir / f"partition-{number}", number, cache_records
@@ -252,8 +256,23 @@ class EngineService:
         StatusError: the address cannot be used.
         """
         servers = settings.bootstrap_servers
-        self.partitions_count = describe(reach(servers), [topics.COMMANDS])[topics.COMMANDS].partitions
-        self._registry = ClientRegistry(servers, failed=lambda error: end(f"the registry of clients: {error}")).start()
+        self._registry = ClientRegistry(servers, failed=lambda error: end(f"the registry of clients: {error}"))
+        with ThreadPoolExecutor(1, "start") as thread:
+            # A start is mostly requests to brokers, one after the other.
+            reading = thread.submit(self._registry.start)
+            self._compose(settings, loop, address, stand_in)
+            reading.result()
+
+    def _compose(
+        self,
+        settings: EngineSettings,
+        loop: asyncio.AbstractEventLoop,
+        address: Address | None,
+        stand_in: Callable[[Ports], Ports],
+    ) -> None:
+        servers = settings.bootstrap_servers
+        described = describe(reach(servers), [topics.COMMANDS, topics.STATE])
+        self.partitions_count = described[topics.COMMANDS].partitions
         reachability = Reachability(servers, self.partitions_count)
         self.reader = Reader(
             servers,
@@ -262,7 +281,9 @@ class EngineService:
             stall_seconds=settings.stall_timeout_seconds,
             is_held_back=lambda: self.process.gate.is_held,
         )
-        ports = stand_in(kafka_ports(settings, self.reader, self._registry, reachability.was_away))
+        ports = stand_in(
+            kafka_ports(settings, described[topics.STATE].topic_id, self.reader, self._registry, reachability.was_away)
+        )
         self.process = compose(settings, self.partitions_count, ports, loop)
         self.stalls = stalls_of(self.process, ports)
         self._ingest = Ingest(

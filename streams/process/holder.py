@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
-from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
 from backbeat.streams.process.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class InstanceHolder:
     def other(self) -> str | None:
         """The host of another process with the instance id; null: there is none. Blocks."""
         settings = self._settings
-        admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
+        admin = AdminClient({**connection(settings.bootstrap_servers), **CONNECT_AT_ONCE, "log_level": 2})
         last_member = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
         for member in _describe(admin, settings.application_id).members:
             if member.group_instance_id == settings.instance_id and member.member_id != last_member:

@@ -12,6 +12,7 @@ the changelog, from which its store is restored.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import time
@@ -23,7 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
 from backbeat.schemas.kafka.brokers import COORDINATOR_MOVES
-from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE
 from backbeat.streams.ports.deadline import Deadline
 from backbeat.streams.ports.host_clock import HostClock
@@ -78,6 +79,9 @@ class Transaction(Protocol):
 
 class TransactionalProducer(Protocol):
     """Port of the transaction: a transactional producer, as librdkafka has it."""
+
+    def list_topics(self, topic: str, timeout: float, /) -> object:
+        """Ask the brokers for a topic: they are connected to then."""
 
     def init_transactions(self, timeout: float, /) -> None:
         """Fence an earlier producer with this id, and abort its open transaction."""
@@ -138,6 +142,7 @@ class KafkaTransaction:
         self._producer = make_producer(
             {
                 **connection(bootstrap_servers),
+                **CONNECT_AT_ONCE,
                 "client.id": transactional_id,
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": int(transaction_timeout_seconds * 1000),
@@ -151,6 +156,10 @@ class KafkaTransaction:
 
     def init(self, seconds: float) -> None:
         """Fence an earlier process with this id, and abort its open transaction. Before joining the group."""
+        # Without a connection the library looks for the coordinator half a second later. Brokers that do not answer
+        # are told of below.
+        with contextlib.suppress(KafkaException):
+            self._producer.list_topics(STATE, seconds)
         while True:
             try:
                 self._producer.init_transactions(seconds)

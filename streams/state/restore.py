@@ -23,8 +23,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.broker_log import BrokerLog
-from backbeat.schemas.kafka.security import connection
-from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
+from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_ids
 from backbeat.streams.core.records import Meta
 from backbeat.streams.ports.errors import DamagedStoreError, RestoreError, StoreError
 from backbeat.streams.ports.host_clock import HostClock
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 _ENDS: tuple[Any, Any] = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
 _BATCH_RECORDS = 2_000
 _ASK_SECONDS = 20.0
+_READ_SECONDS = 0.05
 #: Time without records after which a read_committed reader looks for an open transaction.
 _STUCK_SECONDS = 0.7
 
@@ -226,17 +227,17 @@ class KafkaChangelog:
         self._bootstrap_servers = bootstrap_servers
         self._application_id = application_id
         self._own_transactional_id = own_transactional_id
-        self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 2})
-        self.state_topic_id = topic_id(bootstrap_servers, STATE)
-        self.commands_topic_id = topic_id(bootstrap_servers, COMMANDS)
+        self._admin = AdminClient({**connection(bootstrap_servers), **CONNECT_AT_ONCE, "log_level": 2})
+        self.state_topic_id, self.commands_topic_id = topic_ids(self._admin, STATE, COMMANDS)
         self._consumer = Consumer(
             {
                 **connection(bootstrap_servers),
+                **CONNECT_AT_ONCE,
                 "group.id": application_id,
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 20,
+                "fetch.wait.max.ms": 5,
                 # A changelog is read once: records ready beyond the next batches only take memory.
                 "queued.min.messages": 2_000,
                 "queued.max.messages.kbytes": 4_096,
@@ -244,6 +245,8 @@ class KafkaChangelog:
                 "logger": BrokerLog(logger),
             }
         )
+        # The library looks for an unknown leader once a second, where it has asked for the group's coordinator before.
+        self._consumer.list_topics(STATE, _ASK_SECONDS)
         self._reading: tuple[int, int] | None = None
         self._is_heard = False  #: true: a message has come since the partition was assigned
 
@@ -279,7 +282,10 @@ class KafkaChangelog:
             self._consumer.assign([TopicPartition(STATE, partition, offset)])
             self._is_heard = False
         records: list[tuple[bytes, bytes | None]] = []
-        for message in self._consumer.consume(_BATCH_RECORDS, 0.05):
+        # The first one alone: the library waits for as many as it is asked for.
+        message = self._consumer.poll(_READ_SECONDS)
+        messages = [] if message is None else [message, *self._consumer.consume(_BATCH_RECORDS, 0)]
+        for message in messages:
             self._is_heard = True
             error = message.error()
             if error is None:

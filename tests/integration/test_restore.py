@@ -101,12 +101,12 @@ class LateConsumer:
         self._waits, self._position = True, known
         self._consumer.assign(partitions)
 
-    def consume(self, count, seconds):
+    def poll(self, seconds):
         if self._waits:
             self._waits = False
-            return []
+            return None
         self._position = None
-        return self._consumer.consume(count, seconds)
+        return self._consumer.poll(seconds)
 
     def position(self, partitions):
         return self._consumer.position(partitions) if self._position is None else [self._position]

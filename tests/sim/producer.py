@@ -161,6 +161,9 @@ class SimProducer:
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
+    def list_topics(self, _topic: str, _seconds: float) -> None:
+        """The brokers are connected to."""
+
     def init_transactions(self, _seconds: float) -> None:
         assert self._owner is not None
         self._epoch = self._host.world.broker.init(self._owner)

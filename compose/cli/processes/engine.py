@@ -1,5 +1,9 @@
 """`backbeat engine`: one engine. Several, here and on other machines, share the partitions."""
 
+import contextlib
+import gc
+import importlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +61,47 @@ def engine(
 
     It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/reference/metrics.md).
     """
-    from backbeat.observe.status_server import Address
+    # Half of a start's time is imports, and they leave no cycles to be looked for.
+    gc.disable()
+    try:
+        from backbeat.streams.process.settings import EngineSettings
+
+        settings = EngineSettings(
+            bootstrap_servers=bootstrap_servers,
+            instance_id=instance_id,
+            data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
+            **named_settings(tuning),
+        )
+        _check(bootstrap_servers, log_format, development=development)
+        from backbeat.observe.status_server import Address
+        from backbeat.streams.process.faust_app import run_engine
+
+        address = None if status_port is None else Address(status_host, status_port)
+    finally:
+        gc.enable()
+    run_engine(settings, status=address)
+
+
+def _check(bootstrap_servers: str, log_format: str, *, development: bool) -> None:
+    """Wait for the brokers, and check the topics. The engine is imported meanwhile."""
+    # All that the checks import comes first: two threads do not import the same modules.
+    import confluent_kafka.admin  # noqa: F401 - see above
+
     from backbeat.schemas.kafka.brokers import wait_until_reached
     from backbeat.schemas.kafka.topics import check_topics
     from backbeat.streams.observe import logs
-    from backbeat.streams.process.faust_app import run_engine
-    from backbeat.streams.process.settings import EngineSettings
 
-    settings = EngineSettings(
-        bootstrap_servers=bootstrap_servers,
-        instance_id=instance_id,
-        data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
-        **named_settings(tuning),
-    )
     logs.to_stderr(log_format)
-    wait_until_reached(bootstrap_servers)
-    check_topics(bootstrap_servers, development=development)
-    address = None if status_port is None else Address(status_host, status_port)
-    run_engine(settings, status=address)
+    importing = threading.Thread(target=_import_engine, name="import")
+    importing.start()
+    try:
+        wait_until_reached(bootstrap_servers)
+        check_topics(bootstrap_servers, development=development)
+    finally:
+        importing.join()
+
+
+def _import_engine() -> None:
+    # What fails here fails again, and is told, where it is imported for use.
+    with contextlib.suppress(Exception):
+        importlib.import_module("backbeat.streams.process.faust_app")
