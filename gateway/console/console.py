@@ -32,6 +32,8 @@ _STATIC = "static/"
 _REFRESH_SECONDS = (5, 10, 60)
 _FORM = "application/x-www-form-urlencoded"
 _FORM_BYTES_MAX = 65_536
+#: Status of an answer while a part of the system is away.
+_AWAY = 503
 _RIGHTS = {
     Right.PAYLOADS: "the right to see payloads (--payloads)",
     Right.ACT: "the role operator (--role operator)",
@@ -200,7 +202,9 @@ class Console:
         if refused is None:
             logger.error("%s %s", visit.request.method, visit.request.path, exc_info=error)
             refused = PageError(500, "The gateway failed", "Its log says why, under the transaction id below.")
-        page = Page("error.html", refused.title, {"text": refused.text, "status": refused.status})
+        # What somebody has typed at night is not lost with the engine; a token is never sent back.
+        kept = visit.form if refused.status == _AWAY and "token" not in visit.form else {}
+        page = Page("error.html", refused.title, {"text": refused.text, "kept": kept})
         values = {**self._frame(visit, page.title, None), **page.values}
         response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
         response.headers.update(refused.headers)
@@ -211,7 +215,7 @@ def _page_error(error: Exception) -> PageError | None:
     match error:
         case PageError():
             return error
-        case errors.Refusal() if error.status == 503:  # noqa: PLR2004 - a part of the system is away
+        case errors.Refusal() if error.status == _AWAY:
             return PageError(503, "A part of Backbeat does not answer", str(error), error.headers)
         case errors.Refusal():
             return PageError(error.status, "This was refused", str(error))

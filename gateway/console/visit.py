@@ -196,7 +196,12 @@ class Visit:
 
     async def ask_all(self, kind: type[queries.AnyQuery], noun: str, **fields: Any) -> tuple[list[Any], bool]:
         """The parts of every partition's reply, and whether none is missing: a line on the page says which are."""
-        partitions = self.services.engine.every_partition()
+        try:
+            partitions = self.services.engine.every_partition()
+        except errors.Refusal as error:
+            # Kafka is away: as no partition answers then.
+            self.note_engine_trouble(error)
+            return [], False
         asked = [self.ask(kind, noun, partition=partition, **fields) for partition in partitions]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         parts: list[Any] = []

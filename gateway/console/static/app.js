@@ -21,11 +21,22 @@ function setFolded(mark, isFolded) {
   mark.setAttribute("aria-label", mark.getAttribute("aria-label").replace(/^\S+/, isFolded ? "Unfold" : "Fold"));
 }
 
-async function rowsOf(query) {
-  const answer = await fetch(`${main.dataset.rows}?${new URLSearchParams(query)}`);
-  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+// A page stays as it was while its gateway is away, and says so.
+function showAway(isAway) {
+  if (isAway === document.body.classList.contains("away")) return;
+  document.body.classList.toggle("away", isAway);
+  note(isAway ? "The gateway does not answer" : "The gateway answers again");
+}
+
+async function fetched(address) {
+  // A proxy answers for a gateway that is away with 502 or 504.
+  const answer = await fetch(address).catch(() => null);
+  showAway(!answer || answer.status === 502 || answer.status === 504);
+  if (!answer || !answer.ok || answer.redirected) throw new Error(answer ? String(answer.status) : "away");
   return parse(await answer.text());
 }
+
+const rowsOf = (query) => fetched(`${main.dataset.rows}?${new URLSearchParams(query)}`);
 
 async function unfold(row, mark) {
   const fresh = await rowsOf({ parent: row.dataset.node, level: level(row) + 1 });
@@ -62,6 +73,7 @@ let everything = false;
 let timer = 0;
 let source = null;
 let isPaused = false;
+let isOver = false;
 let polling = 0;
 
 // While a refresh is on its way, its timer is set: they never overlap.
@@ -78,9 +90,7 @@ async function refresh() {
   try {
     if (main.dataset.rows) isPostponed = await refreshRows(whole, ids);
     else if (whole || !main.dataset.node || ids.includes(main.dataset.node)) isPostponed = await refreshPage();
-    document.body.classList.remove("away");
   } catch {
-    document.body.classList.add("away");
     isPostponed = true;
   } finally {
     timer = 0;
@@ -175,9 +185,7 @@ function replaceRow(old, row) {
 async function refreshPage() {
   const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
   if (isTouched || !getSelection().isCollapsed || main.querySelector(".decoded")) return true;
-  const answer = await fetch(location.href);
-  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-  const fresh = parse(await answer.text()).querySelector("main");
+  const fresh = (await fetched(location.href)).querySelector("main");
   const opened = [...main.querySelectorAll("details")].map((details) => details.open);
   main.replaceChildren(...fresh.childNodes);
   addDecoders(main);
@@ -192,12 +200,21 @@ function listen() {
   source.addEventListener("nodes", (event) => { JSON.parse(event.data).ids.forEach((id) => changed.add(id)); later(); });
   source.addEventListener("stale", () => { everything = true; later(); });
   source.addEventListener("figures", () => { everything = true; later(); });
+  // A stream that has lasted long is ended, and begun anew by the browser.
+  source.addEventListener("bye", () => { isOver = true; });
+  source.addEventListener("open", () => {
+    isOver = false;
+    if (document.body.classList.contains("away")) { everything = true; later(); }
+  });
   source.addEventListener("error", () => {
     if (source && source.readyState === EventSource.CLOSED) {
       // No room for one more: the page asks by itself.
       stop();
       polling = setInterval(() => { everything = true; later(); }, 5 * REFRESH_MS);
+    } else if (source && !isOver) {
+      showAway(true);
     }
+    isOver = false;
   });
 }
 

@@ -17,16 +17,20 @@ from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Answer, Door
+from tests.gateway.console.desk import Desk
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 START_SECONDS_MAX = 180.0
+CONSOLE = ["--ui=on", "--ui-login=none"]
+#: Pages of the console that have something to show without Kafka.
+PAGES = ["stuck", "workflows", "nodes", "activities", "system", "jobs", "audit", "retention", "schedules"]
 
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Stack]:
     """A stack of this file's own: what it does to it must meet nobody else."""
-    one = Stack(ephemeral=True, partitions=2, http_port=free_port(), gateways=[["--answer-seconds", "3"]])
+    one = Stack(ephemeral=True, partitions=2, http_port=free_port(), gateways=[["--answer-seconds", "3", *CONSOLE]])
     try:
         yield one.start(START_SECONDS_MAX)
     finally:
@@ -74,6 +78,9 @@ def test_no_engine(alone, door):
 
 def test_a_broker_that_hangs(alone, door):
     assert alone.kafka is not None
+    desk = Desk(door.url)
+    form = f"workflows/{new_workflow(door, 'paused').json['id']}/pause"
+    fields = {**desk.hidden(form), "reason": "before it hung"}
     os.kill(alone.kafka.pid, signal.SIGSTOP)
     try:
         until(lambda: "does not answer" in health(door), "it is noticed", 180)
@@ -82,10 +89,18 @@ def test_a_broker_that_hangs(alone, door):
         assert new_workflow(door, "hangs").error == (503, "Backbeat::Unavailable")
         assert door.get("/users").status == 200
         assert door.get("/heartbeat.txt").status == 200
+        until(lambda: "does not answer" in desk.get("").text, "the console says it", 180)
+        for address in PAGES:
+            assert desk.get(address).status == 200, address
+        answer = desk.send(form, fields)
+        assert (answer.status, "before it hung" in answer.text) == (503, True)
     finally:
         os.kill(alone.kafka.pid, signal.SIGCONT)
     until(lambda: health(door) == "OK", "all is well", 180)
     assert until(lambda: new_workflow(door, "back").status == 201, "it works again", 180)
+    # The form is kept by the page that said so, and is as good as before.
+    assert until(lambda: desk.send(form, fields).status == 303, "it is done", 180)
+    assert "before it hung" in desk.get("audit").text
 
 
 def test_a_gateway_that_is_killed_comes_back(alone, door):
