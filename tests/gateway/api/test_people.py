@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 import pytest
@@ -324,3 +324,37 @@ def test_a_record_for_all_is_taken_of_a_person_alone(person, user):
     assert user.door.get("/retention").json == []
     signal = commands.Heartbeat(id=b"h" * 16, reply_to=NOBODY, node_id=b"n" * 16, attempt=0)
     assert person("oper").record(signal).error == (403, "Backbeat::Forbidden")
+
+
+@pytest.mark.parametrize(
+    "reason", ["%ff%ED%A0%80", "%E2%80%AE<img src=x onerror=alert(1)>", "%0d%0aSet-Cookie: x", "a%00b"]
+)
+def test_a_reason_that_means_no_good_is_kept_as_text(stack, tokens, user, reason):
+    node = exhausted(user)
+    door = PersonDoor(stack.http_urls[0], "oper", tokens["oper"])
+    assert door.call("PUT", f"/activities/{node}/restart", headers={"X-backbeat-reason": reason}).status == 200
+    (row,) = door.get(f"/audit?of={node}").json
+    assert (row["reason"], row["outcome"]) == (unquote(reason).strip(), "done")
+
+
+@pytest.mark.parametrize("name", ["..", "\xff\xfe", "x" * 5_000, "oper,oper", "<b>", "%00"])
+def test_a_name_that_is_none_is_nobodys(stack, tokens, name):
+    assert PersonDoor(stack.http_urls[0], name, tokens["oper"]).get("/jobs").status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/archives?under=../..", 404),
+        ("/archives/content?name=x", 404),
+        ("/audit?limit=0", 400),
+        ("/audit?limit=20001", 400),
+        ("/audit?since=soon", 400),
+        ("/audit?whose=kim", 400),
+        ("/audit?of=%3Cimg%3E", 200),
+        ("/retention?x=1", 400),
+        ("/reports/engines?x=1", 400),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(person, path, status):
+    assert person("oper").get(path).status == status
