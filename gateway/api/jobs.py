@@ -68,7 +68,7 @@ async def start(call: Call) -> Response:
 
 
 def _why(call: Call) -> dict[str, str]:
-    """Why the job is started, and by which person. 400: that is too long."""
+    """Note and actor of a job: why it is started, and by which person. 400: the note is too long."""
     note = call.parameters.text("note") or ""
     if call.person is not None:
         note = note or read_reason(call.headers)

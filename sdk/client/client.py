@@ -392,7 +392,7 @@ class Client:
         return await search.find_timeline(self._session, workflow_id, below, after, limit)
 
     async def engines(self) -> list[EnginePartition]:
-        """Which engine has which partition, and how that stands; `silent`: nobody has answered within two seconds."""
+        """Partitions, with the engine that has each and how it stands; `silent`: nobody has answered within 2 s."""
         return await get_engines(self._session)
 
     async def users(self) -> list[User]:

@@ -19,7 +19,7 @@ _CATCH_UP_SECONDS = 10.0
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What somebody did, or was about to."""
+    """Entry of the audit: a deed, or the intent of one."""
 
     at: str
     actor: str

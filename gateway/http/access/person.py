@@ -93,7 +93,7 @@ async def _find_person(headers: Mapping[str, str], services: Services) -> Visito
 
 
 def read_reason(headers: Mapping[str, str]) -> str:
-    """Why a person does something. 400: it is missing or too long."""
+    """Reason of a person's change. 400: it is missing or too long."""
     reason = unquote(headers.get(REASON_HEADER, "")).strip()
     if not 0 < len(reason) <= REASON_CHARACTERS_MAX:
         raise errors.invalid(

@@ -91,7 +91,7 @@ class DeadLetters:
                 return letters[:limit]
 
     async def get(self, position: str) -> DeadLetter:
-        """One whole, decoded where it can be: `0@17`. NotFound."""
+        """A letter whole, decoded where it can be: `0@17`. NotFound."""
         text, _ = await self._session.search("letter", {"position": position})
         return msgspec.json.decode(text, type=DeadLetter)
 

@@ -192,7 +192,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def _told(words: list[str]) -> str:
-    """What the command line says to these words. DrillsError."""
+    """Output of the command line for these words. DrillsError."""
     try:
         result = subprocess.run(
             [*_PROGRAM, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIST_SECONDS_MAX, check=False

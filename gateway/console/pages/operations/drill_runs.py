@@ -191,7 +191,7 @@ def write_request(folder: Path, name: str, request: Request) -> None:
 
 
 def read_request(folder: Path, name: str) -> Request | None:
-    """Who has begun a run; None: nobody in the console, or it is not known."""
+    """Request for a run; None: nobody has begun it in the console, or it is not known."""
     path = folder / name / _REQUEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Request) if path.stat().st_size <= _BYTES_MAX else None
