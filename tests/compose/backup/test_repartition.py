@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from backbeat.compose.backup.errors import BackupError
@@ -153,7 +153,8 @@ def test_what_was_not_applied_yet_is_applied_there(story, tmp_path):
     seed=NUMBERS,
     numbers=st.sampled_from([(2, 4), (1, 3), (2, 3)]),
 )
-def test_random_stories(story, seed, numbers):
+def test_random_stories_have_the_same_state_or_are_refused(story, seed, numbers):
+    """Policies that change while workflows end come in another order for some: that is refused, and not guessed."""
     old, new = numbers
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(players, "World", LoggedWorld)
@@ -164,7 +165,11 @@ def test_random_stories(story, seed, numbers):
     # What an engine sends is in the log with its commit.
     player.world.drain()
     with tempfile.TemporaryDirectory() as folder:
-        store, manifest = repartitioned(player.world, Path(folder), new)
+        try:
+            store, manifest = repartitioned(player.world, Path(folder), new)
+        except BackupError as refusal:
+            event(f"refused: {str(refusal)[:60]}")
+            return
         assert Findings(applied(store, manifest)).nothing
 
 
