@@ -36,16 +36,11 @@ def committed_offsets(bootstrap_servers: str, groups: Iterable[str]) -> dict[str
 
 async def _all_committed(bootstrap_servers: str, groups: list[str]) -> dict[str, Offsets]:
     quiet_aiokafka()
-    security = security_of(bootstrap_servers)
     client = AIOKafkaClient(
         bootstrap_servers=bootstrap_servers.split(","),
         client_id="backbeat",
         request_timeout_ms=int(ASK_SECONDS_MAX * 1000),
-        ssl_context=security.ssl_context(),
-        security_protocol=security.protocol.value,
-        sasl_mechanism=security.mechanism.value,
-        sasl_plain_username=security.user,
-        sasl_plain_password=security.password,
+        **security_of(bootstrap_servers).aiokafka(),
     )
     places = asyncio.Semaphore(_ASKED_MAX)
 

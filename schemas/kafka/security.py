@@ -129,6 +129,16 @@ class KafkaSecurity:
             }
         return settings
 
+    def aiokafka(self) -> dict[str, Any]:
+        """Settings of aiokafka's clients and connections. SecurityError."""
+        return {
+            "security_protocol": self.protocol.value,
+            "ssl_context": self.ssl_context(),
+            "sasl_mechanism": self.mechanism.value,
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.password,
+        }
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """Context of Python's own TLS; None: not encrypted."""
         if not self.protocol.encrypts:

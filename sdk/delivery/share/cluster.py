@@ -156,11 +156,7 @@ async def _connect(host: str, port: int, security: KafkaSecurity) -> AIOKafkaCon
         port,
         client_id="backbeat",
         request_timeout_ms=int(_REQUEST_SECONDS_MAX * 1000),
-        ssl_context=security.ssl_context(),
-        security_protocol=security.protocol.value,
-        sasl_mechanism=security.mechanism.value,
-        sasl_plain_username=security.user,
-        sasl_plain_password=security.password,
+        **security.aiokafka(),
     )
 
 

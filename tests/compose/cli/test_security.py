@@ -205,5 +205,5 @@ def test_every_client_is_made_of_the_same_room():
     assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["schemas/kafka/security.py"]
     made = re.compile(r"\b(?:AdminClient|Producer|Consumer|AIOKafka\w+)\(")
     # Settings of the ingest's clients are in a module of their own.
-    connected = re.compile(r"\bconnection\(|from backbeat.streams.input.signal_connections import")
+    connected = re.compile(r"\bconnection\(|\.aiokafka\(\)|from backbeat.streams.input.signal_connections import")
     assert [name for name, text in texts.items() if made.search(text) and not connected.search(text)] == []
