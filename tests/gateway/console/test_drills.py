@@ -33,7 +33,7 @@ def test_two_runs_are_shown_and_compared(story, tab):
     assert "worse" in rows["recovery seconds"]
     assert "worse" in rows["worst completed per second"]
     assert "alike" in rows["worst lag records"]
-    assert "another" in rows["workers"]
+    assert "different" in rows["workers"]
     assert one.page.get_by_role("img", name="lag records").locator("polyline").count() == 4
     assert one.page.locator(".legend").inner_text().split() == [first, second]
     assert one.complaints == []
