@@ -166,7 +166,10 @@ def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(own_kafka, t
     with running(stack_on(own_kafka, data_dir=tmp_path, **words)) as stack:
         user = user_of(own_kafka)
         caller = Caller(own_kafka, user, PARTITIONS)
-        policy = RetentionPolicy(owner_id=user, name="Purchases", keep_seconds=KEEP_SECONDS)
+        # Nobody archives here; what waits for it would be kept for ever.
+        policy = RetentionPolicy(
+            owner_id=user, name="Purchases", keep_seconds=KEEP_SECONDS, archive=False, refuse_seconds=KEEP_SECONDS
+        )
         for partition in range(PARTITIONS):
             caller.ask(ChangeRetention(id=uuid.uuid4().bytes, policy=policy), partition=partition)
         hand = Hand(caller, CLIENT_DEFAULT, answers)
