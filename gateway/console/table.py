@@ -91,7 +91,7 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "drills/begin", drill_forms.show, Right.ACT, entry="drills"),
     Row("POST", "drills/begin", drill_forms.begin, Right.ACT, entry="drills"),
     Row("GET", "drills/{run}", drills.show, entry="drills"),
-    Row("POST", "drills/{run}/abort", drill_forms.abort, Right.ACT, entry="drills"),
+    Row("POST", "drills/{run}", drill_forms.abort, Right.ACT, entry="drills"),
     Row("GET", "live", events.live),
     Row("GET", "audit", audit.show, entry="audit"),
     Row("GET", "me", me.show, entry="me"),

@@ -125,9 +125,9 @@ def test_an_operator_begins_a_drill_and_aborts_it(stack, story, people):
     assert "Abort" not in watcher.get(f"drills/{name}").text
 
     form = tower.hidden(f"drills/{name}")
-    assert watcher.send(f"drills/{name}/abort", {**form, "reason": ""}).status == 403
-    assert tower.send("drills/20260101-000000/abort", form).status in (403, 404)
-    assert tower.send(f"drills/{name}/abort", {**form, "reason": "enough"}).status == 303
+    assert watcher.send(f"drills/{name}", {**form, "reason": ""}).status == 403
+    assert tower.send("drills/20260101-000000", form).status in (403, 404)
+    assert tower.send(f"drills/{name}", {**form, "reason": "enough"}).status == 303
     assert (story.drills_folder / name / "abort").read_text() == "tower (console): enough"
     until(lambda: "cut off" in tower.get(f"drills/{name}").text, "the run is over")
     assert "127.0.0.1:1 does not answer" in tower.get(f"drills/{name}").text
@@ -137,7 +137,7 @@ def test_an_operator_begins_a_drill_and_aborts_it(stack, story, people):
 
 
 def test_nothing_is_begun_where_the_console_is_read_only(stack):
-    for address in ("drills/begin", "drills/20260101-000000/abort"):
+    for address in ("drills/begin", "drills/20260101-000000"):
         assert Desk(stack.http_urls[2]).send(address, {}).status == 405, address
 
 

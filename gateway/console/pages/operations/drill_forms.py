@@ -125,7 +125,7 @@ async def begin(visit: Visit) -> Page | Response:
 
 
 async def abort(visit: Visit) -> Response:
-    """POST /ui/drills/{run}/abort: its fault is taken back at once, and nothing more is played."""
+    """POST /ui/drills/{run}: its fault is taken back at once, and nothing more is played."""
     drills, name = drills_of(visit), visit.values["run"]
     if not is_name(name) or not (drills.folder / name).is_dir():
         raise not_found("run")
@@ -146,7 +146,7 @@ async def abort(visit: Visit) -> Response:
         return DONE if is_over else f"{DONE}: its faults are being taken back"
 
     await carry_out(visit, entry, send)
-    return responses.redirect(f"../{name}?done={entry.id}")
+    return responses.redirect(f"{name}?done={entry.id}")
 
 
 def _entry(visit: Visit, action: str, subject: tuple[str, str], reason: str, identity: bytes) -> Entry:
