@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from backbeat.gateway.console.pages.operations import drill_processes
 from backbeat.gateway.console.pages.operations.drill_processes import HERE, BusyError, Drills, RefusedError
 from backbeat.gateway.console.pages.operations.drill_runs import (
     Request,
@@ -72,7 +78,30 @@ def test_what_the_command_line_refuses_is_said_in_its_words(drills: Drills) -> N
     with pytest.raises(RefusedError, match="no-such-play"):
         drills.start(request("c", "no-such-play"), None)
     with pytest.raises(RefusedError, match="there is no run 20260101-000000"):
-        drills.abort("20260101-000000", "kim")
+        drills.abort("20260101-000000", "kim: why\0not")
+    # The form may be sent again: nothing was begun by it.
+    with pytest.raises(RefusedError, match="no-such-play"):
+        drills.start(request("c", "no-such-play"), None)
+
+
+def test_a_run_has_nothing_of_the_gateways_own(drills: Drills, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "print_environment.py"
+    program.write_text("import json, os; print(json.dumps(dict(os.environ)))")
+    monkeypatch.setattr(drill_processes, "_PROGRAM", (sys.executable, str(program)))
+    own = {"DATABASE_URL", "ARCHIVE_TO", "UI_SECRET_FILE", "APPLICATION_ID", "CONFIG"}
+    for name in (*own, "KAFKA_PASSWORD", "KAFKA_JAVA_OPTIONS"):
+        monkeypatch.setenv(f"BACKBEAT_{name}", "secret")
+    inherited = {}
+    for installation in ("staging", HERE):
+        with pytest.raises(RefusedError, match="ended at once"):
+            drills.start(msgspec.structs.replace(request(installation), installation=installation), None)
+        (text,) = (path.read_text() for path in drills.folder.glob("*/output"))
+        shutil.rmtree(drills.folder)
+        inherited[installation] = set(json.loads(text)) & set(os.environ)
+    names = {name.removeprefix("BACKBEAT_") for name in inherited["staging"]}
+    assert "PATH" in names
+    assert names & (own | {"KAFKA_PASSWORD", "KAFKA_JAVA_OPTIONS"}) == {"KAFKA_PASSWORD", "KAFKA_JAVA_OPTIONS"}
+    assert inherited["staging"] - inherited[HERE] == {"BACKBEAT_KAFKA_PASSWORD"}
 
 
 def test_a_run_that_somebody_else_plays_is_under_way(drills: Drills) -> None:

@@ -7,6 +7,7 @@ when their time is over, and answers to whoever has its folder.
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -25,9 +26,12 @@ from backbeat.gateway.console.pages.operations.drill_runs import (
     last_output,
     list_names,
     read_request,
+    remove_request,
     write_request,
 )
 from backbeat.gateway.settings import UiSettings
+from backbeat.schemas.environment import PREFIX
+from backbeat.schemas.kafka.security import PREFIX as KAFKA_PREFIX
 
 #: Installation that a run starts on the gateway's host, and removes in the end.
 HERE = "here"
@@ -39,6 +43,9 @@ _START_SECONDS_MAX = 60.0
 _ABORT_SECONDS_MAX = 20.0
 _LOOK_SECONDS = 0.1
 _OUTPUT_CHARACTERS = 600
+#: Variables of the gateway that a run has, too, beside those that are not Backbeat's. Others are the gateway's own, its
+#: search, archives and secrets among them: what a run starts here would take them for its own.
+_ENVIRONMENT = tuple(f"{PREFIX}{name}" for name in ("KAFKA_JAVA_OPTIONS", "MAVEN_REPOSITORY", "PURE", "TEST_"))
 
 
 class PlayChoice(msgspec.Struct, frozen=True):
@@ -114,7 +121,12 @@ class Drills:
                 raise BusyError(f"Run {busy} is under way: wait for its end, or abort it.")
             path = _new_folder(self.folder)
             write_request(self.folder, path.name, request)
-            self._launch(path, request, seconds)
+            try:
+                self._launch(path, request, seconds)
+            except RefusedError:
+                # The same form, sent again, begins it anew.
+                remove_request(self.folder, path.name)
+                raise
         return path.name
 
     def _launch(self, path: Path, request: Request, seconds: float | None) -> None:
@@ -132,6 +144,7 @@ class Drills:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env=_environment(is_here=topology is None),
                 # A signal to the gateway's group, as Ctrl-C, is none to the run.
                 start_new_session=True,
             )
@@ -149,10 +162,12 @@ class Drills:
     def abort(self, name: str, by: str) -> bool:
         """End a run; True: all of it was taken back, False: that goes on. RefusedError: something is left."""
         process = subprocess.Popen(
-            [*_PROGRAM, "abort", name, "--folder", str(self.folder), "--by", by],
+            # No word of a command line has a NUL.
+            [*_PROGRAM, "abort", name, "--folder", str(self.folder), "--by", by.replace("\0", " ")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=_environment(),
             start_new_session=True,
         )
         try:
@@ -195,13 +210,24 @@ def _told(words: list[str]) -> str:
     """Output of the command line for these words. DrillsError."""
     try:
         result = subprocess.run(
-            [*_PROGRAM, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIST_SECONDS_MAX, check=False
+            [*_PROGRAM, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LIST_SECONDS_MAX,
+            check=False,
+            env=_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise DrillsError(f"backbeat drill {words[0]} gave no answer within {_LIST_SECONDS_MAX:.0f} s") from error
     if result.returncode != 0:
         raise DrillsError(_last_words(result.stderr))
     return result.stdout.decode()
+
+
+def _environment(*, is_here: bool = False) -> dict[str, str]:
+    """Environment of a run; with the way into Kafka, but for one that starts its own Kafka here."""
+    kept = _ENVIRONMENT if is_here else (*_ENVIRONMENT, KAFKA_PREFIX)
+    return {name: text for name, text in os.environ.items() if not name.startswith(PREFIX) or name.startswith(kept)}
 
 
 def _last_words(output: bytes) -> str:

@@ -190,6 +190,11 @@ def write_request(folder: Path, name: str, request: Request) -> None:
     (folder / name / _REQUEST).write_bytes(msgspec.json.encode(request))
 
 
+def remove_request(folder: Path, name: str) -> None:
+    """Forget who has begun a run that has not begun."""
+    (folder / name / _REQUEST).unlink(missing_ok=True)
+
+
 def read_request(folder: Path, name: str) -> Request | None:
     """Request for a run; None: nobody has begun it in the console, or it is not known."""
     path = folder / name / _REQUEST
