@@ -16,8 +16,10 @@ ASKING_ALL = [
     for route in ROUTES
     if route.new
     and route.method == "GET"
-    # Those of one node or workflow ask its partition alone; dead letters are in a topic.
-    and not route.path.startswith(("/reports", "/schemas", "/activities", "/workflows", "/dead-letters"))
+    # Those of one node or workflow ask its partition alone; letters and the audit are in topics, archives in files.
+    and not route.path.startswith(
+        ("/reports", "/schemas", "/activities", "/workflows", "/dead-letters", "/audit", "/archives")
+    )
 ]
 
 
@@ -28,7 +30,7 @@ async def test_what_every_partition_is_asked_for_is_refused_not_answered_as_empt
     call = Call(
         services=SimpleNamespace(engine=engine),
         route=route,
-        path={"id": "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10", "name": "nightly", "activity": "pay"},
+        path={"id": "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10", "name": "nightly", "activity": "pay", "workflow": "sale"},
         client=None,
         parameters=Parameters(),
         tid="tid",
