@@ -21,6 +21,8 @@ _BESIDE_SECONDS = 1.0
 
 #: Name under which calls are counted that need no client.
 NOBODY = ""
+#: Beginning of the names of people: no client's name has a space. A client beside people counts as alone.
+PERSON = "person "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,9 @@ class ClientCalls:
 
     def _refuse(self, reason: str) -> errors.Refusal:
         self.refused += 1
-        caller = f"client {self.name!r}" if self.name else "callers without a client"
+        caller = "callers without a client"
+        if self.name:
+            caller = self.name if self.name.startswith(PERSON) else f"client {self.name!r}"
         return errors.too_many(
             f"{caller} has {self.at_work} calls at work at this gateway, and {reason}; nothing was done. What to do: "
             "call again after Retry-After, with fewer calls at once; operators raise the bound by --client-calls-max"
@@ -181,7 +185,7 @@ class Admission:
 
     def of(self, name: str, *, stays: bool) -> ClientCalls:
         """Calls of a client; `stays`: those that wait for a node to end, which are counted apart."""
-        if name not in (self._newest, NOBODY):
+        if name not in (self._newest, NOBODY) and not name.startswith(PERSON):
             if self._newest != NOBODY:
                 self._beside_at = self._clock()
             self._newest = name

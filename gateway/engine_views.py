@@ -12,8 +12,21 @@ from backbeat.schemas.messages.views import EngineView
 _ANSWER_SECONDS = 2.0
 
 
-async def read_views(engine: Engine) -> list[EngineView | None]:
-    """The view of each partition; None: nobody has answered in time. 503: Kafka is away."""
+class EngineViews:
+    """Views of the engines. One reading serves all who ask meanwhile: many callers cost no more than one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reading: asyncio.Task[list[EngineView | None]] | None = None
+
+    async def read(self) -> list[EngineView | None]:
+        """The view of each partition; None: nobody has answered within 2 s. 503: the partitions are not known yet."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(_read_views(self._engine))
+        return await asyncio.shield(self._reading)
+
+
+async def _read_views(engine: Engine) -> list[EngineView | None]:
     return await asyncio.gather(*(_read_view(engine, partition) for partition in engine.every_partition()))
 
 

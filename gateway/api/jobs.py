@@ -10,6 +10,7 @@ from aiohttp.web import Response
 
 from backbeat.client.jobs import views
 from backbeat.errors import Rejected
+from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.access.person import check_right, read_reason
 from backbeat.gateway.http.call import Call, answer
@@ -89,7 +90,7 @@ async def index(call: Call) -> Response:
     for jobs in await _all(call, lambda partition: _query(call, partition, None)):
         for job in jobs:
             by_id.setdefault(job.id, []).append(job)
-    added_up = [add_up(parts, call.engine.partitions) for parts in by_id.values()]
+    added_up = [redacted(call, add_up(parts, call.engine.partitions)) for parts in by_id.values()]
     added_up.sort(key=lambda job: (job.started_at, job.id), reverse=True)
     return answer([_job_json(job) for job in added_up])
 
@@ -151,7 +152,7 @@ async def _whole(call: Call, identity: bytes, request: Callable[[int], Awaitable
     if not parts:
         missing = Rejected(Reason.NOT_FOUND, f"There is no {target}", "nothing", "a job")
         raise errors.refused(missing, target, whole=call.preferences.whole)
-    return add_up(parts, call.engine.partitions)
+    return redacted(call, add_up(parts, call.engine.partitions))
 
 
 def _new_id(call: Call) -> bytes:

@@ -20,6 +20,7 @@ from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
 from backbeat.gateway.api.nodes import fit_response, store_large
 from backbeat.gateway.api.record_rules import COMMANDS, FOR_ALL, QUERIES, WITHOUT_PAYLOADS, names
+from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.access.authentication import authenticate
 from backbeat.gateway.http.access.person import check_right, read_reason
@@ -227,7 +228,7 @@ async def _whole(call: Call, part: Any) -> Any:
         case History():
             return History(tuple(await call.whole_changes(list(part.changes))))
         case _:
-            return part
+            return redacted(call, part)
 
 
 def _answered(call: Call, parts: list[Any]) -> Response:

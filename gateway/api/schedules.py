@@ -10,6 +10,7 @@ from aiohttp.web import Response
 from backbeat.client.schedules.views import Schedule
 from backbeat.gateway import engine_calls
 from backbeat.gateway.api.nodes import backoff_of, priority_of
+from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.parameters import find_id
@@ -230,7 +231,7 @@ async def _run(call: Call, times: tuple[int, ...]) -> Response:
         times=times,
         overlap=_overlap(call),
     )
-    return answer(_schedule_json(view))
+    return answer(_schedule_json(redacted(call, view)))
 
 
 def _named(call: Call) -> tuple[bytes, str]:

@@ -20,7 +20,7 @@ import uvloop
 from aiohttp import web
 
 from backbeat.errors import InvalidParameters
-from backbeat.gateway.admission import NOBODY, Admission, ClientBounds
+from backbeat.gateway.admission import NOBODY, PERSON, Admission, ClientBounds
 from backbeat.gateway.api import activities
 from backbeat.gateway.api.routes import ROUTES
 from backbeat.gateway.api.shapes.words import check_words
@@ -47,7 +47,6 @@ from backbeat.transport.http_words import PERSON_HEADER
 
 if TYPE_CHECKING:
     from backbeat.gateway.console.console import Console
-    from backbeat.schemas.kafka.clients import RegisteredClient
 
 logger = logging.getLogger(__name__)
 
@@ -187,13 +186,17 @@ class Gateway:
         headers = request.headers
         person, reason = None, ""
         if PERSON_HEADER in headers and route.access is not Access.PUBLIC:
-            person, client = await authenticate_person(headers, route, self._services)
+            person, client = await authenticate_person(request, route, self._services)
             if route.person is Right.ACT:
                 reason = read_reason(headers)
         else:
             client = await authenticate(headers, route.access, self._settings.require_auth_token, self._services.engine)
         preferences = read_preferences(headers)
-        async with self._turn(request, route, client, preferences):
+        name = NOBODY if client is None else client.name
+        if person is not None:
+            # Apart from the calls of the client that it is about, which may be what is wrong.
+            name = f"{PERSON}{person.name}"
+        async with self._turn(request, route, name, preferences):
             parameters, body = await self._read_parameters(request, route, path, query)
             if preferences.whole:
                 parameters = parameters.with_keys_as_they_are()
@@ -220,9 +223,9 @@ class Gateway:
                 call.end()
 
     def _turn(
-        self, request: web.BaseRequest, route: Route, client: RegisteredClient | None, preferences: Preferences
+        self, request: web.BaseRequest, route: Route, name: str, preferences: Preferences
     ) -> AbstractAsyncContextManager[None]:
-        """The call's turn among those of its client; its body is not read before."""
+        """The call's turn among those of the same caller; its body is not read before."""
         if route.access is Access.PUBLIC:
             return nullcontext()
         size = 0
@@ -230,7 +233,6 @@ class Gateway:
             # Where the length is not said it may be the most.
             length = request.content_length
             size = self._settings.body_bytes_max if length is None else min(length, self._settings.body_bytes_max)
-        name = NOBODY if client is None else client.name
         calls = self._admission.of(name, stays=preferences.wait_seconds > 0)
         return calls.turn(size, lambda: request.transport is None or request.transport.is_closing())
 

@@ -36,7 +36,6 @@ T = TypeVar("T")
 LARGE_BYTES = 256 * 1024
 
 _KEY_CHARACTERS_MAX = 255
-_SUBJECT_BYTES_MAX = 600
 
 #: Ids of this process's commands: random prefix and counter.
 _ID_PREFIX = os.urandom(10)
@@ -121,10 +120,6 @@ class Call:
     def path(self) -> dict[str, str]:
         """Path parameters."""
         return self._path
-
-    def subject(self) -> str:
-        """Text of what a change is about, beside its path, for the audit: its query and the beginning of its body."""
-        return self.content[:_SUBJECT_BYTES_MAX].decode(errors="replace").strip()
 
     async def take_turn(self, turns: asyncio.Semaphore) -> None:
         """Wait for one of the semaphore's turns; it is held until the call is answered."""

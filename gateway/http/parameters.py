@@ -8,7 +8,7 @@ null counts as absent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -88,6 +88,11 @@ class Parameters:
     def is_empty(self) -> bool:
         """True if there are no parameters."""
         return not self._values
+
+    def excerpt(self, names: Collection[str], hidden: str) -> str:
+        """JSON text of all of them, `hidden` in place of values that are not of these names; empty: there are none."""
+        values = {name: msgspec.Raw(text if name in names else _encode(hidden)) for name, text in self._values.items()}
+        return compact(_encode(values)).decode() if values else ""
 
     # --- getters -----------------------------------------------------------------------------------------------------
 

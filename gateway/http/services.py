@@ -12,6 +12,7 @@ from backbeat.errors import BackbeatError
 from backbeat.gateway.archiving import Archiver, ArchiveStore, BackgroundArchiver, open_archive_store
 from backbeat.gateway.backlog import BacklogReader
 from backbeat.gateway.engine_client import Engine
+from backbeat.gateway.engine_views import EngineViews
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.letters.letters import Letters
 from backbeat.gateway.payloads import Payloads
@@ -34,6 +35,7 @@ class Services:
     def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
         self.settings = settings
         self.engine = Engine(settings)
+        self.engine_views = EngineViews(self.engine)
         self.payloads = Payloads(settings.bootstrap_servers)
         self.projection = Projection(
             settings.bootstrap_servers,

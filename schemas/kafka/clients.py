@@ -115,7 +115,8 @@ def make_token() -> str:
 
 def hash_token(token: str) -> str:
     """Hash of a token for the registry, whose readers must not learn the token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # Headers whose bytes are no UTF-8 come with lone surrogates.
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def usual_delivery(activity_endpoint: str | None) -> Delivery:

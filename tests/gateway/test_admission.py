@@ -147,9 +147,10 @@ async def test_a_cancelled_call_leaves_its_place():
 async def test_a_client_beside_others_has_fewer_calls_at_work():
     now = 100.0
     admission = Admission(ClientBounds(calls_max=4, calls_beside_max=2), lambda: now)
-    alone = [Caller(admission.of(name, stays=False)) for name in ("", "shop", "", "shop", "shop", "shop")]
+    names = ("", "shop", "", "shop", "person kim", "shop", "shop")
+    alone = [Caller(admission.of(name, stays=False)) for name in names]
     await rounds()
-    assert [caller.is_at_work for caller in alone] == [True] * 6
+    assert [caller.is_at_work for caller in alone] == [True] * len(names)
     for caller in alone:
         await caller.end()
     flood = [Caller(admission.of("flood", stays=False)) for _ in range(6)]

@@ -14,7 +14,6 @@ from backbeat.gateway.api.shapes.engines import report_of as engine_report_of
 from backbeat.gateway.api.shapes.queues import report_of
 from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.api.shapes.timeline import Timeline
-from backbeat.gateway.engine_views import read_views
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.projection.reading.timeline import timeline
@@ -67,7 +66,7 @@ async def queues(call: Call) -> Response:
 
 async def engines(call: Call) -> Response:
     """GET /reports/engines: which engine has which partition, and how that stands."""
-    views = await read_views(call.engine)
+    views = await call.services.engine_views.read()
     return answer(engine_report_of(views, time.time_ns() // 1_000_000))
 
 

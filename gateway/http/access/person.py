@@ -17,18 +17,16 @@ import msgspec
 from backbeat.errors import Unavailable
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.access.authentication import CLIENT_HEADER, read_token
+from backbeat.gateway.http.access.subject import subject_of
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.people.audit import DONE, Entry, new_entry_id
 from backbeat.gateway.people.person import visitor_of
 from backbeat.gateway.people.visitor import Right, Visitor
-from backbeat.payload.values import id_text
-from backbeat.schemas import bodies
-from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.kafka.clients import hash_token
 from backbeat.transport.http_words import PERSON_HEADER, REASON_HEADER
 
 if TYPE_CHECKING:
-    from aiohttp.web import Response
+    from aiohttp.web import BaseRequest, Response
 
     from backbeat.gateway.http.call import Call
     from backbeat.gateway.http.routing import Route
@@ -38,21 +36,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REASON_CHARACTERS_MAX = 500
-_SUBJECT_CHARACTERS_MAX = 1_000
-_ID_CHARACTERS_MAX = 300
-#: Fields of a record by which the audit says what it is about.
-_RECORD_FIELDS = (
-    "node_id", "workflow_id", "schedule_id", "job_id", "parent_id", "activity", "status", "change", "action", "filter",
-    "policy", "forget",
-)  # fmt: skip
 _SERVER_ERROR_STATUS = 500
+#: Headers that say who calls, about whom, and why.
+_ONCE = (PERSON_HEADER, "Authorization", CLIENT_HEADER, REASON_HEADER)
 _RIGHTS = {Right.PAYLOADS: "the right to see payloads (--payloads)", Right.ACT: "the role operator (--role operator)"}
 
 
 async def authenticate_person(
-    headers: Mapping[str, str], route: Route, services: Services
+    request: BaseRequest, route: Route, services: Services
 ) -> tuple[Visitor, RegisteredClient | None]:
     """The person who calls, and the client application that the call is about; None: all. 401, 403, 503."""
+    headers = request.headers
+    # A proxy that adds a header to the caller's own: which is whose nobody can tell.
+    twice = next((name for name in _ONCE if len(headers.getall(name, ())) > 1), None)
+    if twice is not None:
+        raise errors.invalid(f"The header {twice} is there twice, and neither is taken")
     person = await _find_person(headers, services)
     if person is None:
         raise errors.unauthorized()
@@ -62,6 +60,10 @@ async def authenticate_person(
     if CLIENT_HEADER in headers:
         client_id = find_id(headers[CLIENT_HEADER])
         client = None if client_id is None else services.engine.client(client_id)
+        if client is None and client_id is not None and person.clients is None:
+            # It may have been added a moment ago.
+            await services.engine.catch_up()
+            client = services.engine.client(client_id)
         if client is None or not person.sees(client.id_bytes):
             raise errors.forbidden(f"There is no such client application, or it is not {person.name}'s to see")
         return person, client
@@ -94,7 +96,8 @@ async def _find_person(headers: Mapping[str, str], services: Services) -> Visito
 
 def read_reason(headers: Mapping[str, str]) -> str:
     """Reason of a person's change. 400: it is missing or too long."""
-    reason = unquote(headers.get(REASON_HEADER, "")).strip()
+    # Bytes that are no UTF-8 come as lone surrogates, which cannot be written.
+    reason = unquote(headers.get(REASON_HEADER, "")).encode(errors="replace").decode().strip()
     if not 0 < len(reason) <= REASON_CHARACTERS_MAX:
         raise errors.invalid(
             f"A person says why something is changed: the header {REASON_HEADER}, percent-encoded, 1 to "
@@ -132,7 +135,7 @@ async def _write_outcome(call: Call, entry: Entry, outcome: str) -> None:
 def _entry(call: Call, address: str, reason: str) -> Entry:
     person, identity = call.person, call.identity()["id"]
     assert person is not None, "a client application's calls are its own affair"
-    subject_id, subject_name = _subject(call)
+    subject_id, subject_name = subject_of(call)
     return Entry(
         id=new_entry_id(),
         at=time.time_ns() // 1_000_000,
@@ -143,26 +146,10 @@ def _entry(call: Call, address: str, reason: str) -> Entry:
         tid=call.tid,
         action=f"{call.route.method} {call.route.path}",
         kind="call",
-        subject_id=subject_id[:_ID_CHARACTERS_MAX],
-        subject_name=subject_name[:_SUBJECT_CHARACTERS_MAX],
+        subject_id=subject_id,
+        subject_name=subject_name,
         workflow_id="",
         client_id="" if call.client is None else call.client.id,
         reason=reason,
         command_id=identity.hex(),
     )
-
-
-def _subject(call: Call) -> tuple[str, str]:
-    """Id and name of what a change is about."""
-    if not call.route.takes_record:
-        words = [*call.path.values(), call.subject()]
-        return words[0] or call.tid, " ".join(filter(None, words))
-    try:
-        record = bodies.read_command(call.body)
-    except (DecodeError, UnknownSchemaError, RecursionError):
-        # The handler refuses it.
-        return call.tid, f"a record of {len(call.body)} bytes"
-    values = {name: getattr(record, name) for name in _RECORD_FIELDS if hasattr(record, name)}
-    texts = {name: id_text(value) if isinstance(value, bytes) else str(value) for name, value in values.items()}
-    named = " ".join(f"{name} {text}" for name, text in texts.items() if values[name] is not None)
-    return next(iter(texts.values()), call.tid), f"{type(record).__name__} {named}"

@@ -9,7 +9,6 @@ import msgspec
 
 from backbeat.gateway.backlog import Backlog
 from backbeat.gateway.console.visit import Page, Visit
-from backbeat.gateway.engine_views import read_views
 from backbeat.gateway.http import errors
 from backbeat.gateway.projection.reading.reports import timers
 from backbeat.schemas.messages import queries
@@ -59,7 +58,8 @@ async def show(visit: Visit) -> Page:
     else:
         reading = asyncio.create_task(visit.backlog())
         answers, views = await asyncio.gather(
-            asyncio.gather(*(_ask(visit, partition) for partition in range(engine.partitions))), read_views(engine)
+            asyncio.gather(*(_ask(visit, partition) for partition in range(engine.partitions))),
+            visit.services.engine_views.read(),
         )
         backlog = await reading
         rows = [
