@@ -60,10 +60,11 @@ async def command(call: Call) -> Response:
         # Whoever may ask what it contains reads it letter by letter.
         check_right(call.person, Right.PAYLOADS)
     _check_partition(call, record)
-    if rule.own is not None and call.client is not None:
-        record = rule.own(call, record)
-    elif call.client is None and type(record) not in FOR_ALL:
+    if call.client is None and type(record) not in FOR_ALL:
         raise errors.forbidden(f"Say whose {_kind(record)} this is: Client-Id: <the client application's id>")
+    # Where nobody is named the record says whose it is; who runs a node's children is checked all the same.
+    if rule.own is not None and (call.client is not None or isinstance(record, commands.ChangeNode)):
+        record = rule.own(call, record)
     record = await _kept(call, _identified(call, record))
     target = _target(record)
 

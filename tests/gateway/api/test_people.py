@@ -20,6 +20,7 @@ from backbeat.gateway.people.visitor import DEVELOPER, Right
 from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_topics
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import NewNode
 from backbeat.transport.base import NOBODY
 from tests.empty_kafka import delete_topics
 from tests.gateway.api.conftest import PARTITIONS
@@ -324,6 +325,12 @@ def test_a_record_for_all_is_taken_of_a_person_alone(person, user):
     assert user.door.get("/retention").json == []
     signal = commands.Heartbeat(id=b"h" * 16, reply_to=NOBODY, node_id=b"n" * 16, attempt=0)
     assert person("oper").record(signal).error == (403, "Backbeat::Forbidden")
+    child = NewNode(name="child", user_id=b"nobody's id, 16b")
+    changed = commands.ChangeNode(
+        id=b"c" * 16, reply_to=NOBODY, node_id=b"n" * 16, status="completed", children=(child,)
+    )
+    refused = person("oper").record(changed)
+    assert (refused.status, "No user has the id" in refused.json["message"]) == (400, True)
 
 
 @pytest.mark.parametrize(
