@@ -212,6 +212,7 @@ def test_nothing_is_done_that_cannot_be_written_down(stack, person, user):
         assert user.node(node)["currentServerStatus"] == "retries_exhausted"
     finally:
         ensure_client_topics(stack.bootstrap_servers, console_topics())
+    until(lambda: person("oper").put(f"/activities/{node}/restart").status == 200, "it can be written down again")
 
 
 # --- about all users -------------------------------------------------------------------------------------------------
