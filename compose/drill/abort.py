@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backbeat.compose.drill.capsule.order import OrderError, read_key
 from backbeat.compose.drill.capsule.remote import RemoteCapsule, read_launches
-from backbeat.compose.drill.tower import ABORT_FILE
+from backbeat.compose.drill.runs import ABORT_FILE
 
 _END_SECONDS_MAX = 180.0
 

@@ -18,6 +18,10 @@ _RESULT = "result.json"
 _LOCK = "lock"
 
 
+#: A file of this name in a run's folder ends the run (`backbeat drill abort`); its text says who did it.
+ABORT_FILE = "abort"
+
+
 class RunsError(Exception):
     """There is no such run; the text says what there is."""
 
@@ -41,6 +45,14 @@ def held(path: Path) -> Iterator[None]:
     with (path / _LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def aborted_by(path: Path) -> str:
+    """Name of whoever has ended a run; empty: nobody has."""
+    try:
+        return (path / ABORT_FILE).read_text().strip() or "somebody"
+    except FileNotFoundError:
+        return ""
 
 
 def write_result(path: Path, result: RunResult) -> None:

@@ -15,6 +15,7 @@ from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import SAFE, Play
 from backbeat.compose.drill.report.curves import add_figures
 from backbeat.compose.drill.report.result import PlayResult
+from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.targets import choose_targets, make_arguments
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
@@ -30,8 +31,6 @@ _SETTLE_SECONDS_MAX = 60.0
 _SETTLED_SECONDS = 3.0
 #: What a capsule may take to look for what is left.
 _CHECK_SECONDS_MAX = 180.0
-#: A file of this name in a run's folder ends the run (`backbeat drill abort`); its text says who did it.
-ABORT_FILE = "abort"
 
 
 class Tower:
@@ -65,10 +64,7 @@ class Tower:
     @property
     def aborted(self) -> str:
         """Name of whoever ended the run; empty: nobody has."""
-        try:
-            return (self._folder / ABORT_FILE).read_text().strip() or "somebody"
-        except FileNotFoundError:
-            return ""
+        return aborted_by(self._folder)
 
     def play(self, play: Play) -> PlayResult:
         """Play one play."""

@@ -7,8 +7,6 @@ import subprocess
 
 from backbeat.compose.drill.faults.fault import Fault, FaultError
 
-#: Of the rule that this fault adds: no other is ever removed.
-_HANDLE = "d111:"
 #: Kinds that the kernel gives a device by itself.
 _DEFAULTS = ("noqueue", "mq", "pfifo_fast", "fq", "fq_codel")
 _SECONDS_MAX = 20.0
@@ -21,13 +19,21 @@ class Shape(Fault):
     """
 
     def inject(self) -> None:
-        """Add the rule. FaultError: the device has rules of somebody's, or the kernel does not know such a rule."""
+        """Add the rule.
+
+        FaultError: a target is elsewhere, the device has rules of somebody's, or the kernel does not know such a rule.
+        """
+        if elsewhere := [target.name for target in self.targets if target.process() is None]:
+            raise FaultError(
+                f"{', '.join(elsewhere)} cannot be seen on the host that would be shaped. What to do: name its host, "
+                "and its pid_file or pid_command; a pod's host is shaped by a play of your own"
+            )
         others = [rule["kind"] for rule in self._rules() if rule["kind"] not in _DEFAULTS]
         if others:
             raise FaultError(f"{self._device} has rules already ({', '.join(others)}): they would be lost")
         kind = str(self.arguments.get("qdisc", "netem"))
         words = [str(word) for word in self.arguments.get("words", ())]
-        _tc("qdisc", "add", "dev", self._device, "root", "handle", _HANDLE, kind, *words)
+        _tc("qdisc", "add", "dev", self._device, "root", "handle", self._handle, kind, *words)
         self.note(f"{self._device}: {' '.join([kind, *words])}")
 
     def abort(self) -> None:
@@ -37,14 +43,19 @@ class Shape(Fault):
 
     def check(self) -> list[str]:
         """A rule that is there still."""
-        return [f"the rule {_HANDLE} of {self._device} is there"] if self._is_there() else []
+        return [f"the rule {self._handle} of {self._device} is there"] if self._is_there() else []
 
     @property
     def _device(self) -> str:
         return str(self.arguments["device"])
 
+    @property
+    def _handle(self) -> str:
+        """Handle of the rule that this order adds: no other is ever removed."""
+        return f"d{str(self.arguments['order'])[:3]}:"
+
     def _is_there(self) -> bool:
-        return any(rule.get("handle") == _HANDLE for rule in self._rules())
+        return any(rule.get("handle") == self._handle for rule in self._rules())
 
     def _rules(self) -> list[dict[str, str]]:
         rules: list[dict[str, str]] = json.loads(_tc("-json", "qdisc", "show", "dev", self._device) or "[]")

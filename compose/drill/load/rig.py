@@ -8,6 +8,7 @@ from pathlib import Path
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT
+from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.stage import module_command
@@ -56,7 +57,7 @@ class Rig:
         self._generator: ChildProcess
 
     def start(self) -> None:
-        """Start all of it and wait for the first payments over each way in."""
+        """Start all of it and wait for the first payments over each way in, unless somebody aborts the run."""
         for name in ("log", "hold", "knob", "journal"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         add_client(self._servers, CLIENT, partitions=self._partitions)
@@ -113,7 +114,11 @@ class Rig:
             self.account.read()
             return ways - {payment.way for payment in self.account.payments.values() if payment.paid_at}
 
-        if not until(lambda: not unpaid(), _FIRST_SECONDS_MAX):
+        def is_over() -> bool:
+            self.check()
+            return not unpaid() or bool(aborted_by(self.folder))
+
+        if not until(is_over, _FIRST_SECONDS_MAX):
             raise SetupError(
                 f"no payment over {', '.join(sorted(unpaid()))} was paid within {_FIRST_SECONDS_MAX:.0f} s. "
                 f"What to do: look into {self.folder / 'log'}."

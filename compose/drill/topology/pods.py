@@ -171,6 +171,7 @@ def _service(pod: _Pod, namespace: Namespace) -> Service:
         host=pod.spec.node_name,
         metrics_url=_metrics_url(pod, namespace),
         signals={"SIGTERM": delete, "SIGKILL": (*delete, "--force", "--grace-period=0")} if comes_back else {},
+        namespace=namespace.name,
     )
 
 

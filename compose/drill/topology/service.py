@@ -46,6 +46,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     log: str = ""
     #: files of settings that its faults write, by name: proxy, endpoint, clock, load
     knobs: dict[str, str] = {}
+    #: of Kubernetes, where it is a pod: other namespaces have pods of the same name
+    namespace: str = ""
 
     def process(self) -> psutil.Process | None:
         """Its process at this moment; None: it is not there."""

@@ -67,12 +67,12 @@ class PrometheusSource:
             series = _query(self._url)
         except (OSError, msgspec.DecodeError):
             series = []
-        names = _names_by_place(services)
+        known = _by_place(services)
         values: dict[str, Values] = defaultdict(dict)
         times: dict[str, float] = defaultdict(float)
         down = set()
         for each in series:
-            name = next((names[each.metric[label]] for label in _PLACES if each.metric.get(label) in names), None)
+            name = _name_of(each.metric, known)
             if name is None:
                 continue
             at, value = each.values[-1]
@@ -105,9 +105,17 @@ def _query(url: str) -> list[_Series]:
         return msgspec.json.decode(response.read(), type=_Answer).data.result
 
 
-def _names_by_place(services: Sequence[Service]) -> dict[str, str]:
-    """Name of a service by that name, and by the address of its metrics."""
-    names = {service.name: service.name for service in services}
-    return names | {
-        urllib.parse.urlsplit(service.metrics_url).netloc: service.name for service in services if service.metrics_url
+def _by_place(services: Sequence[Service]) -> dict[str, Service]:
+    """Services by their names, and by the addresses of their metrics."""
+    return {service.name: service for service in services} | {
+        urllib.parse.urlsplit(service.metrics_url).netloc: service for service in services if service.metrics_url
     }
+
+
+def _name_of(metric: dict[str, str], known: dict[str, Service]) -> str | None:
+    """Name of the service of a series; None: nobody's, such as that of a pod of this name in another namespace."""
+    for label in _PLACES:
+        service = known.get(metric.get(label, ""))
+        if service is not None and service.namespace in ("", metric.get("namespace", service.namespace)):
+            return service.name
+    return None

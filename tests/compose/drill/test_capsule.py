@@ -25,9 +25,9 @@ from backbeat.compose.drill.capsule.door import Abortion, Door, ask
 from backbeat.compose.drill.capsule.order import Order, OrderError, make_key, read_key, read_order
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule
 from backbeat.compose.drill.capsule.state import CapsuleState
+from backbeat.compose.drill.runs import ABORT_FILE
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Host
-from backbeat.compose.drill.tower import ABORT_FILE
 from tests.waiting import until
 
 KEY = b"a key of nobody's"

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from backbeat.compose.cli.program import backbeat
 from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
-from backbeat.compose.drill.watch.prometheus import PrometheusError, PrometheusSource, check_server
+from backbeat.compose.drill.watch.prometheus import PrometheusError, PrometheusSource, _by_place, _name_of, check_server
 from backbeat.compose.drill.watch.scrape import RATE_SECONDS_MIN, Scrape
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from tests.waiting import until
@@ -26,6 +26,8 @@ scrape_configs:
     static_configs:
       - targets: ["%s"]
         labels: {pod: engine-3, namespace: staging}
+      - targets: ["%s"]
+        labels: {pod: engine-3, namespace: production}
 """
 
 
@@ -51,7 +53,7 @@ class Exporter:
 
 @pytest.fixture
 def exporters():
-    exporters = [Exporter() for _ in range(4)]
+    exporters = [Exporter() for _ in range(5)]
     yield exporters
     for exporter in exporters:
         exporter.close()
@@ -64,7 +66,7 @@ def server(tmp_path, exporters):
         pytest.skip("prometheus is not installed (Debian: apt-get install prometheus)")
     places = ", ".join(f'"{exporter.place}"' for exporter in exporters[:2])
     config = tmp_path / "prometheus.yml"
-    config.write_text(CONFIG % (places, exporters[2].place))
+    config.write_text(CONFIG % (places, exporters[2].place, exporters[4].place))
     place = f"{LOOPBACK}:{free_port()}"
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
@@ -101,7 +103,9 @@ def test_figures_of_a_prometheus_server(server, exporters):
         for number, exporter in enumerate(exporters[:2], 1)
     ]
     # A pod's address is not the tower's to reach; its name is enough.
-    services.append(Service(name="engine-3", role="engine", metrics_url="http://engine-3.engine.staging.svc:1/metrics"))
+    url = "http://engine-3.engine.staging.svc:1/metrics"
+    services.append(Service(name="engine-3", role="engine", metrics_url=url, namespace="staging"))
+    exporters[4].lag.labels("0").set(1_000_000)
     # The server does not know this one: it is asked itself.
     services.append(Service(name="worker-1", role="worker", metrics_url=f"http://{exporters[3].place}/metrics"))
     check_server(server)
@@ -126,6 +130,13 @@ def test_figures_of_a_prometheus_server(server, exporters):
         until(lambda: scrape.sample()["engines_answering"] == 2, "a target that is down does not answer")
     finally:
         scrape.close()
+
+
+def test_a_pod_of_this_name_in_another_namespace_is_nobodys():
+    known = _by_place([Service(name="engine-0", role="engine", metrics_url="http://10.0.0.7:1/metrics", namespace="s")])
+    assert _name_of({"pod": "engine-0", "namespace": "s", "instance": "10.0.0.7:1"}, known) == "engine-0"
+    assert _name_of({"instance": "10.0.0.7:1"}, known) == "engine-0"
+    assert _name_of({"pod": "engine-0", "namespace": "production", "instance": "10.0.0.8:1"}, known) is None
 
 
 def test_what_is_no_prometheus_server_is_refused(exporters, tmp_path):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+from backbeat.compose.drill.faults.fault import FaultError
+from backbeat.compose.drill.faults.shape import Shape
+from backbeat.compose.drill.topology.service import Service
 
 #: A second fault, made anew, takes back what the first one has added.
 CODE = """
@@ -15,8 +20,8 @@ import random, subprocess
 from backbeat.compose.drill.faults.fault import FaultError
 from backbeat.compose.drill.faults.shape import Shape
 
-def fault(**arguments):
-    return Shape({"device": "lo", **arguments}, [], random.Random(1))
+def fault(targets=(), **arguments):
+    return Shape({"device": "lo", "order": "111aaaa", **arguments}, targets, random.Random(1))
 
 def kinds():
     return subprocess.run(["tc", "qdisc", "show", "dev", "lo"], capture_output=True, text=True, check=True).stdout
@@ -26,6 +31,15 @@ slow.inject()
 assert "tbf d111:" in kinds(), kinds()
 assert slow.notes == ["lo: tbf rate 1mbit burst 10k latency 50ms"]
 assert fault().check() == ["the rule d111: of lo is there"]
+other = fault(order="222bbbb")
+try:
+    other.inject()
+except FaultError as error:
+    assert "rules already (tbf)" in str(error), error
+else:
+    raise AssertionError("the rule of another capsule was lost")
+other.abort()
+assert "tbf d111:" in kinds(), kinds()
 fault().abort()
 fault().abort()
 assert fault().check() == []
@@ -47,6 +61,13 @@ else:
 fault().abort()
 assert "tbf 7:" in kinds(), kinds()
 """
+
+
+def test_no_pod_is_taken_for_a_process_of_this_host():
+    pod = Service(name="engine-0", role="engine", host="node-1", signals={"SIGKILL": ("true",)})
+    fault = Shape({"device": "lo", "order": "111aaaa"}, [pod], random.Random(1))
+    with pytest.raises(FaultError, match="engine-0 cannot be seen on the host that would be shaped"):
+        fault.inject()
 
 
 def test_a_rule_is_added_and_taken_away_and_somebodys_own_is_left():
