@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,21 +173,23 @@ def restore(
     store, manifest = _checked(source)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress("looking at the cluster", lambda text: click.echo(text, err=True)))
+        make = partial(
+            Restore,
+            bootstrap_servers,
+            source=source,
+            say=progress.show,
+            application_id=application_id,
+            replication=replication,
+            development=development,
+        )
         if partitions not in (None, manifest.partitions):
+            # A replay takes long: what would be refused behind it is refused before.
+            make(store=store, manifest=manifest).check()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backbeat-restore-")))
             into = FolderStore(folder, is_private=True)
             manifest = Repartition(store, manifest, source, partitions, into, progress.show).run()
             store = into
-        Restore(
-            bootstrap_servers,
-            store,
-            manifest,
-            source,
-            progress.show,
-            application_id=application_id,
-            replication=replication,
-            development=development,
-        ).run()
+        make(store=store, manifest=manifest).run()
         try:
             verdict = None if no_verify else Judge(Topics(bootstrap_servers), progress.show, schema_registry_url).run()
         except LogError as error:

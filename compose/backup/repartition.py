@@ -26,15 +26,17 @@ from typing import NamedTuple
 import msgspec
 
 from backbeat.compose.backup.errors import BackupError
+from backbeat.compose.backup.letters import moved_letter
 from backbeat.compose.backup.manifest import Manifest, PartitionCopy, TopicCopy
 from backbeat.compose.backup.parts import CopiedRecord, PartitionWriter, read_partition
+from backbeat.compose.backup.sends import Sends
 from backbeat.compose.verify.log import Record
 from backbeat.compose.verify.replay import EngineRun, make_tables, same_record
 from backbeat.compose.verify.spill import Spill
 from backbeat.gateway.archiving.stores import ArchiveStore
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
-from backbeat.schemas.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, STATE
 from backbeat.schemas.messages.commands import AnyCommand, StartJob, StopJob, TimerFired, WorkJob
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.values import Source
@@ -99,8 +101,9 @@ class Repartition:
         #: causes of effects that are not laid yet, and the places that they have now
         self._places: dict[Source, Source] = {}
         self._renumbered: Counter[tuple[int, int]] = Counter()
-        #: partition and offset -> what the rules have sent from there that is not laid yet
-        self._sent: defaultdict[tuple[int, int], Counter[bytes]] = defaultdict(Counter)
+        self._sends = Sends(self._targets)
+        #: where engines go on; empty: not known yet
+        self._positions: dict[int, int] = {}
 
     def run(self) -> Manifest:
         """Make it; its manifest. BackupError: it cannot be, or its state would be another."""
@@ -118,7 +121,7 @@ class Repartition:
                 self._note(commands)
             heads = self._heads()
             self._lay(heads, runs, self._manifest.positions)
-            positions = dict(enumerate(self._next))
+            self._positions = positions = dict(enumerate(self._next))
             for number, run in enumerate(runs):
                 run.meta.next_offset = positions[number]
                 run.commit()
@@ -127,7 +130,7 @@ class Repartition:
             state = [self._state(number) for number in range(self._partitions)]
             # The engines apply the rest; here it is only seen that they send what is there.
             self._lay(heads, runs, None)
-            if any(sent and place[1] < positions[place[0]] for place, sent in self._sent.items()):
+            if not self._sends.are_whole(positions):
                 raise self._refusal("lacks a command that the rules send in this number of partitions")
             return self._write(state, metas, positions)
 
@@ -147,7 +150,12 @@ class Repartition:
             try:
                 command = codec.decode_command(record.value)
                 check_command(command, copy.partition, record.offset, self._manifest.partitions)
-            except (DecodeError, Refused):
+            except (DecodeError, Refused) as error:
+                if record.offset >= self._manifest.positions.get(copy.partition, 0):
+                    raise self._refusal(
+                        "has a record that no engine takes and none has put aside yet (partition "
+                        f"{copy.partition}, offset {record.offset}): {error}"
+                    ) from error
                 continue
             if command.source is not None:
                 place = command.source.offset, command.source.index
@@ -259,30 +267,24 @@ class Repartition:
                 self._due[place.partition, target].popleft()
             value = codec.encode_command(command, place)
             del self._places[source]
-            self._check_sent(place, command)
+            if not self._sends.lay(place, command):
+                # Such as the revision of a limit whose changes others order now.
+                name = type(command).__name__
+                raise self._refusal(f"has a {name} that no command sends in this number of partitions")
         for number in targets:
             record = placed.record
             copy = CopiedRecord(self._next[number], record.timestamp, record.key, value, record.headers)
             self._next[number] += 1
             self._writers[number].add(copy)
-            for effect in runs[number].take(Record(copy.offset, copy.timestamp, copy.key, value), number):
-                if isinstance(effect, (Send, Broadcast)):
-                    self._sent[number, copy.offset][_content(effect.command)] += 1
+            effects = runs[number].take(Record(copy.offset, copy.timestamp, copy.key, value), number)
+            sent = [effect.command for effect in effects if isinstance(effect, (Send, Broadcast))]
+            self._sends.note((number, copy.offset), sent)
         if mark is None:
             self._expect(Source(placed.partition, placed.record.offset, 0), targets[0])
             return
         query = "SELECT partition, place FROM copies WHERE mark = ? ORDER BY partition, place"
         for partition, offset in self._spill.db.execute(query, (mark,)).fetchall():
             self._expect(Source(partition, offset, 0), None)
-
-    def _check_sent(self, place: Source, command: AnyCommand) -> None:
-        """Refuse an effect that is not one here, such as the revision of a limit whose changes others order now."""
-        sent, content = self._sent.get((place.partition, place.offset), Counter()), _content(command)
-        if not sent[content]:
-            raise self._refusal(f"has a {type(command).__name__} that no command sends in this number of partitions")
-        sent -= Counter((content,))
-        if not sent:
-            del self._sent[place.partition, place.offset]
 
     def _expect(self, cause: Source, partition: int | None) -> None:
         """Note the effects of a command that was laid just now; partition null: into each, which each have some."""
@@ -299,7 +301,9 @@ class Repartition:
             if partition is not None:
                 self._places[source] = Source(number, offset, index)
             else:
-                # Those of several partitions of before, in one now.
+                # Those of several partitions of before, in one now: an engine that sends them has other numbers.
+                if self._positions:
+                    raise self._refusal("has effects of a command to every partition that not all engines had taken")
                 self._renumbered[number, offset] += 1
                 self._places[source] = Source(number, offset, self._renumbered[number, offset])
             for each in range(self._partitions) if target == _EVERYWHERE else (target,):
@@ -374,13 +378,9 @@ class Repartition:
         for copy in topic.partitions:
             writer = PartitionWriter(self._into, topic.name, copy.partition)
             for record in read_partition(self._store, self._source, copy):
-                writer.add(record)
+                writer.add(moved_letter(record, self._partitions) if topic.name == DEAD_LETTERS else record)
             copies.append(writer.end(copy.first, copy.end))
         return msgspec.structs.replace(topic, partitions=copies)
-
-
-def _content(command: AnyCommand) -> bytes:
-    return codec.encode_command(msgspec.structs.replace(command, source=None))
 
 
 def _mark(command: AnyCommand) -> bytes | None:

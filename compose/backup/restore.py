@@ -95,8 +95,7 @@ class Restore:
 
     def run(self) -> None:
         """Make the topics and write them. BackupError, TopicError."""
-        self._check_empty()
-        self._check_known()
+        self.check()
         self._make_topics()
         state = self._topic(STATE)
         # Should somebody change the topics of a restore that broke off so that engines take them.
@@ -120,6 +119,11 @@ class Restore:
         for copy in state.partitions:
             self._write_meta(copy.partition, self._meta(copy.partition))
         self._set_times("LogAppendTime")
+
+    def check(self) -> None:
+        """Refuse a cluster that is in use, and a state of a newer Backbeat. BackupError."""
+        self._check_empty()
+        self._check_known()
 
     # --- before ------------------------------------------------------------------------------------------------------
 

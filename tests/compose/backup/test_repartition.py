@@ -11,14 +11,19 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from backbeat.compose.backup.errors import BackupError
+from backbeat.compose.backup.letters import moved_letter
 from backbeat.compose.backup.manifest import FORMAT, Manifest, TopicCopy
 from backbeat.compose.backup.parts import CopiedRecord, PartitionWriter, read_partition
 from backbeat.compose.backup.repartition import Repartition
+from backbeat.compose.backup.sends import Sends
 from backbeat.gateway.archiving.stores import FolderStore
 from backbeat.schemas import codec
+from backbeat.schemas.kafka.dead_letters import SOURCE_PARTITION, SOURCE_TOPIC
 from backbeat.schemas.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.ids import partition_of
+from backbeat.schemas.messages.values import Source
 from backbeat.streams.core.tables import META_KEY, NODES
 from tests.compose.verify import scene as scenes
 from tests.compose.verify.log import Findings, LoggedWorld
@@ -207,3 +212,55 @@ def test_jobs_and_removed_commands_are_refused(tmp_path):
         repartitioned(played("jobs"), tmp_path / "jobs", 3)
     with pytest.raises(BackupError, match="its oldest were removed"):
         repartitioned(played("trees"), tmp_path / "removed", 3, first=1)
+
+
+def test_what_no_engine_has_put_aside_yet_is_not_passed_over(tmp_path):
+    """One that was put aside is a dead letter already; of another the engines would have made one."""
+    world = played("trees")
+    positions = {number: len(log) for number, log in enumerate(world.records)}
+    world.records[0].append((positions[0], world.now, b"no command"))
+    _, manifest = repartitioned(world, tmp_path / "aside", 3)
+    assert manifest.partitions == 3
+    state = [(encoded(store), msgspec.msgpack.encode(store.meta)) for store in world.stores]
+    with pytest.raises(BackupError, match=rf"put aside yet \(partition 0, offset {positions[0]}\)"):
+        repartitioned(world, tmp_path / "waits", 3, then=(state, positions))
+
+
+def test_what_engines_would_take_for_a_repeat_is_not_whole():
+    """Of what a command sends the second was in a partition that was copied longer: both come to one now."""
+    first, second = (
+        c.SendMessage(user_id=b"u" * 16, id=bytes([n]) * 16, workflow_id=b"w" * 16, name="paid") for n in (1, 2)
+    )
+    sends = Sends(lambda _: (0,))
+    sends.note((1, 5), [first, second])
+    assert sends.are_whole({1: 5})
+    assert not sends.are_whole({1: 6})
+    assert sends.lay(Source(1, 5, 1), second)
+    assert not sends.lay(Source(1, 5, 1), second)
+    assert not sends.are_whole({1: 5})
+    sends = Sends(lambda _: (0,))
+    sends.note((1, 5), [first, second])
+    assert sends.lay(Source(1, 5, 0), first)
+    assert sends.are_whole({1: 5})
+    sends.note((1, 6), [first])
+    assert sends.lay(Source(1, 6, 0), first)
+    assert not sends.are_whole({1: 5})
+
+
+def test_a_letter_is_redriven_to_the_partition_that_its_command_has_then():
+    command = c.SendMessage(
+        user_id=b"u" * 16, id=b"s" * 16, workflow_id=b"wxyz" * 4, name="paid", source=Source(3, 900, 0)
+    )
+
+    def letter(value, topic=COMMANDS):
+        origin = [(SOURCE_TOPIC, topic.encode()), (SOURCE_PARTITION, b"3")]
+        return CopiedRecord(7, 1, b"key", value, [("own", None), *origin])
+
+    moved = moved_letter(letter(codec.encode_command(command)), 2)
+    assert moved.headers[0] == ("own", None)
+    assert dict(moved.headers)[SOURCE_PARTITION] == str(partition_of(command.workflow_id, 2)).encode()
+    assert codec.decode_command(moved.value) == msgspec.structs.replace(command, source=None)
+    assert dict(moved_letter(letter(b"no command"), 2).headers)[SOURCE_PARTITION] == b"1"
+    assert moved_letter(letter(b"no command"), 2).value == b"no command"
+    for other in (letter(b"{}", "backbeat.signals.shop"), CopiedRecord(8, 1, None, None, [("backbeat-marks", b"7")])):
+        assert moved_letter(other, 2) == other
