@@ -89,6 +89,9 @@ class Tower:
         self._wait(lambda: self._oldest() < _SETTLED_SECONDS, _SETTLE_SECONDS_MAX)
         before_at = time.monotonic()
         self._wait(lambda: False, BEFORE_SECONDS)
+        if reason := self.aborted:
+            result.skipped = f"{reason} has aborted the run"
+            return
         before = self._watch.between(before_at, time.monotonic())
         bounds = (*SAFE, *play.bounds)
         ignored = known_before(bounds, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -105,9 +104,14 @@ def _name(unit: str, place: str) -> str:
 def _role(unit: Unit) -> str:
     """The subcommand of `backbeat`, a broker, or the unit's own name."""
     command = _words(unit.properties.get("ExecStart", "").partition("argv[]=")[2].partition(" ; ")[0])
-    for word, following in itertools.pairwise(command):
-        if PurePath(word).name == "backbeat":
-            return following
+    program = next((number for number, word in enumerate(command) if PurePath(word).name == "backbeat"), len(command))
+    words = iter(command[program + 1 :])
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if "=" not in word:
+            # The value of an option of all commands: --profile production.
+            next(words, None)
     if any(name in f"{unit.name}{_SUFFIX} {' '.join(command)}" for name in _BROKERS):
         return "broker"
     return unit.name.partition("@")[0]

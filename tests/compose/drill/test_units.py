@@ -14,6 +14,7 @@ from backbeat.compose.drill.capsule.order import make_key
 from backbeat.compose.drill.capsule.remote import RemoteCapsule
 from backbeat.compose.drill.topology.file import read_topology
 from backbeat.compose.drill.topology.topology import TopologyError
+from backbeat.compose.drill.topology.units import Unit, _role
 from tests.compose.deploy.files import SYSTEMD
 from tests.compose.drill.systemd import HOSTNAME, systemd
 from tests.waiting import until
@@ -60,6 +61,13 @@ def file(tmp_path, machine):
         '[[units]]\npattern = "backbeat-*"\nhost = "app-1"\n'
     )
     return path
+
+
+@pytest.mark.parametrize("options", ["", "--profile staging ", "--config=/etc/backbeat/b.toml --profile staging "])
+def test_the_role_is_the_subcommand(options):
+    argv = f"/opt/backbeat/bin/backbeat {options}engine --development"
+    start = f"{{ path=/opt/backbeat/bin/backbeat ; argv[]={argv} ; ignore_errors=no }}"
+    assert _role(Unit("ours", {"ExecStart": start}, {})) == "engine"
 
 
 def test_units_are_services(file, machine):
