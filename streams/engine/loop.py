@@ -295,10 +295,11 @@ class Engine:
             self.counts["queries_bad"] += 1
             self._replies.refuse(query, refusal.rejection)
             return
-        if isinstance(query, GetEngine) and self._is_owner():
-            # Also while the partition is restored.
-            self.counts["queries"] += 1
-            self._replies.send(query.reply_to, self._describe(partition, now), query.tid)
+        if isinstance(query, GetEngine):
+            # Also while the partition is restored. Where another process may have it, that one answers, or nobody.
+            if self._is_owner():
+                self.counts["queries"] += 1
+                self._replies.send(query.reply_to, self._describe(partition, now), query.tid)
             return
         if not (partition.caught_up and self._is_owner()):
             partition.waiting_queries.append(query)
@@ -316,10 +317,6 @@ class Engine:
         self.counts["queries"] += 1
         if isinstance(query, Flush):
             self.flushes.append(query)
-            return
-        if isinstance(query, GetEngine):
-            # It came while another process could have the partition.
-            self._replies.send(query.reply_to, self._describe(partition, query.deadline), query.tid)
             return
         if isinstance(query, WaitNode) and self._must_wait(store, query):
             self._waits.add(query)

@@ -117,3 +117,16 @@ def test_what_an_engine_is_is_told_while_a_partition_is_restored_too(loop):
     engine.ready(0, store, store.meta.next_offset + 1)
     list(engine.on_query(loop.record(q.GetEngine, COMMAND, partition=0), 0))
     assert loop.replies[-1].answer.state is PartitionState.CATCHING_UP
+
+
+def test_an_engine_that_may_have_lost_its_partitions_tells_nothing_of_itself(loop):
+    engine = loop.engine
+    is_owner, engine._is_owner = engine._is_owner, lambda: False
+    list(engine.on_query(loop.record(q.GetEngine, NODE, partition=0), 0))
+    list(engine.on_query(loop.record(q.GetNode, TREE, node_id=loop.signal), 0))
+    assert loop.answered() == []
+
+    # Later the asker has counted it as silent, and its deadline is no time at which timers could be overdue.
+    engine._is_owner = is_owner
+    engine.go_on()
+    assert loop.answered() == [TREE]
