@@ -20,9 +20,10 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.brokers import reach
 from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_ids
 from backbeat.streams.core.records import Meta
@@ -227,7 +228,7 @@ class KafkaChangelog:
         self._bootstrap_servers = bootstrap_servers
         self._application_id = application_id
         self._own_transactional_id = own_transactional_id
-        self._admin = AdminClient({**connection(bootstrap_servers), **CONNECT_AT_ONCE, "log_level": 2})
+        self._admin = reach(bootstrap_servers)
         self.state_topic_id, self.commands_topic_id = topic_ids(self._admin, STATE, COMMANDS)
         self._consumer = Consumer(
             {
