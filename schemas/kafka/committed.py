@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import Iterable
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import BrokerResponseError, for_code
+from aiokafka.errors import BrokerResponseError, GroupIdNotFound, for_code
 from aiokafka.errors import KafkaError as Trouble
 from aiokafka.protocol.commit import OffsetFetchRequest
 from confluent_kafka import KafkaError, KafkaException
 
-from backbeat.schemas.kafka.broker_log import quiet_aiokafka
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, COORDINATOR_MOVES
 from backbeat.schemas.kafka.security import security_of
 
@@ -35,7 +34,6 @@ def committed_offsets(bootstrap_servers: str, groups: Iterable[str]) -> dict[str
 
 
 async def _all_committed(bootstrap_servers: str, groups: list[str]) -> dict[str, Offsets]:
-    quiet_aiokafka()
     client = AIOKafkaClient(
         bootstrap_servers=bootstrap_servers.split(","),
         client_id="backbeat",
@@ -66,6 +64,9 @@ async def _until_answered(client: AIOKafkaClient, group: str) -> Offsets:
         while True:
             try:
                 return await _committed(client, group)
+            except GroupIdNotFound:
+                # Removed in between, or of another kind: it has none.
+                return {}
             except Trouble as error:
                 code = error.errno if isinstance(error, BrokerResponseError) else None
                 if code is not None and code not in COORDINATOR_MOVES:
@@ -74,7 +75,6 @@ async def _until_answered(client: AIOKafkaClient, group: str) -> Offsets:
 
 
 async def _committed(client: AIOKafkaClient, group: str) -> Offsets:
-
     coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
     response = await client.send(coordinator, OffsetFetchRequest(group, None), group=ConnectionGroup.COORDINATION)
     if response.error_code:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.schemas.kafka.broker_log import quiet_aiokafka
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, SIGNALS_PREFIX, STATE
 
@@ -79,6 +80,7 @@ def read_queues(admin: AdminClient, bootstrap_servers: str, application_id: str 
     # Its aiokafka takes a tenth of a second to import, which no start waits for.
     from backbeat.schemas.kafka.committed import committed_offsets  # noqa: PLC0415
 
+    quiet_aiokafka()
     counts = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ASK_SECONDS_MAX).topics.items()}
     activities = sorted(name for name in counts if name.startswith(ACTIVITIES_PREFIX))
     signals = sorted(name for name in counts if name.startswith(SIGNALS_PREFIX))
