@@ -44,6 +44,8 @@ from backbeat.transport.http_words import (
     STALE_HEADER,
     TID_HEADER,
     caller_headers,
+    client_header,
+    timeout_advice,
 )
 from backbeat.transport.kafka import unknown_user
 
@@ -280,7 +282,7 @@ class HttpTransport:
     def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Any]:
         """The changes of a workflow, as server-sent events. A connection that ends is opened anew, where it was."""
         url = f"{self._url}/workflows/{id_text(workflow_id)}/changes"
-        return follow(self._session, url, {CLIENT_HEADER: id_text(self._user_id)}, after)
+        return follow(self._session, url, client_header(self._user_id), after)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -337,8 +339,7 @@ class HttpTransport:
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._home.check()
-        client_header = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
-        headers = {**client_header, **(headers or {})}
+        headers = {**client_header(self._user_id), **(headers or {})}
         if headers.get(CLIENT_HEADER) == _ALL_CLIENTS:
             del headers[CLIENT_HEADER]
         # A schema is asked for while the answer that needs it holds a slot.
@@ -356,8 +357,7 @@ class HttpTransport:
             if not is_sent:
                 message = f"{operation}: not sent within {timeout:.3g} s, behind {_CALLS_MAX} calls of this client"
                 raise Timeout(f"{message}. What to do: make fewer at once") from error
-            repeat_advice = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
-            advice = repeat_advice if path == _COMMANDS else "Is a gateway running?"
+            advice = timeout_advice(is_command=path == _COMMANDS, is_read=method == "GET" or path == _QUERIES)
             raise Timeout(f"{operation}: no answer within {timeout:.3g} s. {advice}") from error
         except aiohttp.ClientError as error:
             is_other = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from backbeat.payload.values import id_text
+
 CLIENT_HEADER = "Client-Id"
 #: Name of a person, whose token is in Authorization; and why the person changes something, percent-encoded.
 PERSON_HEADER = "Person"
@@ -36,3 +38,17 @@ def caller_headers(token: str | None, person: str | None, reason: str) -> dict[s
         if reason:
             headers[REASON_HEADER] = quote(reason, safe=" ")
     return headers
+
+
+def client_header(user_id: bytes) -> dict[str, str]:
+    """Header that names a client application; none for a person who asks for all."""
+    return {CLIENT_HEADER: id_text(user_id)} if user_id else {}
+
+
+def timeout_advice(*, is_command: bool, is_read: bool) -> str:
+    """Advice in the error of a call that was not answered in time."""
+    if is_read:
+        return "Is a gateway running?"
+    if is_command:
+        return "It may still be applied; to ask again without doing it twice, use the same idempotency key"
+    return "It may still be done: see what became of it before you ask again"

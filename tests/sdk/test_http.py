@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from backbeat import Client, Timeout, Unavailable
-from backbeat.errors import InvalidParameters
+from backbeat.errors import InvalidParameters, Unauthorized
 from backbeat.schemas import bodies
 from backbeat.schemas.catalogue import RECORDS, Record
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
@@ -31,7 +31,7 @@ NODE_ID = VIEW.id.hex()
 
 @asynccontextmanager
 async def gateway(answers: dict[str, Any], partitions: str | None = "4") -> AsyncIterator[str]:
-    """Answers each path with bytes, or with JSON and a status; any other as a gateway without it does."""
+    """Answers each path with bytes, with JSON, or by a function; any other as a gateway without it does."""
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if request.path == "/users":
@@ -39,6 +39,8 @@ async def gateway(answers: dict[str, Any], partitions: str | None = "4") -> Asyn
         answer = answers.get(request.path)
         if answer is None:
             return web.json_response({"errorClass": "Backbeat::NotFound", "message": "Not Found"}, status=404)
+        if callable(answer):
+            return await answer(request)
         if isinstance(answer, bytes):
             return web.Response(body=answer, content_type=bodies.MEDIA_TYPE)
         return web.json_response(answer)
@@ -251,3 +253,40 @@ async def test_a_call_that_found_no_slot_says_that_it_was_not_sent() -> None:
     await transport.stop()
     await runner.cleanup()
     assert begun == len(under_way)
+
+
+async def test_engines_that_no_gateway_can_be_asked_about_are_not_silent() -> None:
+    async with gateway({}) as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="older than this client's"):
+            await client.engines()
+
+
+async def test_a_person_who_asks_for_all_names_no_client_application() -> None:
+    asked = []
+
+    async def changes(request: web.BaseRequest) -> web.Response:
+        asked.append("Client-Id" in request.headers)
+        return web.json_response({"errorClass": "Backbeat::Forbidden", "message": "say which"}, status=403)
+
+    path = f"/workflows/{uuid.UUID(bytes=VIEW.workflow_id)}/changes"
+    async with gateway({path: changes}) as url:
+        for client in ("", "shop"):
+            transport = HttpTransport(url, client, "token", "kim")
+            await transport.start()
+            with pytest.raises(Unauthorized, match="say which"):
+                await anext(transport.follow(VIEW.workflow_id, None))
+            await transport.stop()
+    assert asked == [False, True]
+
+
+async def test_a_change_without_an_answer_may_still_be_done() -> None:
+    is_over = asyncio.Event()
+
+    async def redrive(_: web.BaseRequest) -> web.Response:
+        await is_over.wait()
+        return web.json_response([])
+
+    async with gateway({"/dead-letters/redrive": redrive}) as url, Client(url, "shop", timeout=0.2) as client:
+        with pytest.raises(Timeout, match="It may still be done"):
+            await client.dead_letters.redrive("0@1")
+        is_over.set()

@@ -34,19 +34,27 @@ class EnginePartition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def get_engines(session: Session) -> list[EnginePartition]:
-    """All partitions, in their order."""
+    """All partitions, in their order. Unavailable: none could be asked."""
     await session.ready()
     numbers = range(session.transport.partitions)
-    return await asyncio.gather(*(_get_partition(session, number) for number in numbers))
+    answers = await asyncio.gather(*(_ask(session, number) for number in numbers))
+    unasked = [answer for answer in answers if isinstance(answer, Unavailable)]
+    if len(unasked) == len(answers):
+        # Nothing is known of the engines: it is the way to them that is broken.
+        raise unasked[0]
+    return [
+        _partition(number, None if isinstance(answer, Exception) else answer) for number, answer in enumerate(answers)
+    ]
 
 
-async def _get_partition(session: Session, number: int) -> EnginePartition:
+async def _ask(session: Session, number: int) -> EngineView | Timeout | Unavailable:
     query = GetEngine(partition=number, **session.query_fields())
     try:
         (view,) = await session.query(query, f"the engine of partition {number}", min(_SECONDS_MAX, session.timeout))
-    except (Timeout, Unavailable):
-        view = None
-    return _partition(number, view)
+    except (Timeout, Unavailable) as error:
+        return error
+    assert isinstance(view, EngineView)
+    return view
 
 
 def _partition(number: int, view: EngineView | None) -> EnginePartition:
