@@ -373,7 +373,7 @@ class Client:
         return search.find_workflows(self._session, options)
 
     def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
-        """Nodes that this client runs and that match, oldest first; what changes meanwhile may be left out."""
+        """Nodes that match, oldest first (of all clients newest first); what changes meanwhile may be left out."""
         check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
         return search.find_nodes(self._session, options)
 
