@@ -24,6 +24,8 @@ MILLISECONDS_MAX = 120_000
 def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
     node = failing(story)
     page = tab().page
+    desk = Desk(stack.http_urls[0])
+    count = {**hidden_fields(desk.get("jobs").text), "action": "retry", "name": "nobody's"}
     page.goto(f"{stack.http_urls[0]}/ui/nodes/{node}/retry")
     page.get_by_label("Why").fill("the bank is back")
     stack.signal_engine(0, signal.SIGKILL)
@@ -33,6 +35,9 @@ def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
         page.get_by_role("button", name="Retry node").click()
         page.get_by_role("button", name="Send it again").wait_for(timeout=MILLISECONDS_MAX)
         assert "“the bank is back”" in shown(page)
+        # A form that asks for no reason.
+        answer = desk.send("jobs", count)
+        assert (answer.status, hidden_fields(answer.text)) == (503, count)
     finally:
         stack.start_engine()
         stack.wait_ready(0, START_SECONDS_MAX)
@@ -42,7 +47,7 @@ def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
     page.wait_for_url(f"**/nodes/{node}?done=*", timeout=MILLISECONDS_MAX)
     assert "retry “the bank is back” — done" in shown(page)
     # Sent twice it is done once.
-    assert Desk(stack.http_urls[0]).send(f"nodes/{node}/retry", kept).status == 303
+    assert desk.send(f"nodes/{node}/retry", kept).status == 303
     story.user.wait_for(node, "sent_to_client")
     assert story.user.door.get(f"/activities/{node}", **{"X-backbeat-whole": "1"}).json["attempt"] == 2
 
@@ -50,23 +55,23 @@ def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
 def test_a_gateway_is_restarted_under_an_open_page(stack, story, tab):
     user = story.user
     node = user.sent(subject="a restart")
-    one = tab(java_script_enabled=True)
-    one.open(f"workflows/{node['workflowId']}")
-    row = one.page.locator(f"[data-node='{node['id']}']")
+    visitor = tab(java_script_enabled=True)
+    visitor.open(f"workflows/{node['workflowId']}")
+    row = visitor.page.locator(f"[data-node='{node['id']}']")
     assert "sent to its client" in row.inner_text()
-    one.page.evaluate("window.marked = true")
+    visitor.page.evaluate("window.marked = true")
     stack.stop_gateway(0)
     try:
-        one.page.locator("body.away").wait_for(timeout=MILLISECONDS_MAX)
-        assert one.page.locator("#said").inner_text() == "The gateway does not answer"
+        visitor.page.locator("body.away").wait_for(timeout=MILLISECONDS_MAX)
+        assert visitor.page.locator("#said").inner_text() == "The gateway does not answer"
         assert "sent to its client" in row.inner_text()
         assert user.at(stack.http_urls[1]).put(f"/activities/{node['id']}/status/completed").status == 200
     finally:
         stack.start_gateway(0)
         stack.wait_gateway_ready(0, START_SECONDS_MAX)
     row.get_by_text("complete").wait_for(timeout=MILLISECONDS_MAX)
-    assert one.page.locator("body.away").count() == 0
-    assert one.page.evaluate("window.marked")
+    assert visitor.page.locator("body.away").count() == 0
+    assert visitor.page.evaluate("window.marked")
 
 
 @contextlib.contextmanager
