@@ -132,9 +132,9 @@ async def _grown(rig: ConsoleRig, nodes: int, say: Say) -> tuple[Growth, float]:
 
 async def _make(rig: ConsoleRig, growth: Growth) -> None:
     topic = f"{ACTIVITIES_PREFIX}{ALONE}"
-    wanted = rig.count(topic) + len(growth.children) + 1
+    dispatches = rig.count(topic) + len(growth.children) + 1
     await asyncio.to_thread(rig.publish, growth.commands)
-    await rig.until(lambda: rig.count(topic) >= wanted, "the children")
+    await rig.until(lambda: rig.count(topic) >= dispatches, "the children")
     await asyncio.to_thread(rig.publish, growth.failures)
 
 
@@ -159,7 +159,7 @@ async def _addresses(rig: ConsoleRig, workflow: str, failing: str) -> dict[str, 
 
 
 async def _of_page(rig: ConsoleRig, address: str) -> dict[str, float]:
-    # What pages share is read for the first of them, and then every few seconds for all.
+    # Figures that pages share are read for the first of them, and then every few seconds for all.
     first, _ = await rig.page(address)
     measured = [await rig.page(address) for _ in range(_REPEATS)]
     times = [milliseconds for milliseconds, _ in measured]

@@ -8,11 +8,12 @@ import click
 
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import Option, add_options, json_option
+from backbeat.compose.drill.runs import FOLDER_DEFAULT
 
 folder_option = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".backbeat/drills"),
+    default=FOLDER_DEFAULT,
     show_default=True,
     help="Where runs are kept.",
 )

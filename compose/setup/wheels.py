@@ -152,9 +152,9 @@ def _pack(tree: Path, folder: Path) -> Path:
 
 
 def _run(module: str, *words: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}\n`python -m {module}` failed; what it said is above.")
+    result = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{result.stdout}{result.stderr}\n`python -m {module}` failed; what it said is above.")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSched
     return _with(record, schedule=plan, schedule_id=ids.schedule_id(call.user_id, plan.name))
 
 
-#: What a client application may send, and who of them. What is not here, engines, archivers and operators send.
+#: Commands that a client application may send, and which of them may. All others engines, archivers and operators send.
 COMMANDS: dict[type, Rule] = {
     commands.CreateWorkflow: Rule(Access.CLIENT, _own_create),
     commands.Signal: Rule(Access.WRITER, _own_signal),
@@ -93,7 +93,7 @@ WITHOUT_PAYLOADS = frozenset(
         queries.GetEngine,
     }
 )
-#: What a person who sees all may send without a client application: the record names what it is about.
+#: Commands that a person who sees all may send without a client application: the record names what it is about.
 FOR_ALL = frozenset(
     {
         commands.ChangeWorkflow,

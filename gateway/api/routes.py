@@ -210,7 +210,7 @@ _TABLE: tuple[Route, ...] = (
     _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
 )
 
-#: What shows arguments, results or metadata, or filters by them: a person needs the right to see payloads.
+#: Routes that show arguments, results or metadata, or filter by them: a person needs the right to see payloads.
 _WITH_PAYLOADS = frozenset(
     {
         "GET /workflows/{id}/tree",
@@ -227,7 +227,7 @@ _WITH_PAYLOADS = frozenset(
         "GET /archives/content",
     }
 )
-#: What is of a client application by its very name: a person says which.
+#: Routes to what is a client application's by its very name: a person says which.
 _OF_A_CLIENT = frozenset(
     {
         "POST /workflows",

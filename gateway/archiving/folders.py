@@ -15,12 +15,12 @@ _CHARACTERS_MAX = 2_000
 
 def parts(name: str) -> list[str] | None:
     """Parts of a name below the store; None: it leads out of it."""
-    found = name.split("/") if name else []
+    words = name.split("/") if name else []
     if len(name) > _CHARACTERS_MAX:
         return None
-    if any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in found):
+    if any(not word or word.startswith(".") or "\\" in word or "\0" in word for word in words):
         return None
-    return found
+    return words
 
 
 def of_client(client: str) -> str:

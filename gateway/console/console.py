@@ -202,7 +202,7 @@ class Console:
         if refused is None:
             logger.error("%s %s", visit.request.method, visit.request.path, exc_info=error)
             refused = PageError(500, "The gateway failed", "Its log says why, under the transaction id below.")
-        # What somebody has typed at night is not lost with the engine; a token is never sent back.
+        # Text that somebody has typed at night is not lost with the engine; a token is never sent back.
         kept = visit.form if refused.status == _AWAY and "token" not in visit.form else {}
         page = Page("error.html", refused.title, {"text": refused.text, "kept": kept})
         values = {**self._frame(visit, page.title, None), **page.values}

@@ -52,18 +52,20 @@ class Tree:
         #: True: unfold the first branches that are at work, or the last ones where none is.
         self.unfolds_at_work = False
         #: Parent -> the child that must be among those shown.
-        self._wanted: dict[bytes, bytes] = {}
+        self._shown_child: dict[bytes, bytes] = {}
         self._branches = 0
 
     @classmethod
     async def read(cls, visit: Visit, workflow_id: bytes) -> Self:
         """The tree of a workflow, with nothing unfolded."""
-        return cls(visit, workflow_id, await visit.read(lambda one: failed_by_parent(one, workflow_id), {}))
+        return cls(
+            visit, workflow_id, await visit.read(lambda connection: failed_by_parent(connection, workflow_id), {})
+        )
 
     def unfold(self, path: Sequence[ChildView]) -> None:
         """Unfold the way to a node: `path` has those above it, and itself."""
         for node in path:
-            self._wanted[node.parent_id or self._workflow_id] = node.id
+            self._shown_child[node.parent_id or self._workflow_id] = node.id
         self.opened |= {node.id for node in path[:-1]}
 
     def row(self, node: ChildView, level: int = 0, *, is_unfolded: bool = False) -> TreeRow:
@@ -85,13 +87,13 @@ class Tree:
         self._branches += 1
         children = await self._children(parent_id, first, limit)
         rows: list[TreeRow] = []
-        wanted = self._wanted.get(parent_id)
-        if wanted is not None and wanted not in {child.id for child in children[:limit]}:
-            first, children = wanted, await self._children(parent_id, wanted, limit)
+        shown_child = self._shown_child.get(parent_id)
+        if shown_child is not None and shown_child not in {child.id for child in children[:limit]}:
+            first, children = shown_child, await self._children(parent_id, shown_child, limit)
         if first is not None and children:
             rows.append(TreeRow(children[0], level, True, kind="earlier"))
         if self.unfolds_at_work and level < _AT_WORK_LEVELS:
-            # What is at work, else the newest: of a workflow that is done the whole is looked for.
+            # The branch at work, else the newest one: of a workflow that is done people look for the result.
             folded = [child for child in children[:limit] if child.has_children]
             at_work = next((child for child in folded if child.children_open), folded[-1] if folded else None)
             self.opened |= {at_work.id} if at_work is not None else set()

@@ -59,7 +59,7 @@ def visitor_of(person: Person, registry: ClientRegistry, way: str) -> Visitor:
     clients = None
     if person.clients is not None:
         registered = {client.id: client.id_bytes for client in registry.all()}
-        clients = frozenset(registered[one] for one in person.clients if one in registered)
+        clients = frozenset(registered[client_id] for client_id in person.clients if client_id in registered)
     return Visitor(name=person.name, role=person.role, way=way, payloads=person.payloads, clients=clients)
 
 

@@ -149,7 +149,7 @@ def retry_interval(value: float | None) -> float | None:
 
 
 def backoff(factor: float | None, longest: float | None, jitter: float | None) -> Backoff | None:
-    """How waits grow; null: nothing was said."""
+    """The backoff of retries; null: the request has no word of it."""
     try:
         return make_backoff(factor, longest, jitter)
     except ValueError as error:
@@ -164,7 +164,7 @@ def coalesce_key(value: str | None) -> str | None:
 
 
 def coalesce_word(value: str | None) -> Coalesce:
-    """Which of two signals of one key remains; null: the new one."""
+    """The one of two signals of a key that remains; null: the new one."""
     coalesce = Coalesce.REPLACE if value is None else COALESCE_WORDS.get(value)
     if coalesce is None:
         raise DecodeError(f"field `coalesce` is {value}, and there are {', '.join(COALESCE_WORDS)}")

@@ -160,8 +160,8 @@ def to_text(name: str, value: Any, bytes_max: int | None = LIMITS.name_bytes_max
     except UnicodeEncodeError as error:
         raise invalid(f"{name} is no text that UTF-8 has: {error.reason}", ascii(value)[:40], "text") from error
     if (not size and not may_be_empty) or (bytes_max is not None and size > bytes_max):
-        wanted = "1 byte or more" if bytes_max is None else f"{0 if may_be_empty else 1} to {bytes_max} bytes"
-        raise invalid(f"{name} is {wanted}, not {size}", f"{size} bytes", wanted)
+        length = "1 byte or more" if bytes_max is None else f"{0 if may_be_empty else 1} to {bytes_max} bytes"
+        raise invalid(f"{name} is {length}, not {size}", f"{size} bytes", length)
     return value
 
 

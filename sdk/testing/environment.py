@@ -250,8 +250,8 @@ class Backbeat:
             if activity is None or activity is queued or activity == queued.name:
                 return queued
         names = ", ".join(sorted({queued.name for queued in waiting})) or "nothing"
-        wanted = "an activity" if activity is None else repr(activity)
-        raise BackbeatError(f"{wanted} does not wait to be run; what waits: {names}")
+        name = "an activity" if activity is None else repr(activity)
+        raise BackbeatError(f"{name} does not wait to be run; what waits: {names}")
 
     def _target(self, by: timedelta | None, to: datetime | None, units: dict[str, float]) -> int:
         if sum((by is not None, to is not None, bool(units))) != 1:

@@ -41,7 +41,7 @@ SEARCHES = {
 
 
 def read_search(call: str, text: bytes) -> Any:
-    """What a search has answered, as its caller takes it."""
+    """The answer to a search, as its caller takes it."""
     match call:
         case "workflows":
             return read_workflows(text)

@@ -13,7 +13,7 @@ REASON_HEADER = "X-backbeat-reason"
 KEY_HEADER = "Idempotency-Key"
 TID_HEADER = "X-backbeat-tid"
 STALE_HEADER = "X-backbeat-stale-seconds"
-#: Where more follow: what the next page is asked for by.
+#: Where more follow: the word by which the next page is asked for.
 NEXT_HEADER = "X-backbeat-next"
 
 #: On an answer to GET /users: count of the partitions of commands; 0: the gateway does not know it yet.

@@ -17,7 +17,7 @@ class Caller(NamedTuple):
     token: str | None = None
     #: Name of a person, whose token it is; None: the client application calls.
     person: str | None = None
-    #: Why a person changes something.
+    #: Reason of a person's changes, for the audit.
     reason: str = ""
 
 

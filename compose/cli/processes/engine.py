@@ -102,6 +102,6 @@ def _check(bootstrap_servers: str, log_format: str, *, development: bool) -> Non
 
 
 def _import_engine() -> None:
-    # What fails here fails again, and is told, where it is imported for use.
+    # An import that fails here fails again, and is told, where it is for use.
     with contextlib.suppress(Exception):
         importlib.import_module("backbeat.streams.process.faust_app")

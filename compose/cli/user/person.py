@@ -96,7 +96,7 @@ def add(
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the people. With --json: a line for each."""
     with _reading(bootstrap_servers) as people:
-        rows = [_row(bootstrap_servers, one) for one in people.all()]
+        rows = [_row(bootstrap_servers, person) for person in people.all()]
     if as_json:
         for row in rows:
             emit(row)
@@ -216,10 +216,10 @@ def _reading(bootstrap_servers: str) -> Any:
 
 
 def _find(people: People, name: str) -> Person:
-    found = people.by_name(name)
-    if found is None:
+    person = people.by_name(name)
+    if person is None:
         raise SetupError(f"there is no person {name!r}. To see all: backbeat person list")
-    return found
+    return person
 
 
 def _client_ids(bootstrap_servers: str, names: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -236,35 +236,37 @@ def _until(expires: timedelta | None) -> int | None:
     return None if expires is None else round((time.time() + expires.total_seconds()) * 1000)
 
 
-def _row(bootstrap_servers: str, one: Person) -> dict[str, Any]:
+def _row(bootstrap_servers: str, person: Person) -> dict[str, Any]:
     """JSON row of a person; never its token's hash."""
     from datetime import UTC, datetime
 
     from backbeat.schemas.kafka.client_registry import ClientRegistry
 
     names = None
-    if one.clients is not None:
+    if person.clients is not None:
         with ClientRegistry(bootstrap_servers) as registry:
             registered = {client.id: client.name for client in registry.all()}
-        names = [registered.get(client_id, client_id) for client_id in one.clients]
-    expires_at = None if one.expires_at is None else when(datetime.fromtimestamp(one.expires_at / 1000, UTC))
+        names = [registered.get(client_id, client_id) for client_id in person.clients]
+    expires_at = None if person.expires_at is None else when(datetime.fromtimestamp(person.expires_at / 1000, UTC))
     return {
-        "name": one.name,
-        "role": str(one.role),
-        "payloads": one.payloads,
+        "name": person.name,
+        "role": str(person.role),
+        "payloads": person.payloads,
         "clients": names,
         "expires_at": expires_at,
     }
 
 
-def _print_token(bootstrap_servers: str, one: Person, token: str | None, *, as_json: bool) -> None:
-    row = _row(bootstrap_servers, one)
+def _print_token(bootstrap_servers: str, person: Person, token: str | None, *, as_json: bool) -> None:
+    row = _row(bootstrap_servers, person)
     if as_json:
         emit(row if token is None else {**row, "token": token})
         return
     clients = "all clients" if row["clients"] is None else ", ".join(row["clients"])
-    payloads = "with payloads" if one.payloads else "without payloads"
-    click.echo(f"name   {one.name}\nmay    {one.role}, {payloads}, {clients}\nuntil  {row['expires_at'] or 'for ever'}")
+    payloads = "with payloads" if person.payloads else "without payloads"
+    click.echo(
+        f"name   {person.name}\nmay    {person.role}, {payloads}, {clients}\nuntil  {row['expires_at'] or 'for ever'}"
+    )
     if token is not None:
         click.echo(f"token  {token}")
         click.echo("Keep the token: it is not shown again.", err=True)

@@ -70,7 +70,7 @@ class Kill(Fault):
     _next_at = 0.0
 
     def inject(self) -> None:
-        """Nothing yet. FaultError: a target cannot be killed."""
+        """Refuse a target that cannot be killed; `act` kills. FaultError."""
         require(self.targets, signal.SIGKILL)
 
     def act(self) -> None:
@@ -116,7 +116,7 @@ class Throttle(Hang):
     _stopped = False
 
     def inject(self) -> None:
-        """Nothing yet: `act` takes turns. FaultError: a target cannot be stopped."""
+        """Refuse a target that cannot be stopped; `act` takes turns. FaultError."""
         require(self.targets, signal.SIGSTOP, signal.SIGCONT)
 
     def act(self) -> None:
@@ -188,7 +188,7 @@ class Rolling(Fault):
     _next_at = 0.0
 
     def inject(self) -> None:
-        """Nothing yet. FaultError: a target cannot be ended in order."""
+        """Refuse a target that cannot be ended in order; `act` restarts. FaultError."""
         require(self.targets, signal.SIGTERM)
 
     def act(self) -> None:

@@ -66,9 +66,9 @@ def _tc(*words: str) -> str:
     """The output of `tc`. FaultError: it is not there, or fails."""
     command = ["tc", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS_MAX)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS_MAX)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FaultError(f"`{' '.join(command)}`: {error}") from error
-    if done.returncode:
-        raise FaultError(f"`{' '.join(command)}`: {done.stderr.strip()}")
-    return done.stdout
+    if result.returncode:
+        raise FaultError(f"`{' '.join(command)}`: {result.stderr.strip()}")
+    return result.stdout

@@ -27,7 +27,7 @@ class Upgrade(Fault):
     _next_at = 0.0
 
     def inject(self) -> None:
-        """Nothing yet: `act` takes turns. FaultError: a target is not of the version before."""
+        """Refuse a target that is not of the version before; `act` takes turns. FaultError."""
         for target in self.targets:
             if PYTHON_KNOB not in target.knobs:
                 raise FaultError(

@@ -23,8 +23,8 @@ _BYTES_MAX = 20 * 1024 * 1024
 
 def words_of(services: Iterable[Service], parts: Iterable[Part]) -> list[Words]:
     """The words of services whose log is on this machine; parts know their starts, and how they ended."""
-    known = {part.name: part for part in parts}
-    return [_words(service, known.get(service.name)) for service in services if service.log]
+    part_by_name = {part.name: part for part in parts}
+    return [_words(service, part_by_name.get(service.name)) for service in services if service.log]
 
 
 def crashes(words: Iterable[Words]) -> list[str]:

@@ -55,18 +55,18 @@ def discover_units(units: Units, host: Host) -> list[Service]:
         "--",
         f"{units.pattern.removesuffix(_SUFFIX)}{_SUFFIX}",
     )
-    known = [
+    running = [
         Unit(properties["Id"].removesuffix(_SUFFIX), properties, _environment(host, properties))
         for properties in parse_properties(text)
         if properties.get("ActiveState", _STOPPED) != _STOPPED
     ]
-    if not known:
+    if not running:
         raise TopologyError(
             f"no unit of {host.name} that fits {units.pattern!r} runs. What to do: look at "
             f"`{shlex.join([*host.run, 'systemctl', 'list-units', '--all', units.pattern])}`."
         )
-    names_known = {unit.name for unit in known}
-    return [_service(unit, units.host, host, names_known) for unit in sorted(known)]
+    unit_names = {unit.name for unit in running}
+    return [_service(unit, units.host, host, unit_names) for unit in sorted(running)]
 
 
 def parse_properties(text: str) -> Iterator[dict[str, str]]:

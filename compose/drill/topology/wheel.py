@@ -26,18 +26,18 @@ def install_wheel(wheel: Path, folder: Path) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
-    done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, check=False)
-    if done.returncode:
+    result = subprocess.run([*command, str(wheel)], capture_output=True, text=True, check=False)
+    if result.returncode:
         raise SetupError(
-            f"{wheel} cannot be installed:\n{last_lines(done.stderr)}\nWhat to do: give the wheel of an earlier "
+            f"{wheel} cannot be installed:\n{last_lines(result.stderr)}\nWhat to do: give the wheel of an earlier "
             "release, or build one where that is checked out: pip wheel --no-deps ."
         )
     # A line of a .pth file adds that folder alone, and not what its own .pth files say: this Backbeat is not among it.
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "rest.pth").write_text(sysconfig.get_paths()["purelib"])
-    done = subprocess.run([python, "-m", "backbeat.compose", "--help"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SetupError(f"the Backbeat of {wheel} does not start here:\n{last_lines(done.stderr)}")
+    result = subprocess.run([python, "-m", "backbeat.compose", "--help"], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SetupError(f"the Backbeat of {wheel} does not start here:\n{last_lines(result.stderr)}")
     return python
 
 

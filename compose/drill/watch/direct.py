@@ -28,8 +28,8 @@ class DirectSource:
 
     def read(self, services: Sequence[Service]) -> dict[str, Reading]:
         """The readings of those that answer in time."""
-        asked = [service for service in services if service.metrics_url]
-        readings = zip(asked, self._pool.map(_read, asked), strict=True)
+        measurable = [service for service in services if service.metrics_url]
+        readings = zip(measurable, self._pool.map(_read, measurable), strict=True)
         return {service.name: reading for service, reading in readings if reading is not None}
 
 

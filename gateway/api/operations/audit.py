@@ -55,8 +55,8 @@ async def index(call: Call) -> Response:
         ENTRIES_MAX, visitor=call.person, subject_id=parameters.text("of") or "", actor=parameters.text("by") or ""
     )
     own = None if call.client is None else call.client.id
-    wanted = [entry for entry in entries if entry.at >= since and own in (None, entry.client_id)]
-    return answer([_as_json(entry) for entry in wanted[:limit]])
+    since_then = [entry for entry in entries if entry.at >= since and own in (None, entry.client_id)]
+    return answer([_as_json(entry) for entry in since_then[:limit]])
 
 
 def _as_json(entry: Entry) -> AuditEntry:

@@ -101,7 +101,7 @@ async def timeline_of(call: Call) -> Response:
     below, after = parameters.uuid("below"), parameters.uuid("after")
     workflow = await engine_calls.get_workflow(call, call.path_id())
     projection, headers = await freshened(call)
-    found = await projection.read(lambda connection: timeline(connection, workflow.id, below, after, limit))
+    spans = await projection.read(lambda connection: timeline(connection, workflow.id, below, after, limit))
     # A workflow without nodes, or of a moment ago.
     nothing = Timeline(at=time.time_ns() // 1_000_000, nodes=[], next=None, critical_path=[])
-    return answer(found or nothing, headers=headers)
+    return answer(spans or nothing, headers=headers)

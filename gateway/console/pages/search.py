@@ -81,10 +81,10 @@ def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
     """Clients to search, and the filters that both lists have. 400."""
     query = visit.query
     clients = visit.clients()
-    wanted = query.get("client")
-    chosen = [client for client in clients if not wanted or wanted in (client.name, client.id)]
-    if wanted and not chosen:
-        raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
+    client_name = query.get("client")
+    chosen = [client for client in clients if not client_name or client_name in (client.name, client.id)]
+    if client_name and not chosen:
+        raise PageError(400, "There is no such client", f"Nobody that you may see is called {client_name!r}.")
     if len(chosen) > CLIENTS_MAX:
         visit.troubles.append(f"Of {len(chosen)} clients only the first {CLIENTS_MAX} are searched: choose one.")
     filters = {

@@ -91,21 +91,21 @@ async def rows(visit: Visit) -> Page:
     await visit.workflow(workflow_id)
     standing = await _standing(visit, workflow_id, 0)
     tree = Tree(visit, workflow_id, standing.failed)
-    asked = [_branch(workflow_id, text) for text in visit.request.query.getall("branch", ())]
-    if len(asked) > _BRANCHES_MAX:
+    requests = [_branch(workflow_id, text) for text in visit.request.query.getall("branch", ())]
+    if len(requests) > _BRANCHES_MAX:
         raise PageError(400, "Too many branches", f"{_BRANCHES_MAX} are the most.")
     parent = visit.query.get("parent")
     limit = ROWS
     if parent is not None:
-        asked = [(_id(workflow_id, parent), _number(visit, "level", 0), _id_of(visit, workflow_id, "first"))]
+        requests = [(_id(workflow_id, parent), _number(visit, "level", 0), _id_of(visit, workflow_id, "first"))]
         limit = min(_number(visit, "limit", ROWS), ROWS_MAX)
-    own = await _own(visit, workflow_id, [parent_id for parent_id, _, _ in asked])
+    own = await _own(visit, workflow_id, [parent_id for parent_id, _, _ in requests])
     if parent is not None and not own:
         raise not_found("node of this workflow")
     branches = await asyncio.gather(
         *(
             tree.branch(parent_id, level, first=first, limit=limit)
-            for parent_id, level, first in asked
+            for parent_id, level, first in requests
             if parent_id in own
         )
     )
@@ -142,9 +142,10 @@ async def _own(visit: Visit, workflow_id: bytes, ids: list[bytes]) -> list[bytes
 
     Workflows can be made whose ids begin alike, so a node is asked which one it is of.
     """
-    answers = await visit.each(queries.GetNode, "node", "node_id", [one for one in ids if one != workflow_id])
+    others = [identity for identity in ids if identity != workflow_id]
+    answers = await visit.each(queries.GetNode, "node", "node_id", others)
     own = {node.id for (node,) in filter(None, answers) if node.workflow_id == workflow_id}
-    return [one for one in ids if one == workflow_id or one in own]
+    return [identity for identity in ids if identity == workflow_id or identity in own]
 
 
 def _id_of(visit: Visit, workflow_id: bytes, name: str) -> bytes | None:
@@ -153,7 +154,7 @@ def _id_of(visit: Visit, workflow_id: bytes, name: str) -> bytes | None:
 
 
 async def _standing(visit: Visit, workflow_id: bytes, count: int) -> _Standing:
-    """What the projection has of a workflow, in one reading: with so many of its failed nodes."""
+    """Standing of a workflow's nodes, in one reading of the projection; `count`: failed nodes that are named."""
 
     def read(connection: Connection) -> _Standing:
         counts = states_of_workflows(connection, [workflow_id]).get(workflow_id, {})
@@ -175,8 +176,8 @@ def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
             identity = id_text(row.node.id)
             others = [other for other in opened if other != identity]
             # An empty word would be left out of the address, and the page unfold what it thinks best.
-            wanted = others if row.is_unfolded else [*others, identity]
-            folds[row.node.id] = visit.address(open=",".join(wanted[-_OPENED_MAX:]) or ",", at=None, show=None)
+            unfolded = others if row.is_unfolded else [*others, identity]
+            folds[row.node.id] = visit.address(open=",".join(unfolded[-_OPENED_MAX:]) or ",", at=None, show=None)
     return {
         "folds": folds,
         "from_the_first": visit.address(open=",".join(opened[-_OPENED_MAX:]) or ",", at=None, show=None),

@@ -35,7 +35,7 @@ def _merged(
     search_user: Callable[[Connection, bytes, Filters], list[View]],
 ) -> list[View]:
     if filters.last_id is not None:
-        # Whose it is says nothing of where the other clients' pages go on.
+        # It is one client's: where the others' pages go on is known by its time alone.
         row = connection.execute(
             text(f"SELECT created, id FROM {table} WHERE id = :id"),  # noqa: S608 - one of two names above
             {"id": filters.last_id},

@@ -50,19 +50,17 @@ def timeline(
     parent = "parent_id IS NULL" if below is None else "parent_id = :below"
     behind = "" if after is None else " AND seq > (SELECT seq FROM nodes WHERE id = :after)"
     statement = f"SELECT no FROM nodes WHERE workflow_no = :no AND {parent}{behind} ORDER BY seq LIMIT :count"  # noqa: S608 - our own words
-    found = connection.execute(
-        text(statement), {"no": number, "below": below, "after": after, "count": limit + 1}
-    ).scalars()
-    numbers = list(found)
+    rows = connection.execute(text(statement), {"no": number, "below": below, "after": after, "count": limit + 1})
+    numbers = list(rows.scalars())
     last = _last_children(connection, number)
     path = _path(last)
     nodes = _nodes(connection, [*numbers[:limit], *path], last.keys(), now)
-    shown = [nodes[one] for one in numbers[:limit] if one in nodes]
+    shown = [nodes[node_no] for node_no in numbers[:limit] if node_no in nodes]
     return Timeline(
         at=now,
         nodes=shown,
         next=shown[-1].id if len(numbers) > limit and shown else None,
-        critical_path=[nodes[one] for one in path if one in nodes],
+        critical_path=[nodes[node_no] for node_no in path if node_no in nodes],
     )
 
 
@@ -96,8 +94,8 @@ def _path(last: Mapping[bytes | None, tuple[int, bytes]]) -> list[int]:
 def _nodes(
     connection: Connection, numbers: Sequence[int], parents: Container[bytes | None], now: int
 ) -> dict[int, TimelineNode]:
-    wanted = sorted(set(numbers))
-    listed = ", ".join(map(str, wanted)) or "NULL"
+    numbers = sorted(set(numbers))
+    listed = ", ".join(map(str, numbers)) or "NULL"
     statement = (
         "SELECT node_no, code, at FROM (SELECT node_no, ordinal, code, at,"  # noqa: S608 - whole numbers
         " ROW_NUMBER() OVER (PARTITION BY node_no ORDER BY ordinal) AS place"
@@ -107,7 +105,7 @@ def _nodes(
     changes: dict[int, list[tuple[int, int]]] = {}
     for node_no, code, at in connection.execute(text(statement)):
         changes.setdefault(node_no, []).append((code, at))
-    views = nodes_by_number(connection, wanted)
+    views = nodes_by_number(connection, numbers)
     numbers_of = _numbers_of(connection, listed)
     return {
         numbers_of[view.id]: _node(view, changes.get(numbers_of[view.id], ()), now, has_children=view.id in parents)

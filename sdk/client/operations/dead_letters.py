@@ -34,7 +34,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     source: str  #: its place there: topic, partition@offset
     times_redriven: int  #: how often it had been sent in again before it came here
     mark: Mark | None
-    #: What follows is of a letter that was asked for by its position, None in a list.
+    #: These fields are of a letter that was asked for by its position; None in a list.
     key: str | None = None
     headers: dict[str, str] | None = None
     kind: str | None = None  #: kind of the record; None: it cannot be read

@@ -46,8 +46,8 @@ def machine(tmp_path_factory):
         "etc/backbeat/backbeat.env": "BACKBEAT_BOOTSTRAP_SERVERS=kafka:9092\n",
         "etc/backbeat/engine-2.env": "BACKBEAT_STATUS_PORT=9399\n",
     }
-    wanted = [f"backbeat-{name}.service" for name in ROLES]
-    with systemd(tmp_path_factory.mktemp("systemd"), units, wanted, files) as machine:
+    unit_names = [f"backbeat-{name}.service" for name in ROLES]
+    with systemd(tmp_path_factory.mktemp("systemd"), units, unit_names, files) as machine:
         yield machine
 
 

@@ -30,11 +30,11 @@ PAGES = ["stuck", "workflows", "nodes", "activities", "system", "jobs", "audit",
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Stack]:
     """A stack of this file's own: what it does to it must meet nobody else."""
-    one = Stack(ephemeral=True, partitions=2, http_port=free_port(), gateways=[["--answer-seconds", "3", *CONSOLE]])
+    own = Stack(ephemeral=True, partitions=2, http_port=free_port(), gateways=[["--answer-seconds", "3", *CONSOLE]])
     try:
-        yield one.start(START_SECONDS_MAX)
+        yield own.start(START_SECONDS_MAX)
     finally:
-        one.stop()
+        own.stop()
 
 
 @pytest.fixture(scope="module")

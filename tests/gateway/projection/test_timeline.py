@@ -46,10 +46,10 @@ def test_the_critical_path_is_found(database_url, seed):
             tables.create(connection)
             Projector(connection).apply([records.record(one) for one in (workflow, *nodes)])
         with connection.begin():
-            found = timeline(connection, workflow.id, None, None, 200)
+            spans = timeline(connection, workflow.id, None, None, 200)
     engine.dispose()
 
-    assert found is not None
-    assert [node.id for node in found.critical_path] == path(nodes)
+    assert spans is not None
+    assert [node.id for node in spans.critical_path] == path(nodes)
     parents = {id_text(node.parent_id) for node in nodes if node.parent_id}
-    assert {node.id for node in found.nodes if node.has_children} == parents & {node.id for node in found.nodes}
+    assert {node.id for node in spans.nodes if node.has_children} == parents & {node.id for node in spans.nodes}

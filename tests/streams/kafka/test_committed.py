@@ -25,8 +25,8 @@ def group(kafka: str, unique: str) -> str:
 
 
 def test_offsets_are_those_of_each_group(kafka, group):
-    found = committed_offsets(kafka, [group, f"{group}-unknown"])
-    assert found == {group: {(topics.COMMANDS, 1): 7}, f"{group}-unknown": {}}
+    offsets = committed_offsets(kafka, [group, f"{group}-unknown"])
+    assert offsets == {group: {(topics.COMMANDS, 1): 7}, f"{group}-unknown": {}}
 
 
 def test_a_coordinator_that_has_moved_is_looked_for_again(kafka, group, monkeypatch):

@@ -53,7 +53,7 @@ class ArchiveTree(Tree):
     def begin_at(self, parent_id: bytes, first: bytes | None) -> None:
         """Show the children of a node from this one on, where it is not among the first."""
         if first is not None:
-            self._wanted[parent_id] = first
+            self._shown_child[parent_id] = first
 
     def _child(self, node: NodeView) -> ChildView:
         history = self._history.get(node.id, ())

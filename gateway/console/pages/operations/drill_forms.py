@@ -97,10 +97,10 @@ async def begin(visit: Visit) -> Page | Response:
             "Drills are begun on those alone that it was started with: --ui-drill-topology FILE.",
         )
     names = [name.removeprefix(_BOX) for name in visit.form if name.startswith(_BOX)]
-    known = {play.name for play in await _told(drills.plays)}
+    playbook = {play.name for play in await _in_thread(drills.plays)}
     reason = visit.form.get("reason", "").strip()
     seconds, problem = _seconds(visit.form.get("seconds", "").strip())
-    if not names or len(names) > _PLAYS_MAX or not known.issuperset(names):
+    if not names or len(names) > _PLAYS_MAX or not playbook.issuperset(names):
         problem = f"Tick one play at least, and {_PLAYS_MAX} at most, of those that are listed."
     problem = reason_problem(reason, is_required=True) or problem
     if problem:
@@ -129,8 +129,8 @@ async def abort(visit: Visit) -> Response:
     drills, name = drills_of(visit), visit.values["run"]
     if not is_name(name) or not (drills.folder / name).is_dir():
         raise not_found("run")
-    run = await _told(lambda: read_run(drills.folder, name, RunSummary))
-    if run is not None and run.has_ended and not await _told(lambda: is_under_way(drills.folder, name)):
+    run = await _in_thread(lambda: read_run(drills.folder, name, RunSummary))
+    if run is not None and run.has_ended and not await _in_thread(lambda: is_under_way(drills.folder, name)):
         raise PageError(400, "This run is over", "There is nothing to abort.")
     reason = visit.form.get("reason", "").strip()
     if problem := reason_problem(reason, is_required=False):
@@ -174,7 +174,7 @@ def _seconds(text: str) -> tuple[float | None, str]:
     return float(text), ""
 
 
-async def _told(read: Callable[[], T]) -> T:
+async def _in_thread(read: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(read)
     except (DrillsError, msgspec.MsgspecError) as error:

@@ -87,7 +87,7 @@ class Drills:
     def plays(self) -> list[PlayChoice]:
         """Plays of the playbook, as the command line has them. DrillsError."""
         if not self._plays:
-            lines = _told(["list", "--json"]).splitlines()
+            lines = _output_of(["list", "--json"]).splitlines()
             self._plays = [msgspec.json.decode(line, type=PlayChoice) for line in lines]
         return self._plays
 
@@ -102,7 +102,7 @@ class Drills:
             raise DrillsError(f"{path} cannot be read: {error.strerror}") from error
         names = self._services.get((path, changed_at))
         if names is None:
-            lines = _told(["list", "--topology", str(path), "--json"]).splitlines()
+            lines = _output_of(["list", "--topology", str(path), "--json"]).splitlines()
             rows = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
             names = [str(next(iter(row.values()), "?")) for row in rows]
             self._services = {(path, changed_at): names}
@@ -206,7 +206,7 @@ def _new_folder(folder: Path) -> Path:
     raise DrillsError(f"{folder}: a hundred runs have begun in this second.")
 
 
-def _told(words: list[str]) -> str:
+def _output_of(words: list[str]) -> str:
     """Output of the command line for these words. DrillsError."""
     try:
         result = subprocess.run(

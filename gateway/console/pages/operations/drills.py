@@ -149,7 +149,7 @@ async def show(visit: Visit) -> Page:
         play=play,
         curves=[] if play is None else list(_curves([play])),
         totals=[(word, getattr(run.totals, word)) for word in Totals.__struct_fields__],
-        plays={one.play.name: visit.address(play=one.play.name) for one in run.plays},
+        plays={play.play.name: visit.address(play=play.play.name) for play in run.plays},
         **form_fields(visit),
         **visit.deeds(subject_id=name),
     )
@@ -169,8 +169,9 @@ async def compare(visit: Visit) -> Page | Response:
         return responses.redirect("../drills")
     first, second = [await _run(visit, visit.query.get(word, "")) for word in ("first", "second")]
     common = [play.play.name for play in first.plays if _play(second, play.play.name) is not None]
-    wanted = visit.query.get("play") or next(iter(common), "")
-    plays = [play for run in (first, second) if (play := _play(run, wanted)) is not None] if wanted in common else []
+    play_name = visit.query.get("play") or next(iter(common), "")
+    runs = (first, second) if play_name in common else ()
+    plays = [play for run in runs if (play := _play(run, play_name)) is not None]
     return visit.page(
         "drill_compare.html",
         "Two drills",
@@ -178,7 +179,7 @@ async def compare(visit: Visit) -> Page | Response:
         second=second,
         names=(visit.query["first"], visit.query["second"]),
         rows=list(_figure_rows(first, second)),
-        play=wanted,
+        play=play_name,
         curves=list(_curves(plays)),
         plays={name: visit.address(play=name) for name in common},
     )

@@ -33,13 +33,13 @@ async def show_all(visit: Visit) -> Page:
         raise PageError(400, "This address is broken", f"state is one of {', '.join(STATES)}, all.")
     before = _position(query["before"]) if query.get("before") else None
     clients = visit.clients()
-    wanted = query.get("client")
-    if wanted and wanted not in {client.name for client in clients}:
-        raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted[:60]!r}.")
+    client_name = query.get("client")
+    if client_name and client_name not in {client.name for client in clients}:
+        raise PageError(400, "There is no such client", f"Nobody that you may see is called {client_name[:60]!r}.")
     filters = Filters(
         state=None if state == "all" else state,
         reason=query.get("reason", ""),
-        clients=frozenset({wanted}) if wanted else _own(visit),
+        clients=frozenset({client_name}) if client_name else _own(visit),
         since=visit.time_of(query, "since"),
     )
     letters: list[DeadLetter] | None

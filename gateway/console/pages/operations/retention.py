@@ -77,8 +77,8 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Page:
 async def _due(visit: Visit) -> list[DueWorkflow]:
     """Workflows that wait to be archived, the oldest first."""
     parts, _ = await visit.ask_all(queries.GetDue, "workflows", limit=_DUE + 1)
-    due = [one for part in parts for one in part.workflows if visit.who.sees(one.owner_id)]
-    return sorted(due, key=lambda one: (one.due_at, one.workflow_id))
+    due = [workflow for part in parts for workflow in part.workflows if visit.who.sees(workflow.owner_id)]
+    return sorted(due, key=lambda workflow: (workflow.due_at, workflow.workflow_id))
 
 
 async def change(visit: Visit) -> Page | Response:
@@ -87,7 +87,7 @@ async def change(visit: Visit) -> Page | Response:
     if action not in ("keep", "forget"):
         raise PageError(400, "This form was not whole", "action is keep or forget.")
     name, client = visit.form.get("workflow", "").strip(), visit.form.get("client", "")
-    owner_id = next((one.id_bytes for one in visit.clients() if client in (one.name, one.id)), None)
+    owner_id = next((row.id_bytes for row in visit.clients() if client in (row.name, row.id)), None)
     if owner_id is None and action == "forget" and visit.who.clients is None:
         # A client that was removed has left its policies.
         owner_id = find_id(client)

@@ -127,12 +127,12 @@ def _times(visit: Visit, view: ScheduleView, words: dict[str, str]) -> list[int]
     if begin is None or end is None:
         raise ValueError("A backfill has a first and a last time.")
     try:
-        found = times_between(view.plan, begin, end, BACKFILL_MAX)
+        due_times = times_between(view.plan, begin, end, BACKFILL_MAX)
     except (RecurrenceError, TooManyTimesError) as error:
         raise ValueError(str(error)) from error
-    if not found:
+    if not due_times:
         raise ValueError("The schedule is never due in this range.")
-    return found
+    return due_times
 
 
 async def change(visit: Visit) -> Page | Response:

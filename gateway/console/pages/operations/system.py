@@ -31,7 +31,7 @@ class PartitionRow(msgspec.Struct, frozen=True):
     engine: str = ""
     #: Commands behind the newest commit; None: Kafka does not say.
     waiting: int | None = None
-    #: What its engine tells; None: it has not answered.
+    #: View that its engine gives; None: it has not answered.
     view: EngineView | None = None
 
     @property
