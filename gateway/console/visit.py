@@ -167,6 +167,11 @@ class Visit:
             return []
         return [client for client in registry.all() if self.who.sees(client.id_bytes)]
 
+    def client_id(self, name: str) -> bytes | None:
+        """Id of the client of this name, or id, that the visitor sees; None: none. Refusal 503: Kafka is away."""
+        seen = (client for client in self.services.engine.registry.all() if self.who.sees(client.id_bytes))
+        return next((client.id_bytes for client in seen if name in (client.name, client.id)), None)
+
     def client_name(self, client_id: bytes) -> str:
         """Name of a client; its id if it is not registered any more."""
         client = self.services.engine.client(client_id)

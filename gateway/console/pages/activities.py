@@ -100,7 +100,7 @@ async def show(visit: Visit) -> Page | Response:
 
 async def _row(visit: Visit, words: dict[str, str]) -> ActivityRow:
     client, name = words.get("client", ""), words.get("name", "")
-    client_id = next((row.id_bytes for row in visit.clients() if client in (row.name, row.id)), None)
+    client_id = visit.client_id(client)
     if client_id is None or not name:
         raise PageError(404, "There is no such activity", "Its client is not known, or is none that you may see.")
     rows, is_known = await _rows(visit)

@@ -254,7 +254,7 @@ def _filter(visit: Visit) -> JobFilter:
     client = visit.form.get("client")
     client_id = None
     if client:
-        client_id = next((row.id_bytes for row in visit.clients() if client in (row.name, row.id)), None)
+        client_id = visit.client_id(client)
         if client_id is None:
             raise PageError(400, "There is no such client", f"Nobody that you may see is called {client[:60]!r}.")
     elif visit.who.clients is not None:

@@ -124,11 +124,13 @@ def test_a_gateway_may_start_before_kafka(tmp_path):
     servers = f"127.0.0.1:{kafka_port}"
     part = ChildProcess(
         "gateway",
-        gateway_command(servers, http_port, tmp_path / "gateway", []),
+        gateway_command(servers, http_port, tmp_path / "gateway", CONSOLE),
         log_path=tmp_path / "gateway.log",
         pid_path=tmp_path / "gateway.pid",
     )
-    anybody = Door(f"http://127.0.0.1:{http_port}", "0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa")
+    client_id = "0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa"
+    anybody = Door(f"http://127.0.0.1:{http_port}", client_id)
+    desk = Desk(anybody.url)
     part.start()
     try:
         until(lambda: _listens(anybody), "it listens", 180)
@@ -136,6 +138,11 @@ def test_a_gateway_may_start_before_kafka(tmp_path):
             assert anybody.get(path).error == (503, "Backbeat::Unavailable")
         assert "Kafka" in health(anybody)
         assert GATEWAY_READY_LINE not in part.output()
+        # Of clients that are not known yet nothing is said.
+        assert desk.get(f"clients/{client_id}").status == 503
+        policy = {"action": "keep", "client": CLIENT_DEFAULT, "workflow": "order", "keep_days": "30", "reason": "INC-7"}
+        answer = desk.fill("retention", **policy)
+        assert (answer.status, "“INC-7”" in answer.text) == (503, True)
         with KafkaBroker(tmp_path / "kafka", port=kafka_port):
             ensure_topics(servers, 2, replication=1, development=True)
             client = add_client(servers, CLIENT_DEFAULT, partitions=2)

@@ -73,8 +73,8 @@ async def _rows(visit: Visit, clients: list[RegisteredClient]) -> list[ClientRow
 async def show(visit: Visit) -> Page:
     """GET /ui/clients/{id}."""
     identity = find_id(visit.values["id"])
-    client = next((client for client in visit.clients() if client.id_bytes == identity), None)
-    if client is None:
+    client = None if identity is None else visit.services.engine.client(identity)
+    if client is None or not visit.who.sees(client.id_bytes):
         raise not_found("client")
     (row,) = await _rows(visit, [client])
     figures = await visit.parts.counter.figures()

@@ -87,7 +87,7 @@ async def change(visit: Visit) -> Page | Response:
     if action not in ("keep", "forget"):
         raise PageError(400, "This form was not whole", "action is keep or forget.")
     name, client = visit.form.get("workflow", "").strip(), visit.form.get("client", "")
-    owner_id = next((row.id_bytes for row in visit.clients() if client in (row.name, row.id)), None)
+    owner_id = visit.client_id(client)
     if owner_id is None and action == "forget" and visit.who.clients is None:
         # A client that was removed has left its policies.
         owner_id = find_id(client)
