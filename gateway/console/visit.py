@@ -167,6 +167,16 @@ class Visit:
             return []
         return [client for client in registry.all() if self.who.sees(client.id_bytes)]
 
+    def chosen_clients(self) -> list[RegisteredClient]:
+        """Client that the address names, else all that the visitor sees. PageError 400: there is none."""
+        name = self.query.get("client")
+        if not name:
+            return self.clients()
+        client_id = self.client_id(name)
+        if client_id is None:
+            raise PageError(400, "There is no such client", f"Nobody that you may see is called {name[:60]!r}.")
+        return [client for client in self.clients() if client.id_bytes == client_id]
+
     def client_id(self, name: str) -> bytes | None:
         """Id of the client of this name, or id, that the visitor sees; None: none. Refusal 503: Kafka is away."""
         seen = (client for client in self.services.engine.registry.all() if self.who.sees(client.id_bytes))

@@ -80,11 +80,7 @@ async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
 def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
     """Clients to search, and the filters that both lists have. 400."""
     query = visit.query
-    clients = visit.clients()
-    client_name = query.get("client")
-    chosen = [client for client in clients if not client_name or client_name in (client.name, client.id)]
-    if client_name and not chosen:
-        raise PageError(400, "There is no such client", f"Nobody that you may see is called {client_name!r}.")
+    chosen = visit.chosen_clients()
     if len(chosen) > CLIENTS_MAX:
         visit.troubles.append(f"Of {len(chosen)} clients only the first {CLIENTS_MAX} are searched: choose one.")
     filters = {

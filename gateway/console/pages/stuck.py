@@ -7,7 +7,6 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import Cause
-from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.visit import Page, Visit
 
 _CAUSES = 50
@@ -29,12 +28,10 @@ class CauseRow(msgspec.Struct, frozen=True):
 
 async def show(visit: Visit) -> Page:
     """GET /ui/stuck."""
-    wanted = visit.query.get("client")
-    clients = [client for client in visit.clients() if not wanted or wanted in (client.name, client.id)]
-    if wanted and not clients:
-        raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
+    client_name = visit.query.get("client", "")
+    clients = visit.chosen_clients()
     # Causes of all clients are asked for once, not client by client.
-    client_ids = None if visit.who.clients is None and not wanted else [one.id_bytes for one in clients]
+    client_ids = None if visit.who.clients is None and not client_name else [client.id_bytes for client in clients]
     key = ("causes", None if client_ids is None else frozenset(client_ids))
     # With 100,000 failing nodes it is a walk over all of them: pages share one.
     report = await visit.share(key, lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
@@ -48,7 +45,7 @@ async def show(visit: Visit) -> Page:
         failing=0 if report is None else report.failing,
         retrying=0 if report is None else report.nodes["retrying"],
         clients=[client.name for client in visit.clients()],
-        wanted=wanted or "",
+        client_name=client_name,
     )
 
 

@@ -139,7 +139,8 @@ def test_a_gateway_may_start_before_kafka(tmp_path):
         assert "Kafka" in health(anybody)
         assert GATEWAY_READY_LINE not in part.output()
         # Of clients that are not known yet nothing is said.
-        assert desk.get(f"clients/{client_id}").status == 503
+        for address in (f"clients/{client_id}", *(f"{page}?client=x" for page in ("stuck", "nodes", "letters"))):
+            assert desk.get(address).status == 503, address
         policy = {"action": "keep", "client": CLIENT_DEFAULT, "workflow": "order", "keep_days": "30", "reason": "INC-7"}
         answer = desk.fill("retention", **policy)
         assert (answer.status, "“INC-7”" in answer.text) == (503, True)

@@ -33,13 +33,11 @@ async def show_all(visit: Visit) -> Page:
         raise PageError(400, "This address is broken", f"state is one of {', '.join(STATES)}, all.")
     before = _position(query["before"]) if query.get("before") else None
     clients = visit.clients()
-    client_name = query.get("client")
-    if client_name and client_name not in {client.name for client in clients}:
-        raise PageError(400, "There is no such client", f"Nobody that you may see is called {client_name[:60]!r}.")
+    chosen = visit.chosen_clients() if query.get("client") else None
     filters = Filters(
         state=None if state == "all" else state,
         reason=query.get("reason", ""),
-        clients=frozenset({client_name}) if client_name else _own(visit),
+        clients=_own(visit) if chosen is None else frozenset(client.name for client in chosen),
         since=visit.time_of(query, "since"),
     )
     letters: list[DeadLetter] | None
