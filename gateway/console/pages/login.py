@@ -15,12 +15,15 @@ async def show(visit: Visit) -> Page:
 
 def _form(visit: Visit, following: str, problem: str) -> Page:
     people = visit.parts.entrance.people
+    # A gateway that lets everybody in reads no people.
+    follower = people.follower
+    trouble = follower.problem if follower.is_started else ""
     return visit.page(
         "login.html",
         "Log in",
         following=following,
-        problem=problem or people.follower.problem,
-        is_nobody_there=not people.all() and not people.follower.problem,
+        problem=problem or trouble,
+        is_nobody_there=follower.is_started and not people.all() and not trouble,
     )
 
 
