@@ -38,10 +38,11 @@ class ChildProcess:
         *,
         log_path: Path,
         pid_path: Path,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         stop_seconds: float = 15.0,
         orphan_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
+        """`env`: variables beside those of this process; null: without one of them."""
         self.name = name
         self.command = list(command)
         self.log_path = log_path
@@ -95,7 +96,7 @@ class ChildProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self.env},
+                    env={name: text for name, text in {**os.environ, **self.env}.items() if text is not None},
                     # Ctrl-C in the terminal is for the supervisor alone: it stops the parts in their order.
                     start_new_session=True,
                 )

@@ -6,6 +6,7 @@ with Stage(folder) as stage:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +27,14 @@ from backbeat.compose.local.kafka_cluster import KafkaCluster
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.programs import engine_command, gateway_command
 from backbeat.compose.local.stack import ENGINE_READY_LINE, GATEWAY_READY_LINE
+from backbeat.schemas.environment import PREFIX
 from backbeat.schemas.kafka.security import IN_THE_CLEAR, Brokers
+from backbeat.schemas.kafka.security import PREFIX as KAFKA_PREFIX
 from backbeat.schemas.kafka.topics import ensure_topics
 
 _REPLICAS = 3
+#: Variables of this process that are not about an installation.
+_KEPT = tuple(f"{PREFIX}{name}" for name in ("KAFKA_JAVA_OPTIONS", "MAVEN_REPOSITORY", "PURE", "TEST_"))
 #: Endpoints are given up sooner than in production: a play lasts seconds.
 _GATEWAY = ("--endpoint-timeout-seconds", "5", "--connection-error-wait-seconds", "5")
 _GATEWAY_STOP_SECONDS = 15.0
@@ -62,7 +67,10 @@ class Stage:
         self.keeper = Keeper()
         self._brokers = 0 if bootstrap_servers else brokers
         self._engines, self._gateways, self._partitions = engines, gateways, partitions
-        self._env = {
+        # A shell of production's would have these gateways write into its search.
+        kept = (*_KEPT, KAFKA_PREFIX) if bootstrap_servers else _KEPT
+        self._env: dict[str, str | None] = {
+            **{name: None for name in os.environ if name.startswith(PREFIX) and not name.startswith(kept)},
             **({} if bootstrap_servers else IN_THE_CLEAR),
             "PYTHONUNBUFFERED": "1",
             "BACKBEAT_LOG_FORMAT": "text",
