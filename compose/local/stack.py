@@ -56,6 +56,8 @@ _LOOK_SECONDS = 0.05
 _GATEWAY_STOP_SECONDS = 100.0
 #: Their logs are files that people read.
 _ENV = {"PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text"}
+#: Environment of what runs on a Kafka of its own: nothing in it leads to another installation's search or archive.
+_ON_OWN_KAFKA: dict[str, str | None] = {**IN_THE_CLEAR, "BACKBEAT_DATABASE_URL": None, "BACKBEAT_ARCHIVE_TO": None}
 _LOG_BYTES_MAX = 10 * 1024 * 1024
 
 
@@ -94,7 +96,7 @@ class Stack:
         self._kafka_port = kafka_port
         self._long_lived = long_lived
         self._http_port = http_port
-        self._env = {**(IN_THE_CLEAR if bootstrap_servers is None else {}), **(env or {})}
+        self._env: dict[str, str | None] = {**(_ON_OWN_KAFKA if bootstrap_servers is None else {}), **(env or {})}
         self._say = say
         self._engine_command = engine
         self.data_dir = (data_dir or Path(".backbeat")).absolute()

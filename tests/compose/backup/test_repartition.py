@@ -215,7 +215,7 @@ def test_jobs_and_removed_commands_are_refused(tmp_path):
 
 
 def test_what_no_engine_has_put_aside_yet_is_not_passed_over(tmp_path):
-    """One that was put aside is a dead letter already; of another the engines would have made one."""
+    """A record that was put aside is a dead letter already; of another the engines would have made one."""
     world = played("trees")
     positions = {number: len(log) for number, log in enumerate(world.records)}
     world.records[0].append((positions[0], world.now, b"no command"))

@@ -30,6 +30,8 @@ def test_everything_starts_on_a_port_of_its_own_survives_its_engine_and_stops(tm
     # Another one took the port after it was found free.
     taken = int(kafka.rpartition(":")[2])
     monkeypatch.setattr("backbeat.compose.local.stack.choose_port", lambda *_: taken)
+    # A shell of production's would have its gateways make that search anew.
+    monkeypatch.setenv("BACKBEAT_DATABASE_URL", "postgresql://production/backbeat")
     lines = []
     with Stack(tmp_path, engines=2, partitions=3, say=lines.append, engine=engine("runs")) as stack:
         assert stack.kafka.port != taken
@@ -40,6 +42,7 @@ def test_everything_starts_on_a_port_of_its_own_survives_its_engine_and_stops(tm
         with ClientRegistry(servers) as registry:
             assert registry.by_name("default").delivery == "topic"
         first, second = stack.engine_pids
+        assert "BACKBEAT_DATABASE_URL" not in psutil.Process(second).environ()
         os.kill(first, signal.SIGKILL)
         until(lambda: stack.engine_pids[0] not in {0, first}, "another engine runs")
         stack.wait_ready(0)

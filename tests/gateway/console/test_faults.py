@@ -76,7 +76,7 @@ def test_a_gateway_is_restarted_under_an_open_page(stack, story, tab):
 
 @contextlib.contextmanager
 def dropped(engine: Engine) -> Iterator[None]:
-    """Whoever writes the tables finds none, and cannot make them anew meanwhile."""
+    """Tables dropped under a list: their writer cannot make them anew meanwhile."""
     with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection:
         while True:
             with connection.begin():

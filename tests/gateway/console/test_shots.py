@@ -45,7 +45,7 @@ FAILURES = [
 
 
 def test_pictures_of_the_documents(stack, story, tab):
-    """What docs/images has: `console-stuck.png`."""
+    """Picture of the stuck page, as docs/images has it: `console-stuck.png`."""
     client = add_client(stack.bootstrap_servers, "bank", partitions=2)
     user = User(Door(stack.http_urls[0], client.id), client, "")
     for activity, error, retries, count in FAILURES:
