@@ -22,10 +22,14 @@ import psutil
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.tether import tether
+from backbeat.schemas.kafka.security import IN_THE_CLEAR
 
 _TAIL_BYTES_MAX = 64 * 1024
 #: Start times are read in clock ticks (10 ms) and turned into seconds; more difference is another process.
 _START_TIME_SECONDS_OFF_MAX = 1.0
+
+#: Environment of what runs on a Kafka of its own: nothing in it leads to another installation's search or archive.
+ON_OWN_KAFKA: dict[str, str | None] = {**IN_THE_CLEAR, "BACKBEAT_DATABASE_URL": None, "BACKBEAT_ARCHIVE_TO": None}
 
 
 class ChildProcess:

@@ -28,7 +28,7 @@ from confluent_kafka import KafkaException
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.show.progress import Say
-from backbeat.compose.local.child_process import ChildProcess, last_lines, stop_left_over
+from backbeat.compose.local.child_process import ON_OWN_KAFKA, ChildProcess, last_lines, stop_left_over
 from backbeat.compose.local.data_dir_lock import lock_data_dir
 from backbeat.compose.local.jars.class_archive import prepare_kafka
 from backbeat.compose.local.kafka import KafkaBroker
@@ -37,7 +37,6 @@ from backbeat.compose.local.programs import EngineCommand, engine_command, gatew
 from backbeat.compose.local.supervisor import Supervisor
 from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.client_registry import ClientRegistryError
-from backbeat.schemas.kafka.security import IN_THE_CLEAR
 from backbeat.schemas.kafka.topics import COMMANDS, TopicError, ensure_topics
 from backbeat.streams.kafka.registration import add_client
 
@@ -56,8 +55,6 @@ _LOOK_SECONDS = 0.05
 _GATEWAY_STOP_SECONDS = 100.0
 #: Their logs are files that people read.
 _ENV = {"PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text"}
-#: Environment of what runs on a Kafka of its own: nothing in it leads to another installation's search or archive.
-_ON_OWN_KAFKA: dict[str, str | None] = {**IN_THE_CLEAR, "BACKBEAT_DATABASE_URL": None, "BACKBEAT_ARCHIVE_TO": None}
 _LOG_BYTES_MAX = 10 * 1024 * 1024
 
 
@@ -96,7 +93,7 @@ class Stack:
         self._kafka_port = kafka_port
         self._long_lived = long_lived
         self._http_port = http_port
-        self._env: dict[str, str | None] = {**(_ON_OWN_KAFKA if bootstrap_servers is None else {}), **(env or {})}
+        self._env: dict[str, str | None] = {**(ON_OWN_KAFKA if bootstrap_servers is None else {}), **(env or {})}
         self._say = say
         self._engine_command = engine
         self.data_dir = (data_dir or Path(".backbeat")).absolute()
