@@ -427,8 +427,10 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     code, again = judged(system.kafka, "--replay")
     assert (code, again["differences"], again["unjudged"]) == (0, [], [])
     # From the snapshot on, and no record is folded twice.
+    before = ends(system.kafka, COMMANDS)  # the snapshot reaches at least as far
     signal = system.signal(json.dumps("after the snapshot").encode())
-    caller.commit(ids.partition_of(signal.id, PARTITIONS))
+    partition = ids.partition_of(signal.id, PARTITIONS)
+    caller.commit(partition)
     code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
     assert (code, verdict["differences"], verdict["sends"]) == (0, [], [])
     assert 0 < verdict["judged"]["records"] < 50
@@ -438,9 +440,8 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     assert done.exit_code == 1
     assert "is no snapshot of backbeat verify" in done.stderr
     # Without the snapshot nothing can be said of partitions whose commands were removed, and with it all.
-    partition = ids.partition_of(signal.id, PARTITIONS)
     admin = AdminClient({"bootstrap.servers": system.kafka})
-    place = TopicPartition(COMMANDS, partition, ends(system.kafka, COMMANDS)[partition])
+    place = TopicPartition(COMMANDS, partition, before[partition])
     admin.delete_records([place])[place].result(120)
     code, verdict = judged(system.kafka)
     assert (code, verdict["agrees"], verdict["complete"]) == (5, True, False)
