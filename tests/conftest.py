@@ -33,10 +33,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap servers of the one Kafka that is started for all tests of a process."""
     from backbeat.compose.local.kafka import KafkaBroker
 
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as one:
-        yield one.bootstrap_servers
+    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as kafka_broker:
+        yield kafka_broker.bootstrap_servers
         # Thrown away, it need not end in order: that takes half a second of processor time.
-        one.kill()
+        kafka_broker.kill()
 
 
 @pytest.fixture(scope="session")

@@ -17,31 +17,31 @@ PAUSE_SECONDS_MIN = 0.02
 PAUSE_SECONDS_MAX = 0.25
 
 
-def pauses(what: str, seconds: float = SECONDS_MAX, pause_max: float = PAUSE_SECONDS_MAX) -> Iterator[float]:
+def pauses(goal: str, seconds: float = SECONDS_MAX, pause_max: float = PAUSE_SECONDS_MAX) -> Iterator[float]:
     """How long to wait before each next look. AssertionError with `what`: the time is over."""
     began = time.monotonic()
     while (waited := time.monotonic() - began) < seconds:
         yield min(pause_max, max(PAUSE_SECONDS_MIN, waited / 8))
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+    raise AssertionError(f"not within {seconds:.0f} s: {goal}")
 
 
 def until(
-    condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX, *, pause_max: float = PAUSE_SECONDS_MAX
+    condition: Callable[[], Any], goal: str, seconds: float = SECONDS_MAX, *, pause_max: float = PAUSE_SECONDS_MAX
 ) -> Any:
     """What the condition gives, once that is true. `pause_max`: shorter for what passes by."""
-    left = pauses(what, seconds, pause_max)
-    while not (found := condition()):
+    left = pauses(goal, seconds, pause_max)
+    while not (outcome := condition()):
         time.sleep(next(left))
-    return found
+    return outcome
 
 
 async def until_async(condition: Callable[[], Any | Awaitable[Any]], seconds: float = SECONDS_MAX) -> Any:
     """The same on an event loop; the condition may have to be awaited."""
     left = pauses("what the test waits for", seconds)
     while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
+        outcome = condition()
+        if isinstance(outcome, Awaitable):
+            outcome = await outcome
+        if outcome:
+            return outcome
         await asyncio.sleep(next(left))
