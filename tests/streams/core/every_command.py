@@ -48,9 +48,9 @@ class Story:
         while waiting:
             self.now += 10
             self._offset += 1
-            each = waiting.pop(0)
-            self.commands.append((each, self.now))
-            effects = apply(each, self.now, self.store)
+            queued = waiting.pop(0)
+            self.commands.append((queued, self.now))
+            effects = apply(queued, self.now, self.store)
             self.store.meta.next_offset = self._offset
             names = [type(effect).__name__ for effect in effects]
             names = [EARLIER_NAMES.get(name, name) for name in names]
@@ -77,9 +77,9 @@ class Story:
     def complete(self, node_id: bytes, *children: c.NewNode) -> list[bytes]:
         """The ids of the children."""
         workflow = node_id[: ids.PREFIX_BYTES]
-        found = [key for key in self.workflow_ids if key.startswith(workflow)]
+        matches = [key for key in self.workflow_ids if key.startswith(workflow)]
         identity = self.ask(c.ChangeNode, node_id=node_id, status="completed", children=children, response=b'{"r":1}')
-        return [ids.node_id(found[0], identity, index) for index in range(len(children))]
+        return [ids.node_id(matches[0], identity, index) for index in range(len(children))]
 
     @property
     def workflow_ids(self) -> list[bytes]:
@@ -215,7 +215,7 @@ def try_the_rest(story: Story) -> None:
     story.ask(c.StopJob, partition=PARTITION, job_id=job_id)
     story.ask(c.ChangeLimit, client_id=USER, activity="below", values=LimitValues(concurrency=1))
     story.ask(c.AddChildren, node_id=story.signal("limited", b'"h"'), children=tuple(child("below") for _ in range(20)))
-    limited = next(key for key, each in story.store.scan(NODES, None, 1_000) if each.name == "limited")
+    limited = next(key for key, node in story.store.scan(NODES, None, 1_000) if node.name == "limited")
     story.ask(c.ChangeNode, node_id=limited, status="completed")
     # More starts than one command may make.
     story.ask(c.ChangeLimit, client_id=USER, activity="below", values=LimitValues())

@@ -406,11 +406,11 @@ class Naive:
         if node.server != "sent_to_client" or command.attempt != node.attempt:
             found = node.server if command.attempt == node.attempt else f"attempt {node.attempt}"
             raise Refused("invalid_server_status", found, "sent_to_client")
-        told = command.progress
-        if told is not None and told.fraction is not None and not 0 <= told.fraction <= 1:
-            raise Refused("invalid_parameters", f"{told.fraction:g}", "0 to 1")
+        progress = command.progress
+        if progress is not None and progress.fraction is not None and not 0 <= progress.fraction <= 1:
+            raise Refused("invalid_parameters", f"{progress.fraction:g}", "0 to 1")
         self._renew(node)
-        node.progress = node.progress if told is None else told
+        node.progress = node.progress if progress is None else progress
         return ("done", True)
 
     def on_RestartNode(self, command: c.RestartNode) -> tuple[Any, ...]:  # noqa: N802
@@ -447,8 +447,8 @@ class Naive:
         return ("done", True)
 
     def on_ChangeSettings(self, command: c.ChangeSettings) -> tuple[Any, ...]:  # noqa: N802
-        names = command.names or [one for one in command.settings.__struct_fields__ if one != "version"]
-        changed = {one: getattr(command.settings, one) for one in names}
+        names = command.names or [name for name in command.settings.__struct_fields__ if name != "version"]
+        changed = {name: getattr(command.settings, name) for name in names}
         self.settings = msgspec.structs.replace(self.settings, **changed)
         return ("done", True)
 
@@ -593,7 +593,7 @@ class Naive:
             above = above.parent
             above.given_up = True
             steps.append(above)
-        step_of = next((one for one in steps if one.type != "flag"), None)
+        step_of = next((step for step in steps if step.type != "flag"), None)
         if step_of is not None and step_of.server == "processing_children":
             step_of.undo_due = True
 
@@ -902,7 +902,7 @@ class Naive:
                 if producer in above:
                     problem = "which is above it, and is not complete before it"
                     raise self._misplaced(path, theirs, producer.id, problem)
-                shared = len([1 for one, other in zip(above, way, strict=False) if one is other])
+                shared = len([1 for ours, other in zip(above, way, strict=False) if ours is other])
                 if shared < len(above) and way[shared].seq > above[shared].seq:
                     raise self._misplaced(path, theirs, producer.id, "which comes after it")
 
@@ -927,7 +927,7 @@ class Naive:
         if word not in ("completed", "deciding_complete") or command.returns is None:
             return
         made = self._made(node, command)
-        modes = {one: child.mode.name.lower() for one, child in zip(made, command.children, strict=True)}
+        modes = {child_id: child.mode.name.lower() for child_id, child in zip(made, command.children, strict=True)}
         modes |= {child.id: child.mode for child in node.children}
         if modes.get(command.returns, "fire_and_forget") == "fire_and_forget":
             message = (

@@ -131,8 +131,8 @@ class Player:
             if isinstance(value, msgspec.Struct):
                 given = [(f.name, getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)]
                 hidden = ("id", "tid", "reply_to", "source", "user_id", "workflow")
-                told = [f"{name}={say(it)}" for name, it, default in given if name not in hidden and it != default]
-                return f"{type(value).__name__}({', '.join(told)})"
+                fields = [f"{name}={say(it)}" for name, it, default in given if name not in hidden and it != default]
+                return f"{type(value).__name__}({', '.join(fields)})"
             return repr(value) if not isinstance(value, status.Mode) else value.name
 
         return f"{self.world.now} {say(command)}"
@@ -191,9 +191,9 @@ class Player:
             case "schedule":
                 return c.ScheduleNode(**carried, node_id=node.id)
             case "heartbeat":
-                said = (None, Progress(0.25, "page 40"), Progress(None, "page 41"), Progress(1.5))[move.how % 4]
+                progress = (None, Progress(0.25, "page 40"), Progress(None, "page 41"), Progress(1.5))[move.how % 4]
                 return c.Heartbeat(
-                    **carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4), progress=said
+                    **carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4), progress=progress
                 )
             case "add":
                 children = self._children(carried["id"], node, move.children or (move.how,))
@@ -419,7 +419,7 @@ class Player:
             assert self.world.history(node_id) == node.history, f"history of {node.name}; {story}"
         workflows = self.world.workflows()
         assert set(workflows) == set(self.naive.trees), story
-        assert {each for store in self.world.stores for each in store[TOMBSTONES]} == self.naive.removed
+        assert {workflow_id for store in self.world.stores for workflow_id in store[TOMBSTONES]} == self.naive.removed
         for identity, tree in self.naive.trees.items():
             workflow = workflows[identity]
             assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)
@@ -451,11 +451,11 @@ class Player:
 
     def _compare_changes(self, happened: Happened) -> None:
         """What is told to the history topic is what the nodes' histories have."""
-        told: dict[bytes, list[Any]] = {}
+        changes_of: dict[bytes, list[Any]] = {}
         for effect in happened.of(e.StatusChanged):
             for change in effect.changes:
-                told.setdefault(change.node_id, []).append(change.change)
-        for node_id, changes in told.items():
+                changes_of.setdefault(change.node_id, []).append(change.change)
+        for node_id, changes in changes_of.items():
             kept = self.world.history(node_id)[-len(changes) :]
             words = [
                 (

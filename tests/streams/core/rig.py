@@ -35,9 +35,9 @@ class Rig(World):
     """A world whose nodes are called by name."""
 
     def __getitem__(self, name: str) -> bytes:
-        found = [node.id for node in self.nodes().values() if node.name == name]
-        assert len(found) == 1, f"{len(found)} nodes are called {name}"
-        return found[0]
+        node_ids = [node.id for node in self.nodes().values() if node.name == name]
+        assert len(node_ids) == 1, f"{len(node_ids)} nodes are called {name}"
+        return node_ids[0]
 
     def ask(self, kind: type, *, now: int | None = None, **given: Any) -> Happened:
         """Send a command that wants an answer, and everything that follows."""

@@ -34,18 +34,18 @@ def plan(name: str = "nightly", *, subject: bytes = SUBJECT, node: c.NewNode | N
 class ScheduleRig(Rig):
     """A world with schedules."""
 
-    def put(self, wanted: c.NewSchedule | None = None, **given: Any) -> Happened:
+    def put(self, schedule: c.NewSchedule | None = None, **given: Any) -> Happened:
         """Make or change a schedule."""
         carried = {key: given.pop(key) for key in ("id", "user_id", "paused", "now", "body_hash") if key in given}
-        wanted = wanted or plan(**given)
-        identity = ids.schedule_id(wanted.user_id, wanted.name)
-        return self.ask(c.PutSchedule, schedule_id=identity, schedule=wanted, **carried)
+        schedule = schedule or plan(**given)
+        identity = ids.schedule_id(schedule.user_id, schedule.name)
+        return self.ask(c.PutSchedule, schedule_id=identity, schedule=schedule, **carried)
 
     def scheduled(self, name: str = "nightly") -> Schedule:
         identity = ids.schedule_id(USER, name)
-        found = self.store_of(identity).get(SCHEDULES, identity)
-        assert found is not None, name
-        return found
+        schedule = self.store_of(identity).get(SCHEDULES, identity)
+        assert schedule is not None, name
+        return schedule
 
     def change(self, change: str, name: str = "nightly", **given: Any) -> Happened:
         return self.ask(c.ChangeSchedule, schedule_id=ids.schedule_id(USER, name), change=change, **given)
@@ -73,11 +73,11 @@ class ScheduleRig(Rig):
 
     def end(self, happened: Happened) -> Happened:
         """The runs that something started are completed."""
-        found = Happened()
+        ends = Happened()
         for node_id, _ in happened.dispatches:
             done = self.ask(c.ChangeNode, node_id=node_id, status="completed")
-            found.effects += done.effects
-        return found
+            ends.effects += done.effects
+        return ends
 
     def runs(self, name: str = "nightly") -> list[tuple[str, int]]:
         """What became of each run, oldest first, and for when it was."""

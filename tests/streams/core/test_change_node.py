@@ -384,10 +384,10 @@ def test_the_order_of_the_entries_of_a_retry():
 ])  # fmt: skip
 def test_what_the_notification_says_of_different_errors(response, error):
     rig = running(new("a", retries=0))
-    (told,) = rig.error("a", response=response).of(Notify)
-    assert (told.node.id, told.name, told.message) == (rig["a"], "a", "Client Error")
-    assert told.error.strip() == error
-    assert (told.node.server.name, told.node.client.name) == ("RETRIES_EXHAUSTED", "ERRORED")
+    (notification,) = rig.error("a", response=response).of(Notify)
+    assert (notification.node.id, notification.name, notification.message) == (rig["a"], "a", "Client Error")
+    assert notification.error.strip() == error
+    assert (notification.node.server.name, notification.node.client.name) == ("RETRIES_EXHAUSTED", "ERRORED")
 
 
 def test_children_of_a_failed_attempt_are_dropped_by_the_retry():
@@ -633,7 +633,7 @@ def test_an_error_that_is_not_retriable_exhausts_the_retries():
     rig = running(new("a", retries=3), new("b"))
     happened = rig.error("a", retriable=False, attempt=1)
     assert rig.both("a") == ("retries_exhausted", "errored")
-    assert [one.message for one in happened.of(Notify)] == ["Client Error"]
+    assert [notification.message for notification in happened.of(Notify)] == ["Client Error"]
     assert rig.clock("a") is None
     assert rig.server("b") == ["ready"]
 

@@ -11,8 +11,8 @@ def test_flags_are_set_and_the_time_of_the_change():
     for change, complete, paused in [("pause", False, True), ("resume", False, False), ("complete", True, False)]:
         rig.now += 10
         assert rig.workflow(change).reply == Done()
-        found = rig.workflows()[CAMERA_ID]
-        assert (found.complete, found.paused, found.updated_at) == (complete, paused, rig.now)
+        row = rig.workflows()[CAMERA_ID]
+        assert (row.complete, row.paused, row.updated_at) == (complete, paused, rig.now)
         assert rig.workflow(change).reply == Done()
 
 

@@ -18,7 +18,7 @@ class Keyed(Rig):
     """Signals that have the key `index` where no other is named."""
 
     def coalesced(self, name, how=REPLACE, key="index", *, of=CAMERA, **given):
-        carried = {one: given.pop(one) for one in ("id", "now", "body_hash", "user_id") if one in given}
+        carried = {field: given.pop(field) for field in ("id", "now", "body_hash", "user_id") if field in given}
         return self.ask(
             c.Signal,
             workflow_id=id_of(of),

@@ -51,14 +51,14 @@ def test_a_node_without_a_deadline_gets_none():
     assert (rig.row("a").complete_by, rig.clock("a")) == (None, None)
 
 
-@pytest.mark.parametrize(("what", "found"), [
+@pytest.mark.parametrize(("end_attempt", "found"), [
     (lambda rig: rig.complete("a"), "complete"),
     (lambda rig: rig.error("a"), "retrying"),
     (lambda rig: rig.say("canceled", "a"), "deactivated"),
 ])  # fmt: skip
-def test_an_attempt_that_is_over_is_refused(what, found):
+def test_an_attempt_that_is_over_is_refused(end_attempt, found):
     rig = running(new("a"))
-    what(rig)
+    end_attempt(rig)
     before = rig.snapshot()
     refused = beat(rig).reply
     assert (refused.reason, refused.found, refused.wanted) == (

@@ -55,7 +55,7 @@ def start(rig: World, action: str = "retry", job_id: bytes = JOB, user: bytes | 
 
 def run(rig: World, action: str = "retry", job_id: bytes = JOB, **given) -> Job:
     """Start it and let it come to its end; the partitions' records, added up."""
-    refusals = [one for one in start(rig, action, job_id, **given).replies if isinstance(one, Rejection)]
+    refusals = [reply for reply in start(rig, action, job_id, **given).replies if isinstance(reply, Rejection)]
     assert not refusals, refusals
     rig.drain()
     return total(rig, job_id)
@@ -95,10 +95,10 @@ def exhausted(rig: Rig) -> set[str]:
 @pytest.mark.parametrize(
     ("action", "single"),
     [
-        ("retry", lambda one: (c.RestartNode, {"node_id": one})),
-        ("resolve", lambda one: (c.ChangeNode, {"node_id": one, "status": "resolved", "response": b'"ok"'})),
-        ("shutdown", lambda one: (c.ChangeNode, {"node_id": one, "status": "shutdown", "response": b'"ok"'})),
-        ("cancel", lambda one: (c.ChangeNode, {"node_id": one, "status": "canceled"})),
+        ("retry", lambda node_id: (c.RestartNode, {"node_id": node_id})),
+        ("resolve", lambda node_id: (c.ChangeNode, {"node_id": node_id, "status": "resolved", "response": b'"ok"'})),
+        ("shutdown", lambda node_id: (c.ChangeNode, {"node_id": node_id, "status": "shutdown", "response": b'"ok"'})),
+        ("cancel", lambda node_id: (c.ChangeNode, {"node_id": node_id, "status": "canceled"})),
     ],
 )
 def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
@@ -116,8 +116,8 @@ def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
         store.timers = {key: number for key, number in store.timers.items() if key[2] != TimerKind.JOB}
     assert mass.snapshot() == one_by_one.snapshot()
     assert happened.dispatches == expected.dispatches
-    told = sorted(change for effect in happened.of(e.StatusChanged) for change in map(repr, effect.changes))
-    assert told == sorted(change for effect in expected.of(e.StatusChanged) for change in map(repr, effect.changes))
+    changes = sorted(change for effect in happened.of(e.StatusChanged) for change in map(repr, effect.changes))
+    assert changes == sorted(change for effect in expected.of(e.StatusChanged) for change in map(repr, effect.changes))
 
 
 def test_a_slice_is_bounded_and_one_command_of_a_job_is_in_the_log():
@@ -129,7 +129,7 @@ def test_a_slice_is_bounded_and_one_command_of_a_job_is_in_the_log():
         assert isinstance(waiting, c.WorkJob)
         before = len(happened.effects)
         rig.deliver(happened)
-        seen.append(len([one for one in happened.effects[before:] if isinstance(one, e.Dispatch)]))
+        seen.append(len([effect for effect in happened.effects[before:] if isinstance(effect, e.Dispatch)]))
     assert sum(seen) == 8
     assert max(seen) == 2
     rig.check()
@@ -228,7 +228,7 @@ def test_a_node_that_the_engine_fails_on_shows_it_and_does_not_end_the_job():
     job = run(rig)
     rig.stores[0][NODES][parent.id] = parent
     assert (job.matched, job.done, job.refused, job.state) == (8, 7, 1, JobState.DONE)
-    assert [(one.id, one.reason) for one in job.refusals] == [(broken.id, "defect")]
+    assert [(refusal.id, refusal.reason) for refusal in job.refusals] == [(broken.id, "defect")]
     assert rig.server("charge3") == ["errored"]
 
 
@@ -307,10 +307,10 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "count"), FILTERS, ids=[str(each) for each, _ in FILTERS])
-def test_filters(wanted, count):
+@pytest.mark.parametrize(("fields", "count"), FILTERS, ids=[str(fields) for fields, _ in FILTERS])
+def test_filters(fields, count):
     rig = shop(2)
-    assert run(rig, "retry", dry_run=True, **wanted).matched == count
+    assert run(rig, "retry", dry_run=True, **fields).matched == count
 
 
 def test_the_system_touches_what_is_anybodys():
@@ -364,7 +364,7 @@ def test_what_is_made_after_it_began_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("action", "wanted", "says"),
+    ("action", "fields", "says"),
     [
         ("explode", {}, "There is no job 'explode'"),
         ("cancel", {}, "cancel needs a current_status"),
@@ -375,9 +375,9 @@ def test_what_is_made_after_it_began_is_left_alone():
         ("resolve", {"response": b"x" * 262_145}, "The response has 262145 bytes"),
     ],
 )
-def test_what_cannot_be_a_job_is_refused(action, wanted, says):
+def test_what_cannot_be_a_job_is_refused(action, fields, says):
     rig = shop(1, workflows=1)
-    (refused,) = start(rig, action, **wanted).replies
+    (refused,) = start(rig, action, **fields).replies
     assert refused.message.startswith(says)
     assert not rig.drain().commands
     assert list(rig.stores[0][JOBS].values()) == []
@@ -394,11 +394,11 @@ def test_sent_again_it_changes_nothing_and_says_how_far_it_is():
     assert first.jobs[0].done == 1
     rig.drain()
     again = start(rig)
-    assert [one.jobs[0].state for one in again.replies] == [JobState.DONE] * 2
+    assert [reply.jobs[0].state for reply in again.replies] == [JobState.DONE] * 2
     assert not rig.drain().commands
     assert total(rig).done == 8
     for different in ({"name": "charge1"}, {"dry_run": True}, {"user": OTHER}, {"action": "resolve"}):
-        assert {one.reason for one in start(rig, **different).replies} == {Reason.KEY_REUSED}
+        assert {reply.reason for reply in start(rig, **different).replies} == {Reason.KEY_REUSED}
 
 
 def test_one_that_was_asked_of_some_partitions_is_completed_by_asking_again():
@@ -427,7 +427,7 @@ def test_a_stop_in_the_middle():
     # Stopped once more, and started again under its id: it stays as it is.
     (again,) = rig.send(c.StopJob(id=rig.new_id(), reply_to=reply_to(), partition=0, job_id=JOB)).replies
     assert again == stopped
-    assert [one.jobs[0].state for one in start(rig).replies] == [JobState.STOPPED]
+    assert [reply.jobs[0].state for reply in start(rig).replies] == [JobState.STOPPED]
     assert not rig.drain().commands
 
 

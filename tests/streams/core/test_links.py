@@ -18,9 +18,9 @@ from tests.streams.core.world import USER, reply_to
 
 #: A workflow in another partition than CAMERA's when there are four.
 FAR = next(
-    found
+    candidate
     for number in itertools.count()
-    if (Rig(4).partition(id_of(found := workflow(b"%d" % number))) != Rig(4).partition(CAMERA_ID))
+    if (Rig(4).partition(id_of(candidate := workflow(b"%d" % number))) != Rig(4).partition(CAMERA_ID))
 )
 NEAR = workflow(CAMERA.subject, "another")
 
@@ -333,9 +333,9 @@ def refused(happened) -> str:
 
 def test_a_node_cannot_wait_for_a_later_signal_of_its_own_workflow():
     rig = running(new("a"), partitions=4)
-    told = refused(rig.signal("follow up", of=CAMERA, parent_link_id=rig["a"], reply_to=None))
-    assert "'follow up' is a later signal of its own workflow" in told
-    assert "a → follow up → a" in told
+    message = refused(rig.signal("follow up", of=CAMERA, parent_link_id=rig["a"], reply_to=None))
+    assert "'follow up' is a later signal of its own workflow" in message
+    assert "a → follow up → a" in message
     assert rig.row("a").links_open == 0
     # Nothing stands still.
     rig.complete("a")
@@ -369,9 +369,9 @@ def test_two_workflows_cannot_wait_for_each_other(of):
     rig = running(new("a"), partitions=4)
     rig.signal("other", of=of)
     rig.signal("to the other", of=of, parent_link_id=rig["a"])
-    told = refused(rig.signal("back", of=CAMERA, parent_link_id=rig["other"], reply_to=None))
-    assert "'back' begins after 'a' of this workflow, which waits for the signal" in told
-    assert "a → back → a" in told
+    message = refused(rig.signal("back", of=CAMERA, parent_link_id=rig["other"], reply_to=None))
+    assert "'back' begins after 'a' of this workflow, which waits for the signal" in message
+    assert "a → back → a" in message
     # The link that was opened for it is closed again, and everything ends.
     rig.complete("other")
     assert rig.server("other", "to the other") == ["complete", "sent_to_client"]
@@ -399,9 +399,9 @@ def ring(size: int, order: list[int] | None = None) -> Rig:
 def test_a_cycle_over_many_workflows_is_refused_with_its_path(size, is_forward):
     links = list(range(size - 1))
     rig = ring(size, links if is_forward else links[::-1])
-    told = refused(rig.signal("s0", of=RING[0], parent_link_id=rig[f"n{size - 1}"], reply_to=None))
+    message = refused(rig.signal("s0", of=RING[0], parent_link_id=rig[f"n{size - 1}"], reply_to=None))
     names = [f"n{size - 1}", "s0", *(f"n{number}" for number in range(size - 1)), f"n{size - 1}"]
-    assert " → ".join(names) in told
+    assert " → ".join(names) in message
     assert rig.row(f"n{size - 1}").links_open == 0
     # Nothing stands still: from the last one on each lets the one before it go on.
     for number in reversed(range(size)):

@@ -80,8 +80,8 @@ def test_a_wait_of_a_backoff_is_bounded(first, spent, factor, longest, share):
     (0.5, Backoff(3.0, 10.0, 0.0), [0.5, 1.5, 4.5, 10, 10]),
 ])  # fmt: skip
 def test_the_first_wait_is_the_interval_and_each_is_longer_up_to_the_longest(first, backoff, waits):
-    found = [retry.backoff_ms(b"n" * 16, 1, first, spent, backoff) for spent in range(1, len(waits) + 1)]
-    assert found == [wait * 1_000 for wait in waits]
+    intervals = [retry.backoff_ms(b"n" * 16, 1, first, spent, backoff) for spent in range(1, len(waits) + 1)]
+    assert intervals == [wait * 1_000 for wait in waits]
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
@@ -103,16 +103,16 @@ def test_history_comes_back_as_it_was_packed(entries):
     packed = b"".join(
         history.pack(int(server), before, to, at, response) for server, before, to, at, response in entries
     )
-    found = [(x.server, x.from_status, x.to_status, x.at, x.response) for x in history.unpack(packed)]
-    assert found == entries
+    unpacked = [(x.server, x.from_status, x.to_status, x.at, x.response) for x in history.unpack(packed)]
+    assert unpacked == entries
 
 
 def test_a_response_that_is_the_same_is_stored_once():
     response = b'"' + b"x" * 1_000 + b'"'
-    one = history.pack(history.CLIENT, 2, 4, 5, response)
+    change = history.pack(history.CLIENT, 2, 4, 5, response)
     two = history.pack(history.SERVER, 3, 4, 5, response, same=True)
     assert len(two) < 20
-    client, server = history.unpack(one + two)
+    client, server = history.unpack(change + two)
     assert client.response == server.response == response
     assert (client.status_type, server.status_type) == ("current_client_status", "current_server_status")
 

@@ -28,8 +28,8 @@ def ask(rig, kind, **given):
 
 def test_a_workflow_and_a_node():
     rig = running(new("a"))
-    (found,) = ask(rig, GetWorkflow, workflow_id=CAMERA_ID)
-    assert isinstance(found, WorkflowView)
+    (view,) = ask(rig, GetWorkflow, workflow_id=CAMERA_ID)
+    assert isinstance(view, WorkflowView)
     (node,) = ask(rig, GetNode, node_id=rig["a"])
     assert isinstance(node, NodeView)
     assert (node.name, node.workflow_name, node.server.name) == ("a", "purchase", "SENT_TO_CLIENT")
@@ -118,8 +118,8 @@ def test_a_history_comes_whole():
         rig.due("a")
     parts = ask(rig, GetHistory, node_id=rig["a"])
     assert len(parts) > 1
-    found = [change.to_status for part in parts for change in part.changes]
-    assert [status.name.lower() for status in found] == [entry[2] for entry in rig.history(rig["a"])]
+    statuses = [change.to_status for part in parts for change in part.changes]
+    assert [status.name.lower() for status in statuses] == [entry[2] for entry in rig.history(rig["a"])]
 
 
 def test_a_wait_is_over_when_the_node_is_final():

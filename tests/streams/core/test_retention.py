@@ -33,8 +33,8 @@ class Kept(Rig):
         return self.ask(c.ChangeRetention, policy=policy(**changes), forget=forget)
 
     def planned(self, of=CAMERA_ID):
-        found = self.workflows()[of]
-        return found.finished_at, found.removal_at, found.due_at
+        row = self.workflows()[of]
+        return row.finished_at, row.removal_at, row.due_at
 
     def over(self, *, of=CAMERA):
         """The workflow's time is over."""
@@ -51,15 +51,15 @@ class Kept(Rig):
     @property
     def is_empty(self):
         return not any(
-            store[each]
+            store[kind]
             for store in self.stores
-            for each in (WORKFLOWS, NODES, LINKS, CHUNKS, COALESCE_INDEX, ARCHIVE_QUEUE)
+            for kind in (WORKFLOWS, NODES, LINKS, CHUNKS, COALESCE_INDEX, ARCHIVE_QUEUE)
         )
 
 
 def finished(*, retain=True, **given):
     """A workflow of a signal with a child, both complete."""
-    changes = {one: given.pop(one) for one in ("archive", "keep_seconds", "refuse_seconds") if one in given}
+    changes = {name: given.pop(name) for name in ("archive", "keep_seconds", "refuse_seconds") if name in given}
     rig = Kept(**given)
     if retain:
         rig.retain(**changes)
@@ -382,7 +382,7 @@ def test_a_removal_leaves_nothing_but_what_is_refused(slice_nodes_max):
     assert happened.commands > 12 / slice_nodes_max
     assert [node.name for node in rig.nodes().values()] == ["elsewhere"]
     assert not any(store[CHUNKS] for store in rig.stores)
-    assert sorted(each for store in rig.stores for each in store[TOMBSTONES]) == sorted(signals)
+    assert sorted(identity for store in rig.stores for identity in store[TOMBSTONES]) == sorted(signals)
     assert {kind for _, kind in rig.timers()} == {"refusal", "expiry"}
     for node_id in signals:
         rig.fire(node_id)

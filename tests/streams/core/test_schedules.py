@@ -37,9 +37,10 @@ def test_a_run_is_a_signal_that_says_what_it_is_of():
     happened = rig.came(T0 + HOUR)
     assert happened.dispatched == ["report"]
     node = rig.row("report")
-    said = "1970-01-01T01:16:40Z"
-    assert msgspec.json.decode(node.metadata) == {"by": "us", "schedule": {"name": "nightly", "scheduled_at": said}}
-    assert rig.workflows()[node.workflow_id].subject == f'"night of {said}"'.encode()
+    scheduled_at = "1970-01-01T01:16:40Z"
+    schedule = {"name": "nightly", "scheduled_at": scheduled_at}
+    assert msgspec.json.decode(node.metadata) == {"by": "us", "schedule": schedule}
+    assert rig.workflows()[node.workflow_id].subject == f'"night of {scheduled_at}"'.encode()
     assert (node.type, node.parent_link_id) == ("decision", rig.scheduled().id)
     (run,) = rig.scheduled().running
     assert (run.node_id, run.workflow_id, run.cause) == (node.id, node.workflow_id, RunCause.DUE)

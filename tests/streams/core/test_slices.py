@@ -59,7 +59,7 @@ def test_a_chain_as_deep_as_is_allowed():
     chain = [rig["n0"]]
     for n in range(1, levels):
         happened = rig.ask(c.ChangeNode, node_id=chain[-1], status="completed", children=(new(f"n{n}"),))
-        chain += [one.node.id for one in happened.of(Dispatch)]
+        chain += [dispatch.node.id for dispatch in happened.of(Dispatch)]
     (refused,) = rig.ask(c.AddChildren, node_id=chain[-1], children=(new("too deep"),)).replies
     assert (refused.reason, refused.wanted) == (Reason.LIMIT_EXCEEDED, f"depth_max {levels}")
     assert "backbeat settings set depth_max" in refused.message
@@ -198,25 +198,25 @@ def crowd(siblings: int, workflows: int = 0):
 
 
 def test_the_cost_of_a_command_does_not_depend_on_the_number_of_siblings():
-    found = collections.defaultdict(list)
+    costs_of = collections.defaultdict(list)
     for siblings in (10, 1_000, 50_000):
         rig = crowd(siblings)
         middle = f"n{siblings // 2}"
-        found["complete the first"].append(cost(rig, lambda: rig.complete("a")))  # noqa: B023
-        found["complete one in the middle"].append(cost(rig, lambda: rig.complete(middle)))  # noqa: B023
-        found["processing"].append(cost(rig, lambda: rig.say("processing", "n1")))  # noqa: B023
-        found["fail"].append(cost(rig, lambda: rig.error("n1")))  # noqa: B023
-        found["retry"].append(cost(rig, lambda: rig.restart("n1")))  # noqa: B023
-        found["the next starts"].append(cost(rig, lambda: rig.complete("z")))  # noqa: B023
-        found["add a child"].append(cost(rig, lambda: rig.add("n1", new("x"))))  # noqa: B023
-        found["add a late child"].append(cost(rig, lambda: rig.add("signal", new("late"))))  # noqa: B023
-        found["cancel one"].append(cost(rig, lambda: rig.say("canceled", "n2")))  # noqa: B023
-        found["signal"].append(cost(rig, lambda: rig.signal("two")))  # noqa: B023
-        found["schedule"].append(cost(rig, lambda: rig.schedule("signal")))  # noqa: B023
-        found["pause"].append(cost(rig, lambda: rig.workflow("pause")))  # noqa: B023
-    for what, costs in found.items():
-        assert costs[0] == costs[1] == costs[2], what
-        assert sum(costs[0].values()) < 40, (what, costs[0])
+        costs_of["complete the first"].append(cost(rig, lambda: rig.complete("a")))  # noqa: B023
+        costs_of["complete one in the middle"].append(cost(rig, lambda: rig.complete(middle)))  # noqa: B023
+        costs_of["processing"].append(cost(rig, lambda: rig.say("processing", "n1")))  # noqa: B023
+        costs_of["fail"].append(cost(rig, lambda: rig.error("n1")))  # noqa: B023
+        costs_of["retry"].append(cost(rig, lambda: rig.restart("n1")))  # noqa: B023
+        costs_of["the next starts"].append(cost(rig, lambda: rig.complete("z")))  # noqa: B023
+        costs_of["add a child"].append(cost(rig, lambda: rig.add("n1", new("x"))))  # noqa: B023
+        costs_of["add a late child"].append(cost(rig, lambda: rig.add("signal", new("late"))))  # noqa: B023
+        costs_of["cancel one"].append(cost(rig, lambda: rig.say("canceled", "n2")))  # noqa: B023
+        costs_of["signal"].append(cost(rig, lambda: rig.signal("two")))  # noqa: B023
+        costs_of["schedule"].append(cost(rig, lambda: rig.schedule("signal")))  # noqa: B023
+        costs_of["pause"].append(cost(rig, lambda: rig.workflow("pause")))  # noqa: B023
+    for command, costs in costs_of.items():
+        assert costs[0] == costs[1] == costs[2], command
+        assert sum(costs[0].values()) < 40, (command, costs[0])
 
 
 def test_the_completion_of_the_last_of_many_costs_no_more():

@@ -50,8 +50,8 @@ class Bank(Rig):
         return self.subjects(self.do(command, now))
 
     def row_of(self, subject):
-        found = [n for n in self.nodes().values() if self.subject(n.workflow_id) == subject]
-        return found[-1]
+        nodes = [n for n in self.nodes().values() if self.subject(n.workflow_id) == subject]
+        return nodes[-1]
 
     def subject(self, workflow_id):
         return msgspec.json.decode(self.workflows()[workflow_id].subject)
@@ -206,8 +206,8 @@ def test_other_types_other_clients_and_flags_go_their_way():
 def served(bank, first):
     """Who is served after `first`, one answer after the other."""
     order, current = [], first
-    while (found := bank.end(current, now=bank.now + 1)) != []:
-        (current,) = found
+    while (dispatched := bank.end(current, now=bank.now + 1)) != []:
+        (current,) = dispatched
         order.append(current)
     return order
 
@@ -602,9 +602,9 @@ class Watched(World):
         for node in self.nodes().values():
             if node.slot is not None and node.server is ServerStatus.SENT_TO_CLIENT:
                 running.setdefault(node.slot, []).append(node)
-        for pool_id, found in running.items():
+        for pool_id, nodes in running.items():
             places = self.store_of(pool_id)[SLOT_TICKETS]
-            known = [node for node in found if (pool_id, node.id) in places]
+            known = [node for node in nodes if (pool_id, node.id) in places]
             assert all(places[pool_id, node.id].has_slot for node in known), "a node runs without a slot"
 
 

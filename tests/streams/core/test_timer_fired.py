@@ -41,7 +41,7 @@ def test_a_timer_that_fired_early_is_sent_again():
     timers = Timers(lambda *_: ())
     rig = running(new("a", fires_at=1_005_000))
     subject, number = rig["a"], rig.row("a").timer_number
-    (store,) = [each for each in rig.stores if each.timers]
+    (store,) = [candidate for candidate in rig.stores if candidate.timers]
     store.set_timer, store.clear_timer = timers.set, timers.clear
     timers.set(1_005_000, subject, TimerKind.START, number)
     assert [fired.number for fired in timers.due(1_005_000)] == [number]
@@ -96,9 +96,9 @@ def test_an_expired_node_gets_a_client_error():
     assert rig.due("a").of(Notify) == []
     assert rig.both("a") == ("retrying", "errored")
     rig.due("a")
-    (told,) = rig.due("a").of(Notify)
+    (notification,) = rig.due("a").of(Notify)
     text = "Client did not respond within the specified 'complete_by' time"
-    assert (told.message, json.loads(told.error)) == ("Client Error", {"message": text})
+    assert (notification.message, json.loads(notification.error)) == ("Client Error", {"message": text})
     errors = [entry for entry in rig.history(rig["a"]) if entry[2] == "errored"]
     assert [json.loads(entry[4]) for entry in errors] == [{"error": text}] * 2
 
@@ -128,8 +128,8 @@ def test_a_failed_delivery_is_a_client_error():
     assert rig.both("a") == ("retrying", "errored")
     assert rig.history(rig["a"])[-2][4] == FAILED
     rig.due("a")
-    (told,) = undelivered(rig, "a", 2).of(Notify)
-    assert json.loads(told.error) == {"message": "HTTP request for activity failed"}
+    (notification,) = undelivered(rig, "a", 2).of(Notify)
+    assert json.loads(notification.error) == {"message": "HTTP request for activity failed"}
 
 
 def test_a_request_that_breaks_while_its_client_works_is_a_client_error():
@@ -156,8 +156,9 @@ def test_unless_the_client_has_answered_meanwhile():
 
 def test_a_server_error_is_kept_and_told():
     rig = running(new("a"))
-    (told,) = rig.fail("a", 'the "engine" broke').of(Notify)
-    assert (told.name, told.message, json.loads(told.error)) == ("a", "Server Error", {"message": 'the "engine" broke'})
+    (notification,) = rig.fail("a", 'the "engine" broke').of(Notify)
+    assert (notification.name, notification.message) == ("a", "Server Error")
+    assert json.loads(notification.error) == {"message": 'the "engine" broke'}
     which, before, to, _, response = rig.history(rig["a"])[-1]
     assert (which, before, to) == ("server", "sent_to_client", "errored")
     assert json.loads(response) == {"error": {"message": 'the "engine" broke'}}

@@ -129,7 +129,7 @@ def walk(first, stride, error):
             except (Broken, Refused):
                 assert store.state() == before, f"a failed {type(command).__name__} left a trace, line {line}"
             else:
-                if not (error is refusal and any(isinstance(each, DeadLetter) for each in effects)):
+                if not (error is refusal and any(isinstance(effect, DeadLetter) for effect in effects)):
                     break
                 put(store, STORED_REPLIES, command.id, None)
                 # One that an engine has sent is taken by now, and would be ignored from here on.
@@ -160,8 +160,8 @@ def test_a_change_of_a_job_that_is_refused_at_any_line_leaves_no_trace():
     story = Story(store)
     node_id = story.signal("buy", b'"a"')
     story.complete(node_id, child("pay"), child("send"))
-    wanted = JobFilter(name="buy", current_status="processing_children")
-    begin = c.StartJob(id=story.new_id(), partition=0, action="cancel", filter=wanted)
+    targets = JobFilter(name="buy", current_status="processing_children")
+    begin = c.StartJob(id=story.new_id(), partition=0, action="cancel", filter=targets)
     (work,) = [effect.command for effect in apply(begin, story.now, store)]
     job, refused = copy(store[JOBS][begin.id]), 0
     for line in range(1, 10_000):
@@ -225,9 +225,9 @@ def test_what_is_read_is_what_a_plain_dictionary_would_have(operations):
     """Transactions within transactions: each sees what it did itself, and what those around it did before."""
     store = MemoryStore()
     stack, plain = [Transaction(store)], [{}, {}]
-    for what, number, seq in operations:
+    for operation, number, seq in operations:
         transaction, rows = stack[-1], plain[-1]
-        match what:
+        match operation:
             case "add" if number not in rows:
                 transaction.add(NODES, key(number), node(number, seq))
                 rows[number] = seq
@@ -243,7 +243,7 @@ def test_what_is_read_is_what_a_plain_dictionary_would_have(operations):
                 stack.append(Transaction(transaction))
                 plain.append(dict(rows))
             case "commit" | "rollback":
-                if what == "commit":
+                if operation == "commit":
                     transaction.commit()
                     plain[-2] = rows
                 plain.pop()
@@ -252,10 +252,10 @@ def test_what_is_read_is_what_a_plain_dictionary_would_have(operations):
                     stack, plain = [Transaction(store)], [plain[-1], dict(plain[-1])]
         assert {n: stack[-1].get(NODES, key(n)).seq for n in range(10) if stack[-1].get(NODES, key(n))} == plain[-1]
         for after, count in ((None, 3), (key(seq % 10), 2), (None, 100)):
-            scanned = [(each[-1], found.seq) for each, found in stack[-1].scan(NODES, after, count)]
-            wanted = [(n, plain[-1][n]) for n in sorted(plain[-1]) if after is None or key(n) > after]
-            assert scanned == wanted[:count]
-        assert {each[-1]: row.seq for each, row in store[NODES].items()} == plain[0]
+            scanned = [(node_id[-1], row.seq) for node_id, row in stack[-1].scan(NODES, after, count)]
+            expected = [(n, plain[-1][n]) for n in sorted(plain[-1]) if after is None or key(n) > after]
+            assert scanned == expected[:count]
+        assert {node_id[-1]: row.seq for node_id, row in store[NODES].items()} == plain[0]
 
 
 def test_the_meta_record_is_changed_with_the_rest():

@@ -33,7 +33,7 @@ def waits(rig, name):
     return answer.waits
 
 
-def said(rig, name):
+def sentences(rig, name):
     """The waits of a node, each as its kind and its sentence."""
     return [(str(wait.kind), wait.sentence) for wait in waits(rig, name)]
 
@@ -74,42 +74,42 @@ def test_every_pair_of_statuses_has_its_sentence(server, client):
 def test_what_is_below_a_running_node_waits_for_its_handler():
     rig = running(new("a"))
     rig.add("a", new("below"))
-    assert said(rig, "below") == [("parent", "waits until the handler of its parent “a” has returned")]
+    assert sentences(rig, "below") == [("parent", "waits until the handler of its parent “a” has returned")]
     assert waits(rig, "below")[0].subject_id == rig["a"]
     rig.workflow("pause")
-    assert [kind for kind, _ in said(rig, "below")] == ["parent", "workflow_paused"]
+    assert [kind for kind, _ in sentences(rig, "below")] == ["parent", "workflow_paused"]
 
 
 def test_a_sibling_waits_for_the_blocking_one_before_it():
     rig = running(new("a"), new("b", NON_BLOCKING), new("c"))
     for name in ("b", "c"):
-        assert said(rig, name) == [("sibling", "waits for “a” before it, which is blocking")]
+        assert sentences(rig, name) == [("sibling", "waits for “a” before it, which is blocking")]
         assert waits(rig, name)[0].subject_id == rig["a"]
     rig.complete("a")
-    assert said(rig, "b")[0][0] == "client"
-    assert said(rig, "c")[0][0] == "client"
+    assert sentences(rig, "b")[0][0] == "client"
+    assert sentences(rig, "c")[0][0] == "client"
 
 
 def test_a_taker_waits_for_the_results_that_it_takes():
     rig = begun(new("a", NON_BLOCKING), new("b", NON_BLOCKING), taker("one", 0, mode=NON_BLOCKING), taker("two", 0, 1))
-    assert said(rig, "one") == [("results", "waits for the result of “a”")]
+    assert sentences(rig, "one") == [("results", "waits for the result of “a”")]
     assert waits(rig, "one")[0].subject_id == rig["a"]
-    assert said(rig, "two") == [("results", "waits for 2 results, the first of “a”")]
+    assert sentences(rig, "two") == [("results", "waits for 2 results, the first of “a”")]
     assert waits(rig, "two")[0].count == 2
     rig.complete("a", response=response('"paid"'))
-    assert said(rig, "one")[0][0] == "client"
-    assert said(rig, "two") == [("results", "waits for the result of “b”")]
+    assert sentences(rig, "one")[0][0] == "client"
+    assert sentences(rig, "two") == [("results", "waits for the result of “b”")]
 
 
 def test_a_signal_waits_for_the_one_before_it():
     rig = running(new("a"))
     rig.signal("second")
-    assert said(rig, "second") == [("sibling", "waits for “signal” before it, which is blocking")]
+    assert sentences(rig, "second") == [("sibling", "waits for “signal” before it, which is blocking")]
 
 
 def test_a_node_waits_for_its_time():
     rig = running(new("a", fires_at=1_800_000_000_000))
-    assert said(rig, "a") == [("time", "waits for its time, 2027-01-15 08:00:00 UTC")]
+    assert sentences(rig, "a") == [("time", "waits for its time, 2027-01-15 08:00:00 UTC")]
     assert waits(rig, "a")[0].until == 1_800_000_000_000
 
 
@@ -123,7 +123,7 @@ def limited(**values):
 
 def test_a_node_waits_for_a_slot_and_for_its_activity():
     rig = limited(concurrency=1, rate_count=5, rate_period_seconds=60.0, key="subject")
-    assert said(rig, "a")[0][0] == "client"
+    assert sentences(rig, "a")[0][0] == "client"
     other = workflow(b'"Camera 703"', name="other")
     rig.signal("third", of=other)
     rig.complete("third", msgspec.structs.replace(new("a", NON_BLOCKING), metadata=b'{"second":1}'))
@@ -158,7 +158,7 @@ def test_a_node_waits_for_its_next_retry_and_then_for_a_person():
     assert wait.sentence.endswith(": attempt 2 of 2")
     rig.due("a")
     rig.error("a")
-    assert said(rig, "a") == [
+    assert sentences(rig, "a") == [
         (
             "retries_exhausted",
             "has used up its 2 attempts: it waits until somebody retries, resolves, shuts down or cancels it",
@@ -177,7 +177,7 @@ def test_attempts_that_were_handed_back_are_not_counted():
     assert wait.sentence.endswith(": attempt 2 of 2")
     rig.due("a")
     rig.error("a")
-    ((_, sentence),) = said(rig, "a")
+    ((_, sentence),) = sentences(rig, "a")
     assert sentence.startswith("has used up its 2 attempts:")
 
 
@@ -188,14 +188,14 @@ def test_attempts_that_were_handed_back_are_not_counted():
 def test_a_node_that_failed_for_good_says_why(retries, given, beginning):
     rig = running(new("a", retries=retries))
     rig.error("a", **given)
-    assert said(rig, "a")[0][1].startswith(beginning)
+    assert sentences(rig, "a")[0][1].startswith(beginning)
 
 
 def test_a_node_waits_for_what_is_below_it_and_linked_to_it():
     rig = running(new("a"), settings=Settings(children_max=5_000))
     rig.signal("linked", of=workflow(b'"Camera 9"'), parent_link_id=rig["a"])
     rig.complete("a", *(new(f"n{number}", NON_BLOCKING) for number in range(1_200)))
-    assert said(rig, "a") == [
+    assert sentences(rig, "a") == [
         ("children", "waits for 1,200 nodes below it"),
         ("links", "waits for 1 node that is linked to it"),
     ]
@@ -203,20 +203,20 @@ def test_a_node_waits_for_what_is_below_it_and_linked_to_it():
     assert waits(rig, "a")[1].subject_id == rig["linked"]
     for number in range(1_200):
         rig.complete(f"n{number}") if number < 2 else None
-    assert said(rig, "a")[0][1] == "waits for 1,198 nodes below it"
+    assert sentences(rig, "a")[0][1] == "waits for 1,198 nodes below it"
 
 
 def test_a_node_of_a_paused_workflow_waits_for_its_end():
     rig = running()
     rig.workflow("pause")
     rig.signal("held")
-    assert said(rig, "held") == [("workflow_paused", "waits until its workflow is resumed")]
+    assert sentences(rig, "held") == [("workflow_paused", "waits until its workflow is resumed")]
 
 
 def test_the_engines_own_error_waits_for_a_person():
     rig = running(new("a"))
     rig.fail("a")
-    assert said(rig, "a") == [
+    assert sentences(rig, "a") == [
         ("server_error", "met an error of the engine itself: it waits until somebody retries or cancels it")
     ]
     (child,) = ask(rig, GetChildren, parent_id=rig["signal"])[0].nodes
@@ -233,10 +233,10 @@ def test_a_node_that_a_sweep_has_not_reached_waits_for_nothing():
 
 def test_a_long_name_is_cut_and_a_time_without_bounds_is_said():
     rig = running(new("y" * 200), new("b"))
-    assert said(rig, "b") == [("sibling", f"waits for “{'y' * 120}…” before it, which is blocking")]
+    assert sentences(rig, "b") == [("sibling", f"waits for “{'y' * 120}…” before it, which is blocking")]
     store = rig.stores[0]
     store[NODES][rig["b"]] = msgspec.structs.replace(rig.row("b"), server=S.RETRYING, fires_at=2**62)
-    assert "9999-12-31" in said(rig, "b")[0][1]
+    assert "9999-12-31" in sentences(rig, "b")[0][1]
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------

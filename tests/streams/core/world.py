@@ -245,9 +245,9 @@ class World:
 
     def timer(self, subject_id: bytes) -> tuple[str, int] | None:
         """Kind and time of the one timer of a node."""
-        found = [(kind, due) for (subject, kind), (due, _) in self.timers().items() if subject == subject_id]
-        assert len(found) <= 1, found
-        return found[0] if found else None
+        timers = [(kind, due) for (subject, kind), (due, _) in self.timers().items() if subject == subject_id]
+        assert len(timers) <= 1, timers
+        return timers[0] if timers else None
 
     def fired(self, subject_id: bytes, kind: str | None = None, number: int | None = None) -> c.TimerFired:
         """The command of a timer that is due; by default of the one that stands."""
@@ -305,9 +305,9 @@ class World:
         self._check_references(nodes)
         self._check_messages(nodes)
         expected = {
-            (each.timer_at, each.id, each.timer_kind): each.timer_number
-            for each in [*nodes.values(), *(one for store in self.stores for one in store[SCHEDULES].values())]
-            if each.timer_at is not None
+            (row.timer_at, row.id, row.timer_kind): row.timer_number
+            for row in [*nodes.values(), *(schedule for store in self.stores for schedule in store[SCHEDULES].values())]
+            if row.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
         expected |= {
@@ -423,9 +423,9 @@ class World:
             if node.coalesce_key
         }
         expected = {key: node.id for key, node in newest.items() if coalesce.still_waits(node)}
-        found = {key: row.node_id for store in self.stores for key, row in store[COALESCE_INDEX].items()}
-        assert {key: row for key, row in found.items() if key in expected} == expected
-        for key, node_id in found.items():
+        index = {key: row.node_id for store in self.stores for key, row in store[COALESCE_INDEX].items()}
+        assert {key: row for key, row in index.items() if key in expected} == expected
+        for key, node_id in index.items():
             assert newest[key].id == node_id, "an older signal stands under its key"
 
     def _check_ledger(self, parent: records.Parent, children: list[records.Node]) -> None:
@@ -499,11 +499,11 @@ def check_slots(world: World) -> None:
             continue
         out = node.server is ServerStatus.SENT_TO_CLIENT
         assert out or node.server is ServerStatus.STARTED, "a slot of a node that neither waits nor runs"
-        found = places.pop((node.slot, node.id), None)
-        if found is None:
+        entry = places.pop((node.slot, node.id), None)
+        if entry is None:
             assert out, "a node waits where nobody knows of it"
             continue  # Started while there was no limit where its pool is.
-        assert (found[1].number, found[1].has_slot) == (node.slot_number, out), "a place and its node differ"
+        assert (entry[1].number, entry[1].has_slot) == (node.slot_number, out), "a place and its node differ"
     assert not places, "places of nodes that neither wait nor run"
     for store in world.stores:
         chained = set()
