@@ -122,4 +122,4 @@ def test_a_record_whose_partition_was_revoked_meanwhile_is_left_to_its_next_owne
     follower.join(60)
     assert not follower.is_alive()
     assert taken == []
-    assert [(each.topic, each.partition) for each in consumer.resumed] == [PLACE]
+    assert [(partition.topic, partition.partition) for partition in consumer.resumed] == [PLACE]

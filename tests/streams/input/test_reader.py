@@ -44,10 +44,10 @@ class _Consumer:
 
     def incremental_assign(self, partitions):
         self.times.append(time.monotonic())
-        self.assignments.append(sorted((each.topic, each.partition, each.offset) for each in partitions))
+        self.assignments.append(sorted((place.topic, place.partition, place.offset) for place in partitions))
 
     def incremental_unassign(self, partitions):
-        self.assignments.append(sorted((each.topic, each.partition) for each in partitions))
+        self.assignments.append(sorted((place.topic, place.partition) for place in partitions))
 
     def poll(self, seconds):
         if self.assignments and not self._refused:
@@ -110,7 +110,7 @@ class _Log:
         self._assigned = True
 
     def pause(self, partitions):
-        assert {each.topic for each in partitions} == {COMMANDS}
+        assert {partition.topic for partition in partitions} == {COMMANDS}
         self.is_paused = True
 
     def resume(self, partitions):

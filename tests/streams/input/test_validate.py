@@ -75,8 +75,8 @@ def test_a_text_that_everybody_can_read_is_kept_as_it_came(text):
 
 def test_a_result_that_is_no_json_is_its_nodes_error():
     rig = running(new("a", retries=0))
-    (told,) = rig.complete("a", response=b'{"x":1e400}', attempt=1, reply_to=None).of(Notify)
-    assert b"The response is no JSON" in told.error
+    (notification,) = rig.complete("a", response=b'{"x":1e400}', attempt=1, reply_to=None).of(Notify)
+    assert b"The response is no JSON" in notification.error
 
 
 def test_how_deep_a_text_may_be_is_a_setting_not_the_stack():
@@ -128,16 +128,16 @@ def test_the_depth_of_a_text_is_the_depth_of_its_value():
             return [value(left - 1) for _ in range(chance.randrange(1, 4))]
         return {"".join(chance.choices(words, k=3)) + str(at): value(left - 1) for at in range(chance.randrange(1, 3))}
 
-    def depth(found: object) -> int:
-        if isinstance(found, dict):
-            found = list(found.values())
-        return 1 + max(map(depth, found), default=0) if isinstance(found, list) else 0
+    def depth(part: object) -> int:
+        if isinstance(part, dict):
+            part = list(part.values())
+        return 1 + max(map(depth, part), default=0) if isinstance(part, list) else 0
 
     for _ in range(500):
-        found = value(chance.randrange(9))
-        text = msgspec.json.encode(found)
-        check_depth(text, depth(found))
-        for less in range(1, depth(found)):
+        content = value(chance.randrange(9))
+        text = msgspec.json.encode(content)
+        check_depth(text, depth(content))
+        for less in range(1, depth(content)):
             with pytest.raises(TooDeepError):
                 check_depth(text, less)
 

@@ -36,10 +36,10 @@ def test_what_fails_again_and_again_is_told_once_and_counted(outages, caplog):
         log.log(logging.ERROR, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-2", "something else")
     finally:
         broker_log.time = before
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 3
-    assert told[1].endswith("(49 such lines were left out)")
-    assert told[2] == "CONFWARN [rdkafka#consumer-2] something else"
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert lines[1].endswith("(49 such lines were left out)")
+    assert lines[2] == "CONFWARN [rdkafka#consumer-2] something else"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_number_of_partitions_that_was_changed_is_said_once(caplog):
     reachability = Reachability(NOWHERE, 4)
     for count in (4, 6, 6, 0, 4):
         reachability._compare(count)
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert "has 6 partitions now and had 4" in said
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "has 6 partitions now and had 4" in line
     assert reachability.other_count is None
     reachability._compare(6)
     assert reachability.other_count == 6

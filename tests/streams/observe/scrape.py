@@ -28,13 +28,13 @@ def scrape(url: str) -> Figures:
     """The figures of the process at this address: of a histogram its count, under the name `<family>_count`."""
     status, text = get(f"{url}/metrics")
     assert status == 200, text
-    found: Figures = {}
+    figures: Figures = {}
     for family in text_string_to_metric_families(text):
         histogram = family.type == "histogram"
         suffix = "_count" if histogram else ""
-        samples = [one for one in family.samples if not histogram or one.name.endswith("_count")]
-        found[family.name + suffix] = {",".join(one.labels.values()): one.value for one in samples}
-    return found
+        samples = [sample for sample in family.samples if not histogram or sample.name.endswith("_count")]
+        figures[family.name + suffix] = {",".join(sample.labels.values()): sample.value for sample in samples}
+    return figures
 
 
 def shown(figures: Figures) -> set[str]:

@@ -38,7 +38,7 @@ class Counted:
 
     def signal(self, name="buy"):
         effects = self.do(c.Signal, workflow_id=CAMERA_ID, workflow=CAMERA, node=new(name, retry_interval_seconds=0))
-        return [each.node for each in effects if isinstance(each, fx.Dispatch)]
+        return [effect.node for effect in effects if isinstance(effect, fx.Dispatch)]
 
 
 def test_a_node_is_counted_by_its_name_from_its_dispatch_to_its_end():

@@ -39,8 +39,8 @@ def log():
         text = stream.getvalue()
         stream.seek(0)
         stream.truncate()
-        found = text.splitlines()
-        return [json.loads(line) for line in found] if as_json else found
+        rows = text.splitlines()
+        return [json.loads(line) for line in rows] if as_json else rows
 
     handler.setFormatter(logs.formatter(as_json=True))
     yield logger, handler, lines
@@ -98,18 +98,18 @@ def test_text_for_people(log):
     assert line.endswith(" WARNING backbeat.tests.logs: it is slow  tid=t1 partition=3 more=x")
 
 
-@pytest.mark.parametrize("said", SECRETS)
-def test_secrets_are_hidden_in_either_form(said, log):
+@pytest.mark.parametrize("text", SECRETS)
+def test_secrets_are_hidden_in_either_form(text, log):
     logger, handler, lines = log
-    logger.info("%s", said, extra={"where": said, "auth_token": "hunter2222"})
+    logger.info("%s", text, extra={"where": text, "auth_token": "hunter2222"})
     (event,) = lines()
-    assert event["event"] == event["where"] == SECRETS[said]
+    assert event["event"] == event["where"] == SECRETS[text]
     assert event["auth_token"] == logs.HIDDEN
     handler.setFormatter(logs.formatter(as_json=False))
-    logger.info("%s", said, extra={"database_url": said})
+    logger.info("%s", text, extra={"database_url": text})
     assert "hunter2222" not in "".join(lines(as_json=False))
 
 
-@pytest.mark.parametrize("said", INNOCENT)
-def test_what_is_no_secret_stays(said):
-    assert logs.redact(said) == said
+@pytest.mark.parametrize("text", INNOCENT)
+def test_what_is_no_secret_stays(text):
+    assert logs.redact(text) == text

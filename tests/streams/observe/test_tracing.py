@@ -120,7 +120,7 @@ def test_a_header_that_is_no_trace_context_is_passed_over():
 
 def test_a_webhook_passes_the_trace_on():
     store = MemoryStore()
-    (node,) = [each.node for each in apply(signal(f"t1;{SAMPLED}"), 1, store) if isinstance(each, fx.Dispatch)]
+    (node,) = [effect.node for effect in apply(signal(f"t1;{SAMPLED}"), 1, store) if isinstance(effect, fx.Dispatch)]
     headers = headers_of(ActivityRecord(node, ActivityKind.ACTIVITY), node.tid)
     assert headers["traceparent"] == SAMPLED
     assert headers["X-backbeat-tid"] == "t1"

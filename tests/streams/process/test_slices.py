@@ -67,7 +67,7 @@ class Slices:
 
     def _identity(self, number: int) -> bytes:
         candidates = (ids.command_id(bytes((salt,))) for salt in range(200))
-        return next(each for each in candidates if ids.partition_of(each, PARTITIONS) == number)
+        return next(candidate for candidate in candidates if ids.partition_of(candidate, PARTITIONS) == number)
 
     def add(self, number: int, *asks: int) -> None:
         """Commands about a workflow that is not there: each is answered with the number that it asks with."""

@@ -13,46 +13,46 @@ from backbeat.streams.process.watch import watchdog
 from backbeat.streams.process.watch.watchdog import Standing, Watchdog, Watched
 
 
-def dog(positions, seconds_max=10.0, what="the restore of partition"):
-    return Watchdog([Watched(what, lambda: positions, seconds_max)], pytest.fail)
+def dog(positions, seconds_max=10.0, name="the restore of partition"):
+    return Watchdog([Watched(name, lambda: positions, seconds_max)], pytest.fail)
 
 
 def test_what_moves_lives():
     positions = {3: 0}
-    one = dog(positions)
+    guard = dog(positions)
     for _ in range(100):
         positions[3] += 1
-        one.look(1.0)
-    assert one.reasons == []
+        guard.look(1.0)
+    assert guard.reasons == []
 
 
 def test_what_stands_for_too_long_is_a_reason():
-    one = dog({3: 7})
+    guard = dog({3: 7})
     for _ in range(11):
-        one.look(1.0)
-    assert one.reasons == []
-    one.look(1.0)
-    assert one.reasons == ["the restore of partition 3 has not moved for 11 s (the most is 10 s)"]
+        guard.look(1.0)
+    assert guard.reasons == []
+    guard.look(1.0)
+    assert guard.reasons == ["the restore of partition 3 has not moved for 11 s (the most is 10 s)"]
 
 
 def test_what_came_back_begins_anew():
     positions = {3: 7}
-    one = dog(positions)
+    guard = dog(positions)
     for _ in range(9):
-        one.look(1.0)
+        guard.look(1.0)
     del positions[3]
-    one.look(1.0)
+    guard.look(1.0)
     positions[3] = 7
     for _ in range(10):
-        one.look(1.0)
-    assert one.reasons == []
+        guard.look(1.0)
+    assert guard.reasons == []
 
 
 def test_the_event_loop_has_no_number():
-    one = dog({None: 5}, what="the event loop")
+    guard = dog({None: 5}, name="the event loop")
     for _ in range(12):
-        one.look(1.0)
-    assert one.reasons == ["the event loop has not moved for 11 s (the most is 10 s)"]
+        guard.look(1.0)
+    assert guard.reasons == ["the event loop has not moved for 11 s (the most is 10 s)"]
 
 
 def test_positions_stand_each_for_itself():
@@ -62,32 +62,32 @@ def test_positions_stand_each_for_itself():
 
 
 def test_it_says_once_why_from_a_thread_of_its_own():
-    said = []
+    reasons = []
     done = threading.Event()
 
     def ended(reason):
-        said.append((reason, threading.current_thread().name))
+        reasons.append((reason, threading.current_thread().name))
         done.set()
 
-    one = Watchdog([Watched("the event loop", lambda: {None: 0}, 0.05)], ended, tick_seconds=0.01)
-    one.start()
+    guard = Watchdog([Watched("the event loop", lambda: {None: 0}, 0.05)], ended, tick_seconds=0.01)
+    guard.start()
     assert done.wait(120)
-    one._thread.join(120)
-    assert len(said) == 1
-    assert said[0][0].startswith("the event loop has not moved")
-    assert said[0][1] == "watchdog"
+    guard._thread.join(120)
+    assert len(reasons) == 1
+    assert reasons[0][0].startswith("the event loop has not moved")
+    assert reasons[0][1] == "watchdog"
 
 
 def test_time_in_which_the_process_did_not_run_does_not_count(monkeypatch):
     # A process that was stopped for an hour finds its watchdog's wait an hour long.
-    one = dog({None: 5}, what="the event loop")
+    guard = dog({None: 5}, name="the event loop")
     seen = []
-    monkeypatch.setattr(one, "look", seen.append)
+    monkeypatch.setattr(guard, "look", seen.append)
     clock = iter([0.0, 0.25, 3_600.0, 3_600.25])
     monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     waits = iter([False, False, False, True])
-    monkeypatch.setattr(one._stopping, "wait", lambda _: next(waits))
-    one._run()
+    monkeypatch.setattr(guard._stopping, "wait", lambda _: next(waits))
+    guard._run()
     assert seen == [0.25, 1.0, 0.25]
 
 

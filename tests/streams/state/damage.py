@@ -123,7 +123,7 @@ class Kept:
                 reason = error.reason
             self._repair(reason)
 
-    def wanted(self, path: Path) -> dict[bytes, bytes]:
+    def rebuilt(self, path: Path) -> dict[bytes, bytes]:
         """What a store holds that is made from the changelog alone."""
         folder = StoreFolder(path)
         store = restore(lambda: PartitionStore(path, PARTITION, 16), folder.remove, _never, self.log)
@@ -152,7 +152,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_size for each in folder.iterdir() if each.name != "LOG"}
+    return {file.name: file.stat().st_size for file in folder.iterdir() if file.name != "LOG"}
 
 
 KINDS = ("deleted", "emptied", "truncated", "a bit flipped", "overwritten", "zeroed", "doubled", "an older copy")
@@ -212,7 +212,7 @@ def history(kept: Kept, commits: int, older: list[Path] | None = None) -> None:
 
 
 def files_of(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
+    return sorted(file.name for file in folder.iterdir())
 
 
 def kind_of(name: str) -> str:
@@ -230,9 +230,9 @@ def damaged_while_closed(folder: Path, seed: int, times: int | None = None) -> C
     else:
         kept.store.close()
     copy(kept.path, folder / "pristine")
-    wanted = kept.wanted(folder / "wanted")
-    assert len(wanted) > 200
-    assert any(key[:1] == b"t" for key in wanted)
+    expected = kept.rebuilt(folder / "rebuilt")
+    assert len(expected) > 200
+    assert any(key[:1] == b"t" for key in expected)
     noticed: Counter[str] = Counter()
     work = [(name, kind) for name in files_of(folder / "pristine") for kind in KINDS]
     chance.shuffle(work)
@@ -243,7 +243,7 @@ def damaged_while_closed(folder: Path, seed: int, times: int | None = None) -> C
             continue
         kept.repairs.clear()
         kept.store = kept.restored()
-        assert kept.content() == wanted, f"{name} {kind}"
+        assert kept.content() == expected, f"{name} {kind}"
         kept.store.close()
         noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
     return noticed
@@ -271,7 +271,7 @@ def damaged_while_open(folder: Path, seed: int, times: int) -> Counter[str]:
             case 1:
                 kept.kill()
                 kept.store = kept.restored()
-        assert kept.content() == kept.wanted(folder / "wanted"), f"{name} {kind}"
+        assert kept.content() == kept.rebuilt(folder / "rebuilt"), f"{name} {kind}"
         noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
     kept.store.close()
     return noticed

@@ -52,8 +52,8 @@ def main() -> None:
         store.close()
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            for each in sorted(path.parent.iterdir()):
-                archive.add(each, each.name)
+            for file in sorted(path.parent.iterdir()):
+                archive.add(file, file.name)
         then = Story(PartitionStore(path, PARTITION), story.now, story.count)
         go_on(then)
         commit(then.store)
@@ -61,7 +61,7 @@ def main() -> None:
         then.store.close()
     FOLDER.mkdir(exist_ok=True)
     STORE.write_bytes(packed.getvalue())
-    told = {
+    recorded = {
         "now": story.now,
         "count": story.count,
         "changelog": changelog,
@@ -69,7 +69,7 @@ def main() -> None:
         "effects": then.effects,
         "after": after,
     }
-    STORY.write_bytes(msgspec.msgpack.encode(told))
+    STORY.write_bytes(msgspec.msgpack.encode(recorded))
     kinds = sorted({key[:1] if key[:1] != b"w" else key[8:9] + b"*" for key in before})
     sys.stdout.write(f"{kinds}, {len(before)} records, {len(then.effects)} commands, {len(after)} records\n")
 

@@ -21,7 +21,7 @@ def store(request, tmp_path):
         store = PartitionStore(tmp_path / "partition", PARTITION)
     else:
         store = PartitionStore(tmp_path / "restored", PARTITION)
-        store.restore([tuple(each) for each in TOLD["changelog"]], ORIGIN)
+        store.restore([tuple(record) for record in TOLD["changelog"]], ORIGIN)
         store.restored()
     yield store
     store.close()
@@ -31,26 +31,26 @@ def test_every_kind_of_record_is_read_and_goes_on(store):
     assert records(store) == TOLD["before"]
     story = Story(store, TOLD["now"], TOLD["count"])
     go_on(story)
-    for number, (effects, wanted) in enumerate(zip(story.effects, TOLD["effects"], strict=True)):
-        assert as_then(effects, wanted) == msgspec.msgpack.decode(wanted), f"command {number}"
+    for number, (effects, golden) in enumerate(zip(story.effects, TOLD["effects"], strict=True)):
+        assert as_then(effects, golden) == msgspec.msgpack.decode(golden), f"command {number}"
     commit(store)
     after = records(store)
     assert set(after) == set(TOLD["after"])
-    for key, wanted in TOLD["after"].items():
-        if after[key] != wanted:
-            assert as_then(after[key], wanted) == msgspec.msgpack.decode(wanted), key
+    for key, golden in TOLD["after"].items():
+        if after[key] != golden:
+            assert as_then(after[key], golden) == msgspec.msgpack.decode(golden), key
 
 
-def as_then(record, wanted):
+def as_then(record, golden):
     """A record without the fields that are newer than that release: at their defaults, they say nothing."""
-    return without_newer(msgspec.msgpack.decode(record), msgspec.msgpack.decode(wanted))
+    return without_newer(msgspec.msgpack.decode(record), msgspec.msgpack.decode(golden))
 
 
-def without_newer(value, wanted):
-    if isinstance(value, list) and isinstance(wanted, list):
-        assert not any(value[len(wanted) :]), "a newer field says something"
-        return [without_newer(item, then) for item, then in zip(value, wanted, strict=False)]
-    if isinstance(value, dict) and isinstance(wanted, dict):
-        assert not any(item for key, item in value.items() if key not in wanted), "a newer field says something"
-        return {key: without_newer(item, wanted[key]) for key, item in value.items() if key in wanted}
+def without_newer(value, golden):
+    if isinstance(value, list) and isinstance(golden, list):
+        assert not any(value[len(golden) :]), "a newer field says something"
+        return [without_newer(item, then) for item, then in zip(value, golden, strict=False)]
+    if isinstance(value, dict) and isinstance(golden, dict):
+        assert not any(item for key, item in value.items() if key not in golden), "a newer field says something"
+        return {key: without_newer(item, golden[key]) for key, item in value.items() if key in golden}
     return value

@@ -46,10 +46,10 @@ def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is_room(
     time_over = time.monotonic() + 3
     while time.monotonic() < time_over:
         assert not written.wait(0.1)
-    (told,) = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-    assert told.startswith(f"the disk of {disk} is full (0.")
-    assert "No space left on device" in told
-    assert "What to do: make room" in told
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert line.startswith(f"the disk of {disk} is full (0.")
+    assert "No space left on device" in line
+    assert "What to do: make room" in line
     # What was kept for whoever looks for a cause makes room first.
     assert not list(disk.glob("*.damaged-*"))
 
@@ -58,11 +58,11 @@ def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is_room(
     writer.join()
     assert full_or_not == [True, False]
     assert "has room again" in caplog.records[-1].getMessage()
-    wanted = kept.wanted(disk / "wanted")
-    assert kept.content() == wanted
+    expected = kept.rebuilt(disk / "rebuilt")
+    assert kept.content() == expected
     kept.kill()
     kept.store = kept.restored()
-    assert kept.content() == wanted
+    assert kept.content() == expected
     assert not kept.repairs
     kept.store.close()
 
@@ -72,7 +72,7 @@ def test_a_store_that_cannot_be_opened_for_lack_of_room_is_not_taken_for_a_damag
     for _ in range(50):
         kept.commit()
     kept.store.close()
-    wanted = kept.wanted(disk / "wanted")
+    expected = kept.rebuilt(disk / "rebuilt")
     filler = fill(disk)
     with pytest.raises(FullDiskError, match="No space left on device"):
         kept.restored()
@@ -82,7 +82,7 @@ def test_a_store_that_cannot_be_opened_for_lack_of_room_is_not_taken_for_a_damag
 
     filler.unlink()
     kept.store = kept.restored()
-    assert kept.content() == wanted
+    assert kept.content() == expected
     kept.store.close()
 
 

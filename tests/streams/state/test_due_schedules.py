@@ -20,10 +20,9 @@ HOUR = 3_600_000
 
 
 def schedule(number, **given):
-    wanted = given.pop("wanted", None) or plan(interval_seconds=3600.0)
     return Schedule(
         **{
-            "id": bytes([number]) * 16, "plan": wanted, "made_by": bytes(16),
+            "id": bytes([number]) * 16, "plan": plan(interval_seconds=3600.0), "made_by": bytes(16),
             "created_at": BEGIN, "updated_at": BEGIN, "after": BEGIN,
             "timer_at": BEGIN + HOUR, "timer_kind": TimerKind.SCHEDULE, "timer_number": 7,
             **given,
@@ -38,8 +37,8 @@ def store(tmp_path):
     store.close()
 
 
-def keep(store, one):
-    put(store, SCHEDULES, one.id, one)
+def keep(store, row):
+    put(store, SCHEDULES, row.id, row)
 
 
 def commit(store, next_offset=1):
@@ -58,13 +57,13 @@ def test_a_list_has_what_was_committed_and_what_was_not_yet(store):
     keep(store, schedule(2))
     keep(store, schedule(3, paused=True))
     put(store, SCHEDULES, schedule(5).id, None)
-    found = list(every(store, SCHEDULES))
-    assert [one.id[0] for one in found] == [1, 2, 3, 4]
-    assert [one.paused for one in found] == [False, False, True, False]
+    schedules = list(every(store, SCHEDULES))
+    assert [row.id[0] for row in schedules] == [1, 2, 3, 4]
+    assert [row.paused for row in schedules] == [False, False, True, False]
     store.write(snapshot, ChangelogPosition("state", 2, 0))
     store.mark_durable()
     commit(store, 3)
-    assert list(every(store, SCHEDULES)) == found
+    assert list(every(store, SCHEDULES)) == schedules
 
 
 def test_a_restored_store_has_the_timers_of_its_schedules(store, tmp_path):
@@ -76,8 +75,8 @@ def test_a_restored_store_has_the_timers_of_its_schedules(store, tmp_path):
     restored.restore(
         [(b"c" + schedule(3).id, msgspec.msgpack.encode(schedule(3, timer_at=BEGIN + 9)))], restored.origin
     )
-    assert [(one.schedule_id[0], one.number) for one in fired(restored, BEGIN + 10)] == [(3, 7)]
-    assert [(one.schedule_id[0], one.number) for one in fired(restored, BEGIN + HOUR)] == [(1, 7)]
+    assert [(command.schedule_id[0], command.number) for command in fired(restored, BEGIN + 10)] == [(3, 7)]
+    assert [(command.schedule_id[0], command.number) for command in fired(restored, BEGIN + HOUR)] == [(1, 7)]
     restored.close()
 
 
@@ -87,8 +86,8 @@ def fired(store, now):
 
 def due(store, now, **given):
     """The command of the one timer."""
-    one = schedule(1, **given)
-    put(store, SCHEDULES, one.id, one)
+    row = schedule(1, **given)
+    put(store, SCHEDULES, row.id, row)
     (command,) = fired(store, now)
     return command
 
@@ -112,20 +111,20 @@ def test_after_an_outage_it_has_as_many_as_one_command_may_deal_with(store):
 
 
 def test_one_that_this_machine_cannot_read_says_so(store):
-    command = due(store, BEGIN + HOUR, wanted=plan("0 0 * * *", "Mars/Olympus"))
+    command = due(store, BEGIN + HOUR, schedule_plan=plan("0 0 * * *", "Mars/Olympus"))
     assert (command.times, command.next_at) == ((), None)
     assert "Mars/Olympus" in command.problem
 
 
 def test_many_that_are_late_leave_others_their_turn(store):
     for number in range(30):
-        one = schedule(number + 1)
-        keep(store, one)
+        row = schedule(number + 1)
+        keep(store, row)
     rounds = []
-    while found := fired(store, BEGIN + 300 * HOUR):
-        rounds.append([command.schedule_id[0] for command in found])
-    assert [len(one) for one in rounds] == [8, 8, 8, 6]  # 250 times each, and the next one
-    assert [number for one in rounds for number in one] == list(range(1, 31))
+    while commands := fired(store, BEGIN + 300 * HOUR):
+        rounds.append([command.schedule_id[0] for command in commands])
+    assert [len(numbers) for numbers in rounds] == [8, 8, 8, 6]  # 250 times each, and the next one
+    assert [number for numbers in rounds for number in numbers] == list(range(1, 31))
 
 
 def test_a_defect_in_one_schedule_stops_that_one_only(store, monkeypatch):

@@ -62,7 +62,7 @@ def content(store):
 
 
 def test_a_damaged_store_is_made_anew_and_what_came_since_the_last_commit_is_read_again(kept):
-    wanted = kept.wanted(kept.path.with_name("wanted"))
+    expected = kept.rebuilt(kept.path.with_name("rebuilt"))
 
     async def story():
         owner = Owner(kept)
@@ -75,7 +75,7 @@ def test_a_damaged_store_is_made_anew_and_what_came_since_the_last_commit_is_rea
         await owner.settled()
         new = owner.engine.partitions[PARTITION].store
         assert new is not store
-        assert content(new) == wanted
+        assert content(new) == expected
         assert [where[:2] for where in owner.reads] == [(PARTITION, new.meta.next_offset)]
         assert new.meta.next_offset == kept.log.position
         assert owner.restorer.set_aside_count == len(list(set_aside_in(kept.path.parent))) == 1
@@ -120,7 +120,7 @@ def test_damage_that_is_found_while_the_partitions_are_given_back_only_sets_the_
         assert len(owner.reads) == 1
         # Given the partition again, it makes a new one.
         store = await owner.assigned()
-        assert content(store) == kept.wanted(kept.path.with_name("wanted"))
+        assert content(store) == kept.rebuilt(kept.path.with_name("rebuilt"))
         owner.close()
 
     asyncio.run(story())

@@ -20,12 +20,12 @@ ORIGIN = ChangelogPosition("state", 0, 0)
 
 
 def walked(store, table, count):
-    found, last = [], None
+    rows, last = [], None
     while some := store.scan(table, last, count):
         assert len(some) <= count
-        found += some
+        rows += some
         last = some[-1][0]
-    return found
+    return rows
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -37,23 +37,23 @@ def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
     ids += [b"\xff" * 7 + chance.randbytes(9) for _ in range(3)]
     written = None
     for _ in range(400):
-        one = chance.choice(ids)
+        identity = chance.choice(ids)
         match chance.randrange(8):
             case 0 | 1 | 2:
-                for each in (store, plain):
-                    put(each, NODES, one, msgspec.structs.replace(NODE, id=one, seq=chance.randrange(10**6)))
+                for layer in (store, plain):
+                    put(layer, NODES, identity, msgspec.structs.replace(NODE, id=identity, seq=chance.randrange(10**6)))
                     # What is of no interest lies in between.
-                    put(each, CHUNKS, (one, 0), b"")
-                plain[NODES][one] = store.get(NODES, one)
+                    put(layer, CHUNKS, (identity, 0), b"")
+                plain[NODES][identity] = store.get(NODES, identity)
             case 3:
-                put(store, NODES, one, None)
-                plain[NODES].pop(one, None)
+                put(store, NODES, identity, None)
+                plain[NODES].pop(identity, None)
             case 4:
-                for each in (store, plain):
-                    put(each, WORKFLOWS, one, msgspec.structs.replace(WORKFLOW, id=one))
+                for layer in (store, plain):
+                    put(layer, WORKFLOWS, identity, msgspec.structs.replace(WORKFLOW, id=identity))
             case 5:
-                put(store, WORKFLOWS, one, None)
-                plain[WORKFLOWS].pop(one, None)
+                put(store, WORKFLOWS, identity, None)
+                plain[WORKFLOWS].pop(identity, None)
             case 6 if written is None:
                 written = store.snapshot()
                 if chance.random() < 0.5:

@@ -27,8 +27,8 @@ def _small_tables(monkeypatch):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_file_of_a_closed_store_is_damaged(quick_path, seed):
     noticed = damaged_while_closed(quick_path, seed, times=80)
-    assert any("set aside" in each for each in noticed)
-    assert any("as it was" in each for each in noticed)
+    assert any("set aside" in line for line in noticed)
+    assert any("as it was" in line for line in noticed)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -41,12 +41,12 @@ def test_a_store_with_a_missing_file_is_set_aside_and_never_begun_anew_in_place(
     kept = Kept(tmp_path / "partition-3", random.Random(5))
     history(kept, 60)
     kept.kill()
-    wanted = kept.wanted(tmp_path / "wanted")
+    expected = kept.rebuilt(tmp_path / "rebuilt")
     for name in files_of(kept.path):
         if missing in name:
             (kept.path / name).unlink()
     kept.store = kept.restored()
-    assert kept.content() == wanted
+    assert kept.content() == expected
     (why,) = kept.repairs
     assert why.startswith(f"cannot open the store in {kept.path}: ")
     # It is kept for whoever looks for the cause.
@@ -72,10 +72,10 @@ def test_a_store_whose_making_was_interrupted_or_that_an_older_release_has_made_
     kept = Kept(tmp_path / "partition-3", random.Random(7))
     history(kept, 30)
     kept.store.close()
-    wanted = kept.wanted(tmp_path / "wanted")
+    expected = kept.rebuilt(tmp_path / "rebuilt")
     (tmp_path / "partition-3.made").unlink()
     kept.store = kept.restored()
-    assert kept.content() == wanted
+    assert kept.content() == expected
     assert "nothing says that the store" in kept.repairs[0]
     kept.restart()
     assert len(kept.repairs) == 1
@@ -86,11 +86,11 @@ def test_a_folder_that_was_removed_is_made_anew(tmp_path):
     kept = Kept(tmp_path / "partition-3", random.Random(8))
     history(kept, 30)
     kept.store.close()
-    wanted = kept.wanted(tmp_path / "wanted")
+    expected = kept.rebuilt(tmp_path / "rebuilt")
     shutil.rmtree(kept.path)
     assert not kept.repairs
     kept.store = kept.restored()
-    assert kept.content() == wanted
+    assert kept.content() == expected
     assert not list(set_aside_in(tmp_path))
     kept.store.close()
 
@@ -107,7 +107,7 @@ def test_a_walk_over_a_damaged_table_does_not_end_early(tmp_path):
     kept.restart()
     count = len(kept.content())
     kept.store.close()
-    tables = [each for each in kept.path.iterdir() if each.suffix == ".sst"]
+    tables = [file for file in kept.path.iterdir() if file.suffix == ".sst"]
     for table in tables:
         content = bytearray(table.read_bytes())
         # The blocks of data are in front: the list of them stays as it is, so the table can be opened.
@@ -131,7 +131,7 @@ def test_the_state_is_not_said_to_be_lost_where_only_the_store_lacks_it(tmp_path
     kept.store._db.delete(b"m")
     kept.restart()
     assert "lacks the record of its position" in kept.repairs[0]
-    assert kept.content() == kept.wanted(tmp_path / "wanted")
+    assert kept.content() == kept.rebuilt(tmp_path / "rebuilt")
     kept.store.close()
 
 
@@ -186,5 +186,5 @@ def test_what_was_written_long_ago_survives_a_kill(tmp_path, monkeypatch):
 def test_rocksdb_keeps_no_log_of_its_own(tmp_path):
     kept = Kept(tmp_path / "partition-3", random.Random(13))
     kept.commit()
-    assert all(each.stat().st_size == 0 for each in kept.path.glob("*.log"))
+    assert all(file.stat().st_size == 0 for file in kept.path.glob("*.log"))
     kept.store.close()
