@@ -57,7 +57,7 @@ class Environment:
     def user_id(self, client: str | None) -> bytes:
         return USER if client is None else client.encode().ljust(16, b"-")
 
-    def pack(self, what: str, value: Any) -> Any:
+    def pack(self, side: str, value: Any) -> Any:
         return value
 
     def now(self) -> float:
@@ -79,7 +79,7 @@ def activity(view: Callable[..., NodeView]) -> Callable[..., Activity]:
     def make(known: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Activity:
         defaults = {"mode": "blocking", "retry": Retry(), "timeout": None}
         defaults |= dict.fromkeys(("on_failure", "undo", "on_cancel"))
-        registered = {name: SimpleNamespace(**{"name": name, **defaults, **one}) for name, one in (known or {}).items()}
+        registered = {name: SimpleNamespace(**{"name": name, **defaults, **own}) for name, own in (known or {}).items()}
         return Activity(ActivityRecord(view(**changes), ActivityKind.ACTIVITY), Environment(**registered))
 
     return make

@@ -26,8 +26,8 @@ async def notify(*names: str, **more: str) -> tuple[Any, ...]:
     return names, more
 
 
-def data(one: Activity) -> list[Any]:
-    return [json.loads(child.client_data).get("params") for child in one.children]
+def data(purchase: Activity) -> list[Any]:
+    return [json.loads(child.client_data).get("params") for child in purchase.children]
 
 
 def test_a_declared_function_stays_what_it_was() -> None:
@@ -106,44 +106,44 @@ def test_wrong_options_are_refused_where_they_stand(wrong: dict[str, Any]) -> No
 
 def test_the_declaration_is_what_a_child_gets(activity: Make) -> None:
     # It is not registered with this worker: another one runs it.
-    one = activity()
-    one.add(reserve, 703)
-    one.add(reserve.with_options(mode="blocking", retries=0, metadata={"m": 1}), 8, currency="USD")
-    first, second = one.children
+    purchase = activity()
+    purchase.add(reserve, 703)
+    purchase.add(reserve.with_options(mode="blocking", retries=0, metadata={"m": 1}), 8, currency="USD")
+    first, second = purchase.children
     assert (first.name, first.mode.name, first.retries, first.retry_interval_seconds) == (
         "Reserve money", "NON_BLOCKING", 3, 2.0,
     )  # fmt: skip
     assert (second.mode.name, second.retries, second.metadata) == ("BLOCKING", 0, b'{"m":1}')
-    assert data(one) == [[703], {"amount": 8, "currency": "USD"}]
+    assert data(purchase) == [[703], {"amount": 8, "currency": "USD"}]
 
 
 def test_keywords_are_arguments_where_the_function_has_them_and_options_else(activity: Make) -> None:
-    one = activity()
-    one.add(reserve, amount=7, mode="fire_and_forget")
-    one.add(reserve, params={"amount": 9})
-    one.add(reserve, client_data={"own": 1})
-    assert data(one) == [{"amount": 7}, {"amount": 9}, None]
-    assert one.children[0].mode.name == "FIRE_AND_FORGET"
-    assert json.loads(one.children[2].client_data) == {"own": 1}
+    purchase = activity()
+    purchase.add(reserve, amount=7, mode="fire_and_forget")
+    purchase.add(reserve, params={"amount": 9})
+    purchase.add(reserve, client_data={"own": 1})
+    assert data(purchase) == [{"amount": 7}, {"amount": 9}, None]
+    assert purchase.children[0].mode.name == "FIRE_AND_FORGET"
+    assert json.loads(purchase.children[2].client_data) == {"own": 1}
 
 
 @pytest.mark.parametrize(("args", "given"), [
     ((), {}), ((1, 2, 3), {}), ((1,), {"amount": 2}), ((1,), {"odd": 2}), ((1,), {"params": {"amount": 1}}),
 ])  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused_at_once(activity: Make, args: Any, given: Any) -> None:
-    one = activity()
+    purchase = activity()
     with pytest.raises(TypeError):
-        one.add(reserve, *args, **given)
-    assert one.children == ()
+        purchase.add(reserve, *args, **given)
+    assert purchase.children == ()
 
 
 def test_any_number_of_arguments(activity: Make) -> None:
-    one = activity()
-    one.add(notify, "Ann", "Bob")
-    one.add(notify, wish="x", other="y")
-    assert data(one) == [["Ann", "Bob"], {"wish": "x", "other": "y"}]
+    purchase = activity()
+    purchase.add(notify, "Ann", "Bob")
+    purchase.add(notify, wish="x", other="y")
+    assert data(purchase) == [["Ann", "Bob"], {"wish": "x", "other": "y"}]
     with pytest.raises(TypeError, match="'names' can only be given by position"):
-        one.add(notify, "Ann", wish="x")
+        purchase.add(notify, "Ann", wish="x")
 
 
 def test_by_a_name_keywords_are_options_only(activity: Make) -> None:

@@ -33,26 +33,26 @@ def fall(b: int) -> None:
 
 
 async def test_what_a_lifespan_yields_is_the_handlers_state() -> None:
-    told: list[str] = []
+    events: list[str] = []
 
     @asynccontextmanager
     async def pool() -> AsyncIterator[dict[str, int]]:
-        told.append("opened")
+        events.append("opened")
         yield {"connections": 3}
-        told.append("closed")
+        events.append("closed")
 
     @activity("Look")
     async def look() -> int:
-        told.append("ran")
+        events.append("ran")
         connections: int = current().state["connections"]
         return connections
 
     async with Backbeat(Worker(activities=[look], lifespan=pool)) as backbeat:
-        assert told == []
+        assert events == []
         for subject in range(2):
             assert await (await backbeat.client().signal("W", subject, look)).result() == 3
-        assert told == ["opened", "ran", "ran"]
-    assert told == ["opened", "ran", "ran", "closed"]
+        assert events == ["opened", "ran", "ran"]
+    assert events == ["opened", "ran", "ran", "closed"]
 
 
 def test_without_a_lifespan_there_is_no_state() -> None:

@@ -40,7 +40,7 @@ def test_without_an_address_kafka_is_where_the_environment_says(monkeypatch: pyt
     def places(*address: str) -> set[str]:
         clients = (Client(*address), PlainClient(*address)._original)
         transports: list[Any] = [client._session.transport for client in clients]
-        return {Worker(*address).bootstrap_servers, *(one._bootstrap_servers for one in transports)}
+        return {Worker(*address).bootstrap_servers, *(transport._bootstrap_servers for transport in transports)}
 
     monkeypatch.delenv("BACKBEAT_BOOTSTRAP_SERVERS", raising=False)
     assert places() == {"127.0.0.1:9092"}
@@ -60,18 +60,18 @@ def test_without_an_address_kafka_is_where_the_environment_says(monkeypatch: pyt
 def test_a_node_that_is_not_done_says_what_keeps_it(
     view: Callable[..., NodeView], status: ServerStatus, advice: str
 ) -> None:
-    said = _not_done(USER, view(server=status), 5.0)
-    assert said.startswith(f"Make Purchase {id_text(USER)} was not complete within 5 s: it is {word(status)}")
-    assert said.endswith(advice)
+    message = _not_done(USER, view(server=status), 5.0)
+    assert message.startswith(f"Make Purchase {id_text(USER)} was not complete within 5 s: it is {word(status)}")
+    assert message.endswith(advice)
     assert _not_done(USER, None, 5.0).endswith("does an engine run?")
 
 
 def test_a_signal_says_what_was_said() -> None:
-    one = signal(args={"a": 1}, metadata={"m": 1}, retries=2, backoff=timedelta(minutes=1))
-    assert one.node.client_data == b'{"name":"Buy","params":{"a":1}}'
-    assert (one.node.metadata, one.node.retries, one.node.retry_interval_seconds) == (b'{"m":1}', 2, 60.0)
-    assert one.workflow is not None
-    assert (one.workflow.subject, one.workflow.decider) == (b'"Camera 703"', "Sale")
+    command = signal(args={"a": 1}, metadata={"m": 1}, retries=2, backoff=timedelta(minutes=1))
+    assert command.node.client_data == b'{"name":"Buy","params":{"a":1}}'
+    assert (command.node.metadata, command.node.retries, command.node.retry_interval_seconds) == (b'{"m":1}', 2, 60.0)
+    assert command.workflow is not None
+    assert (command.workflow.subject, command.workflow.decider) == (b'"Camera 703"', "Sale")
     # The engine's own defaults hold for what is left out.
     assert (signal().node.retries, signal().node.retry_interval_seconds, signal().body_hash) == (6, 1200.0, None)
 
@@ -177,7 +177,7 @@ def test_a_tree_is_nested_by_parents(view: Any) -> None:
         return NodeValue(made)
 
     tree = Tree(workflow, [node(1, None), node(2, 1), node(3, 2), node(4, 1), node(5, None)])
-    assert [(depth, one.name) for depth, one in tree.walk()] == [(0, "1"), (1, "2"), (2, "3"), (1, "4"), (0, "5")]
+    assert [(depth, below.name) for depth, below in tree.walk()] == [(0, "1"), (1, "2"), (2, "3"), (1, "4"), (0, "5")]
     assert str(tree).splitlines()[:2] == ["Sale 'A'", "   |-- 1: complete"]
 
 
@@ -186,7 +186,7 @@ async def test_what_never_runs_again_takes_no_change() -> None:
         client = backbeat.client()
         node = await client.signal("Sale", "Camera 703", "Buy")
         await node.cancel()
-        told = len(backbeat.history)
+        changes_before = len(backbeat.history)
         for change in (
             node.retry(),
             node.retry(idempotency_key="k"),
@@ -203,7 +203,7 @@ async def test_what_never_runs_again_takes_no_change() -> None:
                 await change
         # It is canceled, as was asked.
         await node.cancel()
-        assert len(backbeat.history) == told
+        assert len(backbeat.history) == changes_before
 
 
 async def test_a_wait_without_time_still_asks() -> None:

@@ -5,8 +5,8 @@ from backbeat.worker.concurrency_slots import ActivitySlots, ConcurrencySlots
 
 def drain(slots: ConcurrencySlots[str]) -> list[str]:
     taken = []
-    while (one := slots.take()) is not None:
-        taken.append(one[0])
+    while (slot := slots.take()) is not None:
+        taken.append(slot[0])
     return taken
 
 

@@ -20,11 +20,11 @@ def test_outside_of_a_handler_there_is_no_activity() -> None:
 
 
 def test_inside_it_is_the_one_that_runs(activity: Make) -> None:
-    one = activity()
+    purchase = activity()
 
     def inside() -> None:
-        running.set(one)
-        assert current() is one
+        running.set(purchase)
+        assert current() is purchase
         # What it asks for belongs to the same transaction.
         assert transaction_id() == "tid-1"
 
@@ -32,14 +32,15 @@ def test_inside_it_is_the_one_that_runs(activity: Make) -> None:
 
 
 def test_it_shows_its_node(activity: Make) -> None:
-    one = activity()
-    assert (one.name, one.subject, one.attempt, one.workflow_name) == ("Make Purchase", "Camera 703", 2, "Camera sale")
-    assert one.client_data == {"name": "Make Purchase", "params": ["Ann"]}
-    assert (one.metadata, one.status, one.client_status, one.mode) == (
+    purchase = activity()
+    assert (purchase.name, purchase.attempt) == ("Make Purchase", 2)
+    assert (purchase.workflow_name, purchase.subject) == ("Camera sale", "Camera 703")
+    assert purchase.client_data == {"name": "Make Purchase", "params": ["Ann"]}
+    assert (purchase.metadata, purchase.status, purchase.client_status, purchase.mode) == (
         {"shop": 1}, "sent_to_client", "received", "blocking",
     )  # fmt: skip
-    assert one.node == one
-    assert one.node.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert purchase.node == purchase
+    assert purchase.node.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
 
 
 def test_a_child_is_named_by_its_function_when_that_is_registered(activity: Make) -> None:
@@ -47,18 +48,18 @@ def test_a_child_is_named_by_its_function_when_that_is_registered(activity: Make
 
     def other() -> None: ...
 
-    one = activity(known={"work": {}})
-    one.add(work)
-    assert one.children[0].name == "work"
+    purchase = activity(known={"work": {}})
+    purchase.add(work)
+    assert purchase.children[0].name == "work"
     with pytest.raises(BackbeatError, match="is not registered as an activity"):
-        one.add(other)
+        purchase.add(other)
 
 
 def test_a_child_may_wait_for_a_time(activity: Make) -> None:
-    one = activity()
-    one.add("Work", at=datetime(2030, 1, 1, tzinfo=UTC))
-    one.add("Work", at=timedelta(hours=1))
-    first, second = one.children
+    purchase = activity()
+    purchase.add("Work", at=datetime(2030, 1, 1, tzinfo=UTC))
+    purchase.add("Work", at=timedelta(hours=1))
+    first, second = purchase.children
     assert first.fires_at == 1_893_456_000_000
     assert abs(second.fires_at / 1000 - datetime.now(UTC).timestamp() - 3600) < 60
 
@@ -79,10 +80,10 @@ def test_a_child_may_wait_for_a_time(activity: Make) -> None:
 def test_what_the_engine_would_refuse_is_refused_at_once(
     activity: Make, arguments: dict[str, Any], reason: str
 ) -> None:
-    one = activity()
+    purchase = activity()
     with pytest.raises(InvalidParameters, match=reason):
-        one.add("Work", **arguments)
-    assert one.children == ()
+        purchase.add("Work", **arguments)
+    assert purchase.children == ()
 
 
 def test_limits_are_named(activity: Make) -> None:

@@ -21,13 +21,13 @@ def test_the_public_names_fit_on_a_screen() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_a_public_name_does_what_it_says(name: str) -> None:
-    found: Any = NAMES[name]
-    module = importlib.import_module(found.__module__)
-    assert ">>> " in (inspect.getdoc(found) or ""), f"{name} has no example"
-    examples = doctest.DocTestFinder(recurse=False).find(found, name, module=module)
+    public: Any = NAMES[name]
+    module = importlib.import_module(public.__module__)
+    assert ">>> " in (inspect.getdoc(public) or ""), f"{name} has no example"
+    examples = doctest.DocTestFinder(recurse=False).find(public, name, module=module)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    said: list[str] = []
+    output: list[str] = []
     for example in examples:
-        runner.run(example, out=said.append)
+        runner.run(example, out=output.append)
     assert runner.tries > 0
-    assert not runner.failures, "".join(said)
+    assert not runner.failures, "".join(output)

@@ -28,7 +28,7 @@ from backbeat.errors import (
 from backbeat.schemas.messages.replies import Reason
 from backbeat.transport.http_values import refusal
 
-KINDS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
 ARGUMENTS: dict[type, tuple[Any, ...]] = {
     NodeFailed: ("id-1", "retries_exhausted", "ValueError: no", ["line 1"]),
     RetryAfter: (timedelta(minutes=1), "busy"),
@@ -51,7 +51,7 @@ def test_the_hierarchy_that_is_described_is_the_one_that_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "wanted", "reason"),
+    ("status", "body", "expected", "reason"),
     [
         (404, {"errorClass": "Backbeat::NotFound", "message": "no"}, NotFound, "not_found"),
         (400, {"errorClass": "ActiveRecord::StatementInvalid", "message": "no"}, InvalidParameters, None),
@@ -66,17 +66,17 @@ def test_the_hierarchy_that_is_described_is_the_one_that_there_is() -> None:
     ],
 )
 def test_what_a_gateway_refuses_is_what_the_engine_refuses(
-    status: int, body: Any, wanted: type[Exception], reason: str | None
+    status: int, body: Any, expected: type[Exception], reason: str | None
 ) -> None:
     error = refusal(status, body if isinstance(body, bytes) else msgspec.json.encode(body), "signal 'Buy'")
-    assert type(error) is wanted
+    assert type(error) is expected
     assert getattr(error, "reason", None) == reason or reason is None
 
 
 @pytest.mark.parametrize("reason", [*Reason, "a_newer_one"])
 def test_the_engines_own_words_come_through_a_gateway(reason: str) -> None:
-    told = {"reason": reason, "message": "No", "found": "this", "wanted": "that"}
-    error = refusal(409, msgspec.json.encode({"errorClass": "X", "message": "?", "rejection": told}), "node 1")
+    rejection = {"reason": reason, "message": "No", "found": "this", "wanted": "that"}
+    error = refusal(409, msgspec.json.encode({"errorClass": "X", "message": "?", "rejection": rejection}), "node 1")
     assert isinstance(error, Rejected)
     assert (error.reason, str(error), error.found, error.wanted) == (reason, "No", "this", "that")
 

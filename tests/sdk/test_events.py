@@ -47,16 +47,16 @@ async def changes_of(gateway: Gateway, count: int) -> list[Change]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = "http://{}:{}".format(*runner.addresses[0][:2])
-    found = []
+    followed = []
     try:
         async with aiohttp.ClientSession() as session, aclosing(events.follow(session, url, {}, None)) as changes:
             async for change in changes:
-                found.append(change)
-                if len(found) == count:
+                followed.append(change)
+                if len(followed) == count:
                     break
     finally:
         await runner.cleanup()
-    return found
+    return followed
 
 
 async def test_a_stream_that_ends_before_any_change_goes_on_from_where_it_followed():

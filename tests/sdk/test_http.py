@@ -156,7 +156,7 @@ def test_replies_stand_one_behind_the_other() -> None:
         end = bodies.LENGTH.size + bodies.LENGTH.unpack_from(body)[0]
         read.append(bodies.read_reply(body[bodies.LENGTH.size : end]))
         body = body[end:]
-    assert [(one.part, one.last, one.tid, one.answer) for one in read] == [
+    assert [(reply.part, reply.last, reply.tid, reply.answer) for reply in read] == [
         (0, False, "t", answers[0]),
         (1, False, "t", answers[1]),
         (2, True, "t", answers[2]),

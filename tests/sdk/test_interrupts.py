@@ -14,13 +14,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[dict[signal.Signals, Any]]:
     """What the program does on each signal before a worker runs in it; set back at the end."""
-    before = {one: signal.getsignal(one) for one in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     own: dict[signal.Signals, Any] = {signal.SIGTERM: lambda *_: None, signal.SIGINT: signal.SIG_IGN}
-    for one, handler in own.items():
-        signal.signal(one, handler)
+    for number, handler in own.items():
+        signal.signal(number, handler)
     yield own
-    for one, handler in before.items():
-        signal.signal(one, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 async def test_a_signal_does_what_it_did_before_once_nobody_listens(handlers: dict[signal.Signals, Any]) -> None:
@@ -38,7 +38,7 @@ async def test_a_signal_does_what_it_did_before_once_nobody_listens(handlers: di
     await asyncio.wait_for(any_heard.wait(), 60)
     assert heard == ["second"]
     ends[1]()
-    assert {one: signal.getsignal(one) for one in SIGNALS} == handlers
+    assert {number: signal.getsignal(number) for number in SIGNALS} == handlers
 
 
 def test_outside_the_main_thread_nothing_is_heard() -> None:

@@ -26,13 +26,13 @@ class Kept(logging.Handler):
 def test_records_say_what_they_belong_to(activity: Make) -> None:
     handler = Kept()
     logging.getLogger().addHandler(handler)
-    one = activity(tid="tid-1;00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    purchase = activity(tid="tid-1;00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     try:
         first, second = logs.install(), logs.install()
         LOGGER.warning("before")
 
         def inside() -> None:
-            running.set(one)
+            running.set(purchase)
             LOGGER.warning("paid")
             LOGGER.warning("mine", extra={"node": "its own"})
 
@@ -43,9 +43,9 @@ def test_records_say_what_they_belong_to(activity: Make) -> None:
         second()
     finally:
         logging.getLogger().removeHandler(handler)
-    ids = f"{one.workflow_id}|{one.id}|2|tid-1"
+    ids = f"{purchase.workflow_id}|{purchase.id}|2|tid-1"
     assert handler.lines == [
-        "before||||", f"paid|{ids}", f"mine|{one.workflow_id}|its own|2|tid-1", "between||||",
+        "before||||", f"paid|{ids}", f"mine|{purchase.workflow_id}|its own|2|tid-1", "between||||",
     ]  # fmt: skip
     assert logs._wanted == {}
     assert logs._filter not in handler.filters

@@ -45,9 +45,9 @@ async def test_so_does_a_timeout() -> None:
         await backbeat.run()
         from backbeat.client import waiting
 
-        said = await waiting._failing_below(client._session, (await node.refresh()).view)
-    assert said.startswith(". Below it Charge node ")
-    assert said.endswith("is retries_exhausted: RuntimeError: the card of Ann was declined")
+        message = await waiting._failing_below(client._session, (await node.refresh()).view)
+    assert message.startswith(". Below it Charge node ")
+    assert message.endswith("is retries_exhausted: RuntimeError: the card of Ann was declined")
 
 
 @pytest.mark.parametrize(
@@ -94,19 +94,19 @@ async def test_what_was_not_awaited_is_said(forgotten: Any) -> None:
 
 
 def test_a_thread_of_a_handlers_own_has_no_activity() -> None:
-    said: list[str] = []
+    messages: list[str] = []
 
     def ask() -> None:
         try:
             current()
         except BackbeatError as error:
-            said.append(str(error))
+            messages.append(str(error))
 
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert "no activity is running here" in said[0]
-    assert "A thread that a handler starts has none" in said[0]
+    assert "no activity is running here" in messages[0]
+    assert "A thread that a handler starts has none" in messages[0]
 
 
 def test_refusals_name_what_the_caller_named() -> None:

@@ -36,7 +36,7 @@ def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: ob
         offsets.answered(offset)
         left.remove(offset)
         # Where there is no record between two, either mark says the same.
-        assert not any(offsets.mark <= one < (left[0] if left else offsets.mark) for one in taken)
+        assert not any(offsets.mark <= open_offset < (left[0] if left else offsets.mark) for open_offset in taken)
         assert offsets.mark <= (left[0] if left else max(taken) + 1)
     assert offsets.mark == max(taken) + 1
 
@@ -49,7 +49,7 @@ class Commits:
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
         del asynchronous
-        self.said += [(one.partition, one.offset) for one in offsets]
+        self.said += [(offset.partition, offset.offset) for offset in offsets]
 
 
 def test_a_commit_that_may_have_been_refused_is_said_again_when_the_partition_goes() -> None:

@@ -37,16 +37,16 @@ def test_an_attempt_is_answered_by_one_command(view: View) -> None:
 
 def test_the_same_attempt_gives_the_same_ids_and_another_gives_others(view: View) -> None:
     children = [child()] * (CHILDREN_MAX + 1)
-    first = [one.id for one in completed(view(), USER, None, children)]
-    assert first == [one.id for one in completed(view(), USER, None, children)]
-    other = [one.id for one in completed(view(attempt=3), USER, None, children)]
+    first = [command.id for command in completed(view(), USER, None, children)]
+    assert first == [command.id for command in completed(view(), USER, None, children)]
+    other = [command.id for command in completed(view(attempt=3), USER, None, children)]
     assert len({*first, *other}) == 4
 
 
 def test_the_answer_is_known_however_many_went_ahead(view: View) -> None:
     # A handler that is run again may add another number of children: its answer must not pass for one of those.
-    many = [one.id for one in completed(view(), USER, None, [child()] * 2_000)]
-    (few,) = [one.id for one in completed(view(), USER, None, [child()])]
+    many = [command.id for command in completed(view(), USER, None, [child()] * 2_000)]
+    (few,) = [command.id for command in completed(view(), USER, None, [child()])]
     assert many[-1] == few == errored(view(), USER, "no").id
     assert few not in many[:-1]
 
@@ -57,13 +57,13 @@ def test_too_many_children_go_ahead(view: View, count: int, ahead: list[int]) ->
     *parts, answer = completed(view(), USER, None, children)
     assert all(isinstance(part, AddChildren) and part.attempt == 2 for part in parts)
     assert [len(part.children) for part in parts] == ahead
-    assert [one for part in (*parts, answer) for one in part.children] == children
+    assert [entry for part in (*parts, answer) for entry in part.children] == children
 
 
 def test_too_large_children_go_ahead(view: View) -> None:
     parts = list(completed(view(), USER, None, [child(250_000) for _ in range(5)]))
     assert [len(part.children) for part in parts] == [2, 2, 1]
-    assert all(sum(len(one.client_data) for one in part.children) <= CHILDREN_BYTES_MAX for part in parts)
+    assert all(sum(len(entry.client_data) for entry in part.children) <= CHILDREN_BYTES_MAX for part in parts)
 
 
 def test_defaults_of_results_count_as_the_childrens_bytes(view: View) -> None:
@@ -127,10 +127,10 @@ def test_the_words_are_the_engines(view: View) -> None:
 
 
 def test_children_carry_what_was_asked(activity: Callable[..., Activity]) -> None:
-    one = activity(known={"Work": {"mode": "non_blocking", "retry": Retry(times=2, first=3), "timeout": 5}})
-    one.add("Work", 1, 2)
-    one.add("Work", params={"a": 1}, mode="fire_and_forget", retries=0, backoff=0.5, timeout=1, metadata={"m": 1})
-    first, second = one.children
+    purchase = activity(known={"Work": {"mode": "non_blocking", "retry": Retry(times=2, first=3), "timeout": 5}})
+    purchase.add("Work", 1, 2)
+    purchase.add("Work", params={"a": 1}, mode="fire_and_forget", retries=0, backoff=0.5, timeout=1, metadata={"m": 1})
+    first, second = purchase.children
     assert json.loads(first.client_data) == {"name": "Work", "params": [1, 2], "timeout": 5.0}
     assert (first.mode.name, first.retries, first.retry_interval_seconds) == ("NON_BLOCKING", 2, 3.0)
     assert json.loads(second.client_data) == {"name": "Work", "params": {"a": 1}, "timeout": 1.0}

@@ -105,9 +105,9 @@ def test_a_codec_that_fails_says_on_what() -> None:
 def test_values_of_rich_types_are_written_as_json() -> None:
     shop, born = uuid.uuid4(), datetime(1990, 1, 2, tzinfo=UTC)
     args = [Camera("M3", Decimal("99.50")), Buyer(name="Ann", born=born), Shop(shop)]
-    wanted = [{"model": "M3", "price": "99.50"}, {"name": "Ann", "born": "1990-01-02T00:00:00Z"}, {"id": str(shop)}]
-    assert from_json(to_client_data("buy", args, None, None))["params"] == wanted
-    assert sent(PayloadCodec(Json()).pack("arguments", args)) == wanted
+    expected = [{"model": "M3", "price": "99.50"}, {"name": "Ann", "born": "1990-01-02T00:00:00Z"}, {"id": str(shop)}]
+    assert from_json(to_client_data("buy", args, None, None))["params"] == expected
+    assert sent(PayloadCodec(Json()).pack("arguments", args)) == expected
     with pytest.raises(InvalidParameters, match="cannot be written as JSON"):
         to_client_data("buy", [object()], None, None)
     assert sent(PayloadCodec(Json(enc_hook=lambda value: type(value).__name__)).pack("arguments", [object()])) == [
@@ -196,14 +196,14 @@ CONVERTED: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "made"), CONVERTED, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(("annotation", "value", "made"), CONVERTED, ids=lambda case: str(case)[:40])
 def test_an_annotation_is_what_its_argument_is_made_into(annotation: Any, value: Any, made: Any) -> None:
     def function(x: Any) -> None: ...
 
     function.__annotations__ = {"x": annotation}
-    (found,) = Arguments("f", function).by_place([value])
-    assert found == made
-    assert type(found) is type(made)
+    (argument,) = Arguments("f", function).by_place([value])
+    assert argument == made
+    assert type(argument) is type(made)
 
 
 @pytest.mark.parametrize("annotation", [list[Line], Line | None, Cart, Annotated[int, pydantic.Field(gt=5)]], ids=str)

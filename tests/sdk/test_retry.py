@@ -59,9 +59,9 @@ def waits(error: Any, count: int, **options: Any) -> list[float]:
     ],
 )
 def test_the_first_wait_is_the_backoff_and_each_is_longer(options: dict[str, Any], expected: list[float]) -> None:
-    found = waits(RuntimeError("no"), len(expected), **options)
-    for wait, wanted in zip(found, expected, strict=True):
-        assert (1 - _JITTER) * wanted - 0.001 <= wait <= (1 + _JITTER) * wanted
+    intervals = waits(RuntimeError("no"), len(expected), **options)
+    for wait, middle in zip(intervals, expected, strict=True):
+        assert (1 - _JITTER) * middle - 0.001 <= wait <= (1 + _JITTER) * middle
 
 
 def test_without_jitter_they_are_exact() -> None:
@@ -111,7 +111,7 @@ def test_what_is_said_of_a_child_counts_before_its_declaration() -> None:
         node = backbeat.client().signal("Orders", 1, "Order", retries=4, backoff=2)
         backbeat.run()
         assert (node.retries_remaining, node.view.retry_interval_seconds) == (4, 2.0)
-    assert [(one.retries, one.retry_interval_seconds, one.backoff) for one in made] == [
+    assert [(child.retries, child.retry_interval_seconds, child.backoff) for child in made] == [
         (5, 10.0, Backoff(3.0, 20.0, 0.2)),
         (1, 10.0, Backoff(3.0, 20.0, 0.2)),
         (5, 50.0, Backoff(3.0, 50.0, 0.2)),

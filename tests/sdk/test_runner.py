@@ -40,8 +40,8 @@ class Environment:
 
 def runner_of(*activities: ActivityFunction[..., Any]) -> Runner:
     handlers = Handlers()
-    for one in activities:
-        handlers.add(Handler(one))
+    for function in activities:
+        handlers.add(Handler(function))
     return Runner(handlers, Environment())
 
 
@@ -87,15 +87,15 @@ async def test_an_asynchronous_activity_is_not_answered_by_returning(view: View)
 
     runner = runner_of(ask_human)
     assert await runner.run(opened(runner, view, "ask_human")) == []
-    one = runner.open(
+    attempt = runner.open(
         ActivityRecord(view(name="ask_human", client_data=b'{"params":{"add":true}}'), ActivityKind.ACTIVITY)
     )
-    (added,) = await runner.run(one)
+    (added,) = await runner.run(attempt)
     assert isinstance(added, AddChildren)
-    one = runner.open(
+    attempt = runner.open(
         ActivityRecord(view(name="ask_human", client_data=b'{"params":{"fail":true}}'), ActivityKind.ACTIVITY)
     )
-    (answer,) = await runner.run(one)
+    (answer,) = await runner.run(attempt)
     assert isinstance(answer, ChangeNode)
     assert answer.status == "errored"
 
@@ -117,10 +117,10 @@ async def test_what_is_over_is_told_and_its_answer_dropped(view: View, ending: s
                 raise
 
     runner = runner_of(work)
-    one = opened(runner, view, "work")
-    task = asyncio.create_task(runner.run(one))
+    attempt = opened(runner, view, "work")
+    task = asyncio.create_task(runner.run(attempt))
     await begun.wait()
-    one.tell_cancelled()
+    attempt.tell_cancelled()
     assert await task == []
 
 
@@ -139,22 +139,22 @@ async def test_a_plain_handler_looks_by_itself(view: View) -> None:
 
     @activity
     def work() -> None:
-        one = current()
-        one.raise_if_cancelled()
-        loop.call_soon_threadsafe(one.tell_cancelled)
-        while not one.cancelled:
+        running = current()
+        running.raise_if_cancelled()
+        loop.call_soon_threadsafe(running.tell_cancelled)
+        while not running.cancelled:
             pass
         with pytest.raises(Cancelled, match="attempt 2 of node"):
-            one.raise_if_cancelled()
+            running.raise_if_cancelled()
 
     runner = runner_of(work)
     assert await runner.run(opened(runner, view, "work")) == []
 
 
 async def test_rescue_is_told_of_its_own_activity_and_the_hook_of_all(view: View) -> None:
-    told: list[Any] = []
+    reports: list[Any] = []
 
-    @activity(rescue=lambda one, error: told.append(("rescue", one.name, error)))
+    @activity(rescue=lambda attempt, error: reports.append(("rescue", attempt.name, error)))
     async def pay() -> None: ...
 
     @activity
@@ -162,8 +162,8 @@ async def test_rescue_is_told_of_its_own_activity_and_the_hook_of_all(view: View
 
     runner = runner_of(pay, other)
 
-    async def hook(one: Activity, error: dict[str, Any]) -> None:
-        told.append(("all", one.name, error))
+    async def hook(attempt: Activity, error: dict[str, Any]) -> None:
+        reports.append(("all", attempt.name, error))
         raise ValueError("the hook's own error ends nothing")
 
     runner.error_hook = hook
@@ -176,7 +176,7 @@ async def test_rescue_is_told_of_its_own_activity_and_the_hook_of_all(view: View
     await notify("pay", "Server Error")
     await notify("other", "Client Error")
     error = {"message": "m"}
-    assert told == [("rescue", "pay", error), ("all", "pay", error), ("all", "pay", error), ("all", "other", error)]
+    assert reports == [("rescue", "pay", error), ("all", "pay", error), ("all", "pay", error), ("all", "other", error)]
 
 
 async def test_what_is_not_registered_says_what_is(view: View, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +215,7 @@ async def test_a_failed_attempt_is_a_line_with_what_comes_next(view: View, caplo
     ]
     # From the handler's own line on; a `Fail` is no surprise and needs none.
     raised = [record.exc_info for record in caplog.records]
-    assert [one[2].tb_frame.f_code.co_name if one else None for one in raised] == ["pay", "pay", "pay", None]
+    assert [info[2].tb_frame.f_code.co_name if info else None for info in raised] == ["pay", "pay", "pay", None]
 
 
 async def test_exhausted_retries_without_a_hook_are_a_line_with_the_error(
@@ -239,9 +239,9 @@ async def test_exhausted_retries_without_a_hook_are_a_line_with_the_error(
 
 async def test_the_first_attempt_has_no_error_before_it_and_a_signal_no_parent(view: View) -> None:
     runner = runner_of()
-    one = opened(runner, view, "a", attempt=1)
-    assert await one.previous_error() is None
-    assert one.parent().result() is None
+    attempt = opened(runner, view, "a", attempt=1)
+    assert await attempt.previous_error() is None
+    assert attempt.parent().result() is None
 
 
 async def test_arguments_and_results_go_through_the_codec(view: View) -> None:
@@ -249,9 +249,9 @@ async def test_arguments_and_results_go_through_the_codec(view: View) -> None:
 
     @activity
     async def pay(amount: int) -> dict[str, int]:
-        one = current()
-        one.add("Work", amount + 1)
-        one.signal("Sale", 7, "Begin", args=[amount + 2])
+        running = current()
+        running.add("Work", amount + 1)
+        running.signal("Sale", 7, "Begin", args=[amount + 2])
         return {"paid": amount}
 
     @activity
@@ -491,29 +491,29 @@ async def test_a_rescue_may_raise_what_it_likes(
     async def rescue(_: Activity, __: dict[str, Any]) -> None:
         raise error
 
-    told: list[str] = []
+    reports: list[str] = []
     for hook in (rescue, lambda *_: raise_error(error)):
         runner = runner_of(activity("Pay", rescue=hook)(lambda: None))
-        runner.error_hook = lambda one, _: told.append(one.name)
+        runner.error_hook = lambda attempt, _: reports.append(attempt.name)
         assert await runner.run(notification(runner, view)) == []
-    assert told == ["Pay", "Pay"]
+    assert reports == ["Pay", "Pay"]
     assert caplog.text.count("the error hook failed on Pay") == 2
 
 
 async def test_a_rescue_is_run_again_and_the_hook_for_all_is_not(view: View) -> None:
-    told: list[str] = []
+    reports: list[str] = []
 
     def rescue(_: Activity, __: dict[str, Any]) -> None:
-        told.append("rescue")
-        if told.count("rescue") < 3:
+        reports.append("rescue")
+        if reports.count("rescue") < 3:
             raise OwnError("down")
 
     runner = runner_of(activity("Pay", rescue=rescue)(lambda: None))
-    runner.error_hook = lambda *_: told.append("all")
+    runner.error_hook = lambda *_: reports.append("all")
     notice = notification(runner, view)
     assert [await runner.notify(notice), await runner.notify(notice, again=True)] == [False, False]
     assert await runner.notify(notice, again=True)
-    assert told == ["rescue", "all", "rescue", "rescue"]
+    assert reports == ["rescue", "all", "rescue", "rescue"]
 
 
 @pytest.mark.parametrize(
@@ -541,20 +541,20 @@ async def test_nothing_is_added_or_signalled_where_a_failure_is_told(view: View,
 
 
 async def test_what_a_rescue_gives_is_awaited(view: View) -> None:
-    told: list[str] = []
+    reports: list[str] = []
 
-    async def tell(one: Activity, error: dict[str, Any]) -> None:
+    async def tell(attempt: Activity, error: dict[str, Any]) -> None:
         await asyncio.sleep(0)
-        told.append(f"{one.name}: {error['message']}")
+        reports.append(f"{attempt.name}: {error['message']}")
 
     class Rescue:
-        async def __call__(self, one: Activity, error: dict[str, Any]) -> None:
-            await tell(one, error)
+        async def __call__(self, attempt: Activity, error: dict[str, Any]) -> None:
+            await tell(attempt, error)
 
-    for hook in (lambda one, error: tell(one, dict(error)), Rescue()):
+    for hook in (lambda attempt, error: tell(attempt, dict(error)), Rescue()):
         runner = runner_of(activity("Pay", rescue=hook)(lambda: None))
         await runner.run(notification(runner, view))
-    assert told == ["Pay: declined"] * 2
+    assert reports == ["Pay: declined"] * 2
 
 
 def notification(runner: Runner, view: View) -> Activity:

@@ -54,7 +54,7 @@ def batch_of(*offsets: int) -> bytes:
 def test_an_offset_without_a_record_is_a_gap_and_one_that_did_not_come_is_given_back() -> None:
     session = Session(None, 1)
     taken = session._acquire(0, batch_of(0, 1, 3), [(0, 2, 1, {}), (3, 4, 2, {})], 0.0)
-    assert [(one.lock.place, one.value, one.delivery_count) for one in taken] == [
+    assert [(record.lock.place, record.value, record.delivery_count) for record in taken] == [
         ((0, 0), b"0", 1),
         ((0, 1), b"1", 1),
         ((0, 3), b"3", 2),

@@ -70,19 +70,19 @@ async def test_spans_go_from_caller_to_activity_to_child_and_signal(spans: InMem
     )
     assert len(transaction_ids.plain(tid)) == 16
     await run(runner, view, "inner", answer.tid)
-    found = named(spans)
-    assert {span.context.trace_id for span in found.values()} == {found["order"].context.trace_id}
-    parents = {name: span.parent and span.parent.span_id for name, span in found.items()}
+    spans_by_name = named(spans)
+    assert {span.context.trace_id for span in spans_by_name.values()} == {spans_by_name["order"].context.trace_id}
+    parents = {name: span.parent and span.parent.span_id for name, span in spans_by_name.items()}
     assert parents == {
         "order": None,
-        "run outer": found["order"].context.span_id,
-        "charge": found["run outer"].context.span_id,
-        "run inner": found["run outer"].context.span_id,
+        "run outer": spans_by_name["order"].context.span_id,
+        "charge": spans_by_name["run outer"].context.span_id,
+        "run inner": spans_by_name["run outer"].context.span_id,
     }
-    assert f"{found['run outer'].context.span_id:016x}" in signal.tid
-    assert found["run outer"].attributes["backbeat.attempt"] == 2
-    assert found["run inner"].status.description == "declined"
-    assert found["run inner"].events[0].name == "exception"
+    assert f"{spans_by_name['run outer'].context.span_id:016x}" in signal.tid
+    assert spans_by_name["run outer"].attributes["backbeat.attempt"] == 2
+    assert spans_by_name["run inner"].status.description == "declined"
+    assert spans_by_name["run inner"].events[0].name == "exception"
 
 
 async def test_without_an_sdk_what_is_carried_is_passed_on(view: View) -> None:

@@ -95,7 +95,7 @@ async def test_what_would_arrive_as_something_else_is_refused(value: Any, why: s
         "store": {"store": tmp_path.as_uri()},
     }[way]
     client = Backbeat().client(**packing)
-    told = why.partition(": ")[2] if way != "plain" and why.startswith("at ") else why
+    complaint = why.partition(": ")[2] if way != "plain" and why.startswith("at ") else why
     for call in (
         client.signal("W", "s", "X", args=[value]),
         client.signal("W", "s", "X", args={"a": value}),
@@ -104,8 +104,8 @@ async def test_what_would_arrive_as_something_else_is_refused(value: Any, why: s
     ):
         with pytest.raises(InvalidParameters) as refused:
             await call
-        if told != why or "params" not in why:
-            assert told in str(refused.value)
+        if complaint != why or "params" not in why:
+            assert complaint in str(refused.value)
     with pytest.raises(InvalidParameters):
         await client.signal("W", "s", "X", client_data={"name": "X", "params": value})
     with pytest.raises(InvalidParameters):

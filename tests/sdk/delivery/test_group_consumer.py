@@ -78,11 +78,11 @@ class Rig:
 
     async def is_committed(self, **marks: int) -> None:
         """Wait until these are the newest commits: p0=3 is offset 3 of partition 0."""
-        wanted = {int(name[1:]): offset for name, offset in marks.items()}
+        expected = {int(name[1:]): offset for name, offset in marks.items()}
 
         def is_so() -> bool:
             self.time.seconds += 1
-            return self.group.marks == wanted
+            return self.group.marks == expected
 
         await until_async(is_so)
 
@@ -155,7 +155,7 @@ async def test_an_activity_and_notifications_of_different_messages_are_no_repeat
     client, server = notification("Client Error"), notification("Server Error")
     rig.group.put(record_of(1), client, server, client, notification(""))
     await until_async(lambda: len(rig.deliveries) == 4)
-    assert [each.record.message for each in rig.deliveries] == [None, "Client Error", "Server Error", ""]
+    assert [delivery.record.message for delivery in rig.deliveries] == [None, "Client Error", "Server Error", ""]
     assert rig.consumer.state().repeats == 1
 
 

@@ -40,17 +40,17 @@ class Place(ABC):
         return [
             (
                 depth,
-                one.name,
-                one.mode,
-                one.status,
-                one.client_status,
-                one.attempt,
-                one.retries_remaining,
-                one.client_data,
-                one.metadata,
-                [(c.status_type, c.from_status, c.to_status, c.response) for c in await one.history()],
+                below.name,
+                below.mode,
+                below.status,
+                below.client_status,
+                below.attempt,
+                below.retries_remaining,
+                below.client_data,
+                below.metadata,
+                [(c.status_type, c.from_status, c.to_status, c.response) for c in await below.history()],
             )
-            for depth, one in tree.walk()
+            for depth, below in tree.walk()
         ]
 
     async def ended(self, job_id: str) -> Job:

@@ -62,7 +62,9 @@ async def modes() -> None:
 async def children_of_all_modes(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("modes"), "Modes", metadata={"shop": 1})
     result = await node.result(120)
-    return result, await place.picture(node, until=lambda tree: all(one.status == "complete" for _, one in tree.walk()))
+    return result, await place.picture(
+        node, until=lambda tree: all(below.status == "complete" for _, below in tree.walk())
+    )
 
 
 @activity("Spread")
@@ -148,13 +150,13 @@ async def results_are_read_by_pages_and_some_failures_are_allowed(place: Place) 
 
 
 @activity("Take back")
-def take_back(what: str, count: int) -> str:
-    return f"{count} of {what} taken back"
+def take_back(item: str, count: int) -> str:
+    return f"{count} of {item} taken back"
 
 
 @activity("Take", undo=take_back)
-def take(what: str, count: int) -> str:
-    return what.upper()
+def take(item: str, count: int) -> str:
+    return item.upper()
 
 
 @activity("Look after")
@@ -185,10 +187,10 @@ async def a_failure_is_handled_and_what_was_done_is_undone(place: Place) -> Any:
     try:
         await given_up.result(120)
     except NodeFailed as failed:
-        said = failed.message
+        failure = failed.message
     outcome = await place.client.outcome_of(given_up.workflow_id)
     return (
-        said,
+        failure,
         (outcome.state, outcome.done, outcome.total),
         await place.picture(handled),
         await place.picture(given_up),
@@ -247,10 +249,10 @@ async def exhausted_retries_are_resolved(place: Place) -> Any:
     try:
         await child.result(120)
     except NodeFailed as failed:
-        said = (failed.status, failed.message, failed.traceback)
+        failure = (failed.status, failed.message, failed.traceback)
     await child.resolve({"by": "an operator"})
     await node.result(120)
-    return said, await place.picture(node)
+    return failure, await place.picture(node)
 
 
 @scenario
@@ -260,22 +262,22 @@ async def exhausted_retries_are_shut_down(place: Place) -> Any:
     try:
         await node.result(120)
     except NodeFailed as failed:
-        said = (failed.status, failed.message.partition(":")[0])
-    return said, await place.picture(node)
+        failure = (failed.status, failed.message.partition(":")[0])
+    return failure, await place.picture(node)
 
 
 @scenario
 async def all_that_are_exhausted_are_resolved_at_once(place: Place) -> Any:
     nodes = [(await exhausted(place, f"job {number}", "Broken parent"))[0] for number in range(3)]
-    wanted = {"subject": place.subject("job"), "name": "Broken", "workflow_name": "Same"}
-    counted = await place.ended((await place.client.jobs.start("resolve", dry_run=True, **wanted)).id)
-    job = await place.client.jobs.start("resolve", response={"by": "an operator"}, **wanted)
+    filters = {"subject": place.subject("job"), "name": "Broken", "workflow_name": "Same"}
+    counted = await place.ended((await place.client.jobs.start("resolve", dry_run=True, **filters)).id)
+    job = await place.client.jobs.start("resolve", response={"by": "an operator"}, **filters)
     done = await place.ended(job.id)
     again = await place.client.jobs.stop(job.id)
     for node in nodes:
         await node.result(120)
     seen = [
-        (one.state, one.matched, one.done, one.refused, one.response, one.filters) for one in (counted, done, again)
+        (row.state, row.matched, row.done, row.refused, row.response, row.filters) for row in (counted, done, again)
     ]
     wrong = place.client.jobs.start("retry", name="x", job_id=job.id)
     return seen, await words_of(wrong), [await place.picture(node) for node in nodes]
@@ -398,7 +400,7 @@ async def rounds(left: int) -> int:
 async def a_workflow_goes_on_in_rounds(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("rounds"), "Rounds", args=[3])
     return await place.picture(
-        node, until=lambda tree: len(tree.children) == 4 and all(one.status == "complete" for _, one in tree.walk())
+        node, until=lambda tree: len(tree.children) == 4 and all(below.status == "complete" for _, below in tree.walk())
     )
 
 
@@ -511,7 +513,7 @@ def asks_plainly() -> Any:
         "parent": [parent.name, parent.status, parent.client_status],
         "workflow": [workflow.name, workflow.closed, workflow.paused],
         "history": [change.to_status for change in node.history().result(120)],
-        "tree": [one.name for _, one in node.tree().result(120).walk()],
+        "tree": [below.name for _, below in node.tree().result(120).walk()],
         "error before": node.previous_error().result(120),
     }
 
@@ -609,14 +611,14 @@ async def a_paused_activity_waits_and_a_limited_one_goes_by_priority(place: Plac
     await limits.resume("Limited")
     await node.result(120)
     pictures.append(await place.picture(node))
-    found = await limits.get("Limited")
-    assert found is not None
+    limit = await limits.get("Limited")
+    assert limit is not None
     await limits.remove("Limited")
     words = [await words_of(limits.set("", concurrency=1)), await words_of(limits.set("Limited", rate="often"))]
     return (
         (paused.paused, paused.out, paused.waiting, [pool.waiting_by_priority for pool in paused.pools]),
         pictures,
-        (found.concurrency, found.rate, found.burst, found.out, found.waiting),
+        (limit.concurrency, limit.rate, limit.burst, limit.out, limit.waiting),
         await limits.list(),
         words,
     )
@@ -630,7 +632,8 @@ async def policies_and_settings_hold_in_every_partition(place: Place) -> Any:
     retention, settings = place.client.retention, place.client.settings
     await retention.set("Passing", keep=timedelta(days=1), archive=False, refuse=3_600)
     await retention.set("Staying", keep=90)
-    known = [(one.workflow, one.keep_seconds, one.archive, one.refuse_seconds) for one in await retention.list()]
+    policies = await retention.list()
+    known = [(policy.workflow, policy.keep_seconds, policy.archive, policy.refuse_seconds) for policy in policies]
     words = [
         await words_of(retention.set("Passing", keep=0)),
         await words_of(retention.set("", keep=5)),
@@ -641,4 +644,4 @@ async def policies_and_settings_hold_in_every_partition(place: Place) -> Any:
         await retention.remove(workflow)
     await settings.set(answer_retention_seconds=90_000)
     words += [await words_of(settings.set(children_max=0)), await words_of(settings.set(childern_max=5))]
-    return known, words, await retention.list(), [one.answer_retention_seconds for one in await settings.list()]
+    return known, words, await retention.list(), [setting.answer_retention_seconds for setting in await settings.list()]

@@ -35,7 +35,8 @@ async def purchase(backbeat: Backbeat, customer: str = "Ada"):
 
 
 async def statuses(backbeat: Backbeat, node) -> list[tuple[int, str, str]]:
-    return [(depth, one.name, one.status) for depth, one in (await backbeat.client().tree(node.workflow_id)).walk()]
+    tree = await backbeat.client().tree(node.workflow_id)
+    return [(depth, below.name, below.status) for depth, below in tree.walk()]
 
 
 # --- camera ----------------------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ async def test_the_second_buyer_is_told_no(backbeat):
     assert [name for _, name, status in await statuses(backbeat, late) if status == "retries_exhausted"] == [
         "Mark as sold"
     ]
-    failed = next(one for one in backbeat.sent("Mark as sold") if one.params == ["Grace"])
+    failed = next(activity for activity in backbeat.sent("Mark as sold") if activity.params == ["Grace"])
     with pytest.raises(NodeFailed, match="Camera 703 belongs to Ada"):
         await backbeat.client().wait(failed.id)
 
@@ -95,7 +96,7 @@ async def test_a_merchant_is_paid(backbeat):
     await (await pay(backbeat)).result()
 
     assert list(payment.transfers.values()) == [("Merchant 1", 3_195)]
-    assert [one.params for one in backbeat.sent("Send to Bank")] == [[3_195]]
+    assert [activity.params for activity in backbeat.sent("Send to Bank")] == [[3_195]]
 
 
 @pytest.mark.backbeat(Worker(activities=payment.ACTIVITIES), start=FRIDAY)

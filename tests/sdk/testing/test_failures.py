@@ -48,9 +48,9 @@ def charge(customer: str) -> str:
 
 
 @activity("Ship")
-def ship(what: str) -> str:
-    seen.append(f"ship {what}")
-    return what
+def ship(item: str) -> str:
+    seen.append(f"ship {item}")
+    return item
 
 
 @activity("Clean")
@@ -174,7 +174,7 @@ async def test_giving_up_is_for_handlers_of_failures():
 async def test_what_follows_is_said_of_one_child_with_its_own_arguments_and_retries():
     @activity("Sale")
     def sale() -> None:
-        tell = ship.with_options(params={"what": "the news"}, retries=0)
+        tell = ship.with_options(params={"item": "the news"}, retries=0)
         current().add(charge.with_options(on_failure=tell, retries=0), "Ann")
 
     backbeat = Backbeat(Worker(activities=[*ACTIVITIES, sale]))

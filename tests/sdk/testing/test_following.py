@@ -72,7 +72,7 @@ async def test_a_progress_that_is_none_is_refused_and_one_without_a_number_says_
         node = await client.signal("Sale", 703, wrong_progress)
         seen = [str(change) async for change in client.follow(node.workflow_id)]
         assert seen == [
-            f"Wrong progress: {what}" for what in ("sent_to_client", "100%", "processing_children", "complete")
+            f"Wrong progress: {word}" for word in ("sent_to_client", "100%", "processing_children", "complete")
         ]
 
 

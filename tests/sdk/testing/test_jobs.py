@@ -42,7 +42,7 @@ async def test_all_that_failed_are_tried_again_once():
         counted = await client.jobs.start("retry", all=True, dry_run=True)
         counted = await client.jobs.get(counted.id)
         assert (counted.state, counted.dry_run, counted.matched, counted.done) == ("done", True, 6, 0)
-        assert {one.workflow_name for one in counted.matches} == {"Sale"}
+        assert {match.workflow_name for match in counted.matches} == {"Sale"}
         till.mended = True
         job = await client.jobs.start("retry", error="no connection for card", subject="Camera", job_id=JOB)
         assert (job.state, job.ended, job.action) == ("running", False, "retry")
@@ -60,7 +60,7 @@ async def test_all_that_failed_are_tried_again_once():
         assert (again.done, repr(again)) == (6, f"<Job {JOB} retry: done, 6 done, 0 refused>")
         with pytest.raises(KeyReused):
             await client.jobs.start("retry", all=True, job_id=JOB)
-        assert {one.id for one in await client.jobs.list()} == {JOB, counted.id}
+        assert {listed.id for listed in await client.jobs.list()} == {JOB, counted.id}
 
 
 async def test_what_it_is_about():
@@ -68,8 +68,8 @@ async def test_what_it_is_about():
         await sell(backbeat)
         client, now = backbeat.client(), backbeat.now
 
-        async def matched(**wanted):
-            return (await client.jobs.get((await client.jobs.start("retry", dry_run=True, **wanted)).id)).matched
+        async def matched(**filters):
+            return (await client.jobs.get((await client.jobs.start("retry", dry_run=True, **filters)).id)).matched
 
         assert await matched(workflow_id=client.workflow_id("Sale", "Camera 3")) == 1
         assert await matched(status_start=now - timedelta(seconds=1), past_status="errored") == 6
@@ -82,12 +82,12 @@ async def test_workflows_are_paused_and_what_was_resolved_keeps_its_response():
         await sell(backbeat, 2)
         client = backbeat.client()
         job = await client.jobs.get((await client.jobs.start("pause", workflow_name="Sale")).id)
-        assert (job.done, [one.name for one in job.matches]) == (2, ["Sale", "Sale"])
+        assert (job.done, [match.name for match in job.matches]) == (2, ["Sale", "Sale"])
         job = await client.jobs.get((await client.jobs.start("resolve", all=True, response={"by": "ann"})).id)
         assert (job.done, job.response) == (2, {"by": "ann"})
         node = await client.node(job.matches[0].id)
-        resolved = [one for one in await node.history() if one.to_status == "resolved"]
-        assert [one.response for one in resolved] == [{"by": "ann"}]
+        resolved = [change for change in await node.history() if change.to_status == "resolved"]
+        assert [change.response for change in resolved] == [{"by": "ann"}]
 
 
 async def test_another_client_applications_are_left_alone():
@@ -113,16 +113,16 @@ async def test_a_job_over_all_client_applications():
         await client.signal("Sale", "one more", "Other", retries=0)
         await backbeat.run()
 
-        async def matched(**wanted):
-            job = await client.jobs.start("retry", all=True, dry_run=True, **wanted)
-            return (await client.jobs.get(job.id, all_clients=wanted.get("all_clients", False))).matched
+        async def matched(**filters):
+            job = await client.jobs.start("retry", all=True, dry_run=True, **filters)
+            return (await client.jobs.get(job.id, all_clients=filters.get("all_clients", False))).matched
 
         assert await matched() == 1
         assert await matched(client="default") == 0
         assert await matched(all_clients=True) == 7
         assert await matched(all_clients=True, client="default") == 6
         # It is nobody's own.
-        assert [len(await client.jobs.list(all_clients=each)) for each in (False, True)] == [2, 4]
+        assert [len(await client.jobs.list(all_clients=everywhere)) for everywhere in (False, True)] == [2, 4]
         job = await client.jobs.start("resolve", all=True, all_clients=True)
         with pytest.raises(NotFound):
             await client.jobs.stop(job.id)
@@ -159,7 +159,7 @@ def test_without_an_event_loop():
         till.mended = True
         job = client.jobs.start("retry", created_end=datetime.now(UTC) + timedelta(days=1))
         assert client.jobs.get(job.id).done == 1
-        assert [one.id for one in client.jobs.list()] == [job.id]
+        assert [listed.id for listed in client.jobs.list()] == [job.id]
         assert client.jobs.stop(job.id).state == "done"
         backbeat.run()
         assert till.charged == ["card"]

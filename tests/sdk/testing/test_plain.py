@@ -22,7 +22,7 @@ def test_a_workflow_runs_step_by_step_and_to_its_end():
         node = client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
 
         assert backbeat.run_one().name == "Make Purchase"
-        assert [one.name for one in backbeat.queued] == ["Reserve money"]
+        assert [activity.name for activity in backbeat.queued] == ["Reserve money"]
         backbeat.run()
         assert backbeat.next_due > backbeat.now
         with pytest.raises(NothingDue, match="The next timer is due"):
@@ -30,7 +30,7 @@ def test_a_workflow_runs_step_by_step_and_to_its_end():
         backbeat.advance(hours=20)
 
         assert node.result() == {"buyer": "Ann"}
-        assert [(one.name, one.status) for _, one in client.tree(node.workflow_id).walk()][1] == (
+        assert [(below.name, below.status) for _, below in client.tree(node.workflow_id).walk()][1] == (
             "Reserve money",
             "complete",
         )
@@ -77,7 +77,7 @@ async def test_in_an_event_loop_it_says_what_it_is():
 
 def test_it_has_all_that_the_other_has():
     def public(of):
-        return {name: one for name, one in vars(of).items() if not name.startswith("_")}
+        return {name: member for name, member in vars(of).items() if not name.startswith("_")}
 
     plain, other = public(PlainBackbeat), public(Backbeat)
 

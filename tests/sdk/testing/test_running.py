@@ -48,7 +48,7 @@ async def test_awaiting_a_result_runs_the_workflow(shop):
             (1, "Notify", "complete"),
             (1, "Notify", "complete"),
         ]
-        assert [one.params for one in backbeat.sent("Notify")] == [["customer"], ["fulfillment"]]
+        assert [activity.params for activity in backbeat.sent("Notify")] == [["customer"], ["fulfillment"]]
         assert backbeat.queued == []
 
 
@@ -115,10 +115,10 @@ async def test_handlers_run_side_by_side():
         await both.wait()
 
     async with Backbeat(worker) as backbeat:
-        one, two = [await backbeat.client().signal("W", subject, "Parent") for subject in ("a", "b")]
-        await asyncio.gather(one.result(), two.result())
+        first, second = [await backbeat.client().signal("W", subject, "Parent") for subject in ("a", "b")]
+        await asyncio.gather(first.result(), second.result())
 
-        assert [node.status for node in (await one.refresh(), await two.refresh())] == ["complete", "complete"]
+        assert [node.status for node in (await first.refresh(), await second.refresh())] == ["complete", "complete"]
 
 
 async def test_what_a_handler_raises_is_its_nodes_error_and_the_hook_is_told(shop):
@@ -206,7 +206,7 @@ async def test_tasks_that_bring_nothing_are_not_waited_for_for_ever(shop):
         nodes = [await backbeat.client().signal("W", subject, "Make Purchase", args=["A"]) for subject in "ab"]
         results = await asyncio.gather(*(node.result() for node in nodes), return_exceptions=True)
 
-        assert [type(one) for one in results] == [NothingDue, NothingDue]
+        assert [type(result) for result in results] == [NothingDue, NothingDue]
 
 
 async def test_a_workflow_without_an_end_is_noticed():
@@ -243,7 +243,7 @@ async def test_a_handler_whose_node_is_canceled_while_it_runs_is_told():
         await running
 
         assert ended == [True]
-        assert [one.to_status for one in await node.history()][-1] == "deactivated"
+        assert [change.to_status for change in await node.history()][-1] == "deactivated"
 
 
 async def test_a_deadline_that_passes_while_a_handler_runs_ends_it():
@@ -281,7 +281,8 @@ async def test_a_handlers_questions_are_answered_at_once_in_a_plain_one_too():
         with pytest.raises(NotFound):
             # A question that is refused is an error where it is asked.
             current().signal("W", "s", "Ask", client="nobody")
-        return current().previous_error().result()["message"], [one.name for _, one in current().tree().result().walk()]
+        tree = current().tree().result()
+        return current().previous_error().result()["message"], [below.name for _, below in tree.walk()]
 
     async with Backbeat(worker, skip_time=True) as backbeat:
         node = await backbeat.client().signal("W", "s", "Ask")
@@ -300,18 +301,18 @@ async def test_what_would_have_to_wait_cannot_be_had_at_once():
 async def test_activities_are_listed_and_run_when_told(shop):
     async with Backbeat(shop.worker) as backbeat:
         await buy(backbeat)
-        assert [(one.kind, one.name, one.params, one.client) for one in backbeat.queued] == [
+        assert [(activity.kind, activity.name, activity.params, activity.client) for activity in backbeat.queued] == [
             ("decision", "Make Purchase", ["Ann"], "default")
         ]
 
         ran = await backbeat.run_one()
-        assert (ran.name, [one.name for one in backbeat.queued]) == ("Make Purchase", ["Reserve money"])
+        assert (ran.name, [activity.name for activity in backbeat.queued]) == ("Make Purchase", ["Reserve money"])
 
         await backbeat.run_one("Reserve money")
         first, second = backbeat.queued
         await backbeat.run_one(second)
 
-        assert [one.params for one in backbeat.queued] == [["customer"]]
+        assert [activity.params for activity in backbeat.queued] == [["customer"]]
         assert shop.did[-1] == "Notify fulfillment"
         with pytest.raises(BackbeatError, match="'Reserve money' does not wait to be run; what waits: Notify"):
             await backbeat.run_one("Reserve money")
@@ -355,7 +356,7 @@ async def test_retries_of_hours_pass_at_once(shop):
         node = await buy(backbeat)
         await backbeat.advance(hours=200)
 
-        assert [one.attempt for one in backbeat.sent("Reserve money")] == [1, 2, 3, 4]
+        assert [activity.attempt for activity in backbeat.sent("Reserve money")] == [1, 2, 3, 4]
         assert shop.did[:2] == ["Make Purchase", "Reserve money 4"]
         assert await node.result() == {"buyer": "Ann"}
         assert backbeat.now == START + timedelta(hours=200)
@@ -394,7 +395,7 @@ async def test_timers_fire_in_order_and_may_leave_what_has_come_in_the_queue(sho
         for hours in (3, 1, 2):
             await backbeat.client().signal("W", hours, "Notify", args=[hours], at=timedelta(hours=hours))
         await backbeat.advance(hours=2, run=False)
-        assert [one.params for one in backbeat.queued] == [[1], [2]]
+        assert [activity.params for activity in backbeat.queued] == [[1], [2]]
         await backbeat.advance(hours=1)
 
         assert shop.did == ["Notify 1", "Notify 2", "Notify 3"]
@@ -502,8 +503,9 @@ async def test_every_status_change_is_in_the_history(shop):
         node = await buy(backbeat)
         await node.result()
 
-        of_node = [one.change for record in backbeat.history for one in record.changes if one.node_id == to_id(node.id)]
-        assert of_node == [one._change for one in await node.history()]
+        changes = [change for record in backbeat.history for change in record.changes]
+        of_node = [change.change for change in changes if change.node_id == to_id(node.id)]
+        assert of_node == [change._change for change in await node.history()]
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -516,7 +518,7 @@ async def test_a_crash_after_the_effect_repeats_the_same_attempt(shop):
         await node.result()
 
         assert shop.did[1:4] == ["Reserve money 1"] * 3
-        assert [one.kind for one in backbeat.faults.injected] == [FaultKind.CRASH] * 2
+        assert [fault.kind for fault in backbeat.faults.injected] == [FaultKind.CRASH] * 2
         assert backbeat.faults.planned == {}
 
 
@@ -621,8 +623,8 @@ async def test_a_signal_with_a_key_is_debounced(published):
             await backbeat.advance(seconds=3)
             if published:
                 at = (backbeat.now + timedelta(seconds=5)).isoformat()
-                said = {"workflow": "Shop", "subject": 7, "decider": "D", "signal": "Index", "fires_at": at}
-                backbeat.publish({**said, "client_data": {"name": "Index", "params": [n]}, "coalesce_key": "index"})
+                request = {"workflow": "Shop", "subject": 7, "decider": "D", "signal": "Index", "fires_at": at}
+                backbeat.publish({**request, "client_data": {"name": "Index", "params": [n]}, "coalesce_key": "index"})
             else:
                 key = {"coalesce_key": "index", "at": timedelta(seconds=5)}
                 await client.signal("Shop", 7, "Index", args=[n], **key)

@@ -35,14 +35,17 @@ async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
         running = asyncio.create_task(worker.run(handle_signals=False))
         try:
             place = Kafka(client)
-            seen = await asyncio.gather(*(one(place) for one in scenarios.SCENARIOS), return_exceptions=True)
+            outcomes = await asyncio.gather(
+                *(scenario(place) for scenario in scenarios.SCENARIOS), return_exceptions=True
+            )
             # One after the other: both are workers of the same client, for different activities.
             names = ("camera", "payment", "pipeline", "subscription", "order")
             examples = [await _run(name, bootstrap_servers) for name in names]
         finally:
             worker.stop()
             await running
-    return {one.__name__: what for one, what in zip(scenarios.SCENARIOS, seen, strict=True)} | dict(examples)
+    names = [scenario.__name__ for scenario in scenarios.SCENARIOS]
+    return dict(zip(names, outcomes, strict=True)) | dict(examples)
 
 
 async def _run(example: str, bootstrap_servers: str) -> tuple[str, tuple[int | None, str]]:
@@ -56,7 +59,7 @@ async def _run(example: str, bootstrap_servers: str) -> tuple[str, tuple[int | N
     return example, (process.returncode, written.decode())
 
 
-@pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_memory_and_kafka_do_the_same(scenario, on_kafka):
     async with Backbeat(Worker(activities=[scenarios]), skip_time=True) as backbeat:
         in_memory = await scenario(Memory(backbeat))

@@ -38,8 +38,8 @@ async def put(backbeat, name="nightly", subject=EACH, signal="Report", **given):
 
 def ran(backbeat, zone="UTC"):
     """When each run was scheduled, on the wall of the zone, in the order in which they were sent."""
-    said = [one.metadata["schedule"]["scheduled_at"] for one in backbeat.sent()]
-    return [datetime.fromisoformat(at).astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M %z") for at in said]
+    times = [run.metadata["schedule"]["scheduled_at"] for run in backbeat.sent()]
+    return [datetime.fromisoformat(at).astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M %z") for at in times]
 
 
 # --- daylight saving time --------------------------------------------------------------------------------------------
@@ -88,36 +88,36 @@ async def after_an_outage(slice_nodes_max=250, **given):
 
 @pytest.mark.parametrize("slice_nodes_max", [7, 250])
 async def test_an_outage_of_three_days_with_a_window_of_an_hour(slice_nodes_max):
-    backbeat, found = await after_an_outage(slice_nodes_max, overlap="queue", catch_up=HOUR)
+    backbeat, schedule = await after_an_outage(slice_nodes_max, overlap="queue", catch_up=HOUR)
     sent = backbeat.sent()
     assert len(sent) == 48 + 5 + 48  # both ends of the hour are in the window
-    assert (found.started, found.missed, found.skipped) == (101, 3 * 96 - 5, 0)
-    assert found.queued == found.running == []
+    assert (schedule.started, schedule.missed, schedule.skipped) == (101, 3 * 96 - 5, 0)
+    assert schedule.queued == schedule.running == []
     assert len(set(ran(backbeat))) == len(sent)
     assert ran(backbeat) == sorted(ran(backbeat))
-    late = [one.created_at - begin("2026-03-31T12:00") for one in sent[48:53]]
+    late = [run.created_at - begin("2026-03-31T12:00") for run in sent[48:53]]
     assert late == [timedelta(0)] * 5
 
 
 @pytest.mark.parametrize("slice_nodes_max", [7, 250])
 async def test_an_outage_of_three_days_with_a_window_of_a_week(slice_nodes_max):
-    backbeat, found = await after_an_outage(slice_nodes_max, overlap="queue", catch_up=timedelta(days=7))
-    assert (found.started, found.missed, found.skipped) == (4 * 96, 0, 0)
+    backbeat, schedule = await after_an_outage(slice_nodes_max, overlap="queue", catch_up=timedelta(days=7))
+    assert (schedule.started, schedule.missed, schedule.skipped) == (4 * 96, 0, 0)
     assert ran(backbeat) == sorted(set(ran(backbeat)))
     assert len(ran(backbeat)) == 4 * 96
 
 
 async def test_after_an_outage_a_schedule_that_skips_runs_once_for_all_that_meet():
-    backbeat, found = await after_an_outage(1_000, catch_up=timedelta(days=7))
+    backbeat, schedule = await after_an_outage(1_000, catch_up=timedelta(days=7))
     # The oldest runs; while it does, the rest of what came with it is due.
     assert ran(backbeat)[47:50] == ["03-28 12:00 +0000", "03-28 12:15 +0000", "03-31 12:15 +0000"]
-    assert (found.started, found.skipped, found.missed) == (48 + 1 + 48, 287, 0)
+    assert (schedule.started, schedule.skipped, schedule.missed) == (48 + 1 + 48, 287, 0)
 
 
 async def test_after_an_outage_a_schedule_that_cancels_runs_the_newest():
-    backbeat, found = await after_an_outage(1_000, overlap="cancel", catch_up=timedelta(days=7))
+    backbeat, schedule = await after_an_outage(1_000, overlap="cancel", catch_up=timedelta(days=7))
     assert ran(backbeat)[47:50] == ["03-28 12:00 +0000", "03-31 12:00 +0000", "03-31 12:15 +0000"]
-    assert (found.started, found.skipped, found.missed) == (48 + 1 + 48, 287, 0)
+    assert (schedule.started, schedule.skipped, schedule.missed) == (48 + 1 + 48, 287, 0)
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ async def test_it_is_found_listed_changed_and_deleted():
         await schedules.delete("b")
         with pytest.raises(NotFound):
             await schedules.get("b")
-        assert [one.name for one in await schedules.list()] == ["a"]
+        assert [row.name for row in await schedules.list()] == ["a"]
 
 
 async def test_pause_resume_trigger_and_backfill():
@@ -171,12 +171,12 @@ async def test_pause_resume_trigger_and_backfill():
             ["queued"] * 2,
         )
         await backbeat.run()
-        found = await schedules.get("nightly")
-        assert [run.cause for run in found.past] == ["due", "trigger", *["backfill"] * 3]
+        nightly = await schedules.get("nightly")
+        assert [run.cause for run in nightly.past] == ["due", "trigger", *["backfill"] * 3]
         assert ran(backbeat)[2:] == ["01-01 01:00 +0000", "01-01 02:00 +0000", "01-01 03:00 +0000"]
-        assert {run.state for run in found.past} == {"ended"}
-        node = await backbeat.client().node(found.past[-1].node_id)
-        assert (node.status, node.workflow_id) == ("complete", found.past[-1].workflow_id)
+        assert {run.state for run in nightly.past} == {"ended"}
+        node = await backbeat.client().node(nightly.past[-1].node_id)
+        assert (node.status, node.workflow_id) == ("complete", nightly.past[-1].workflow_id)
 
 
 async def test_a_trigger_with_a_key_runs_once():
@@ -227,9 +227,9 @@ async def test_a_run_that_fails_holds_the_schedule_until_it_is_mended():
         await put(backbeat, signal="Fails", every=HOUR, retries=0)
         await backbeat.advance(hours=3)
         schedules = backbeat.client().schedules
-        found = await schedules.get("nightly")
-        assert (len(found.running), found.skipped) == (1, 2)
-        await backbeat.client().resolve(found.running[0].node_id)
+        nightly = await schedules.get("nightly")
+        assert (len(nightly.running), nightly.skipped) == (1, 2)
+        await backbeat.client().resolve(nightly.running[0].node_id)
         await backbeat.advance(hours=1)
         assert (await schedules.get("nightly")).started == 2
 
@@ -268,6 +268,6 @@ def test_the_plain_one_does_the_same():
         backbeat.run()
         at = datetime(2026, 1, 1, 1, tzinfo=UTC)
         assert schedules.backfill("hourly", at, at).running[0].scheduled_at == at
-        assert [one.name for one in schedules.list()] == ["hourly"]
+        assert [row.name for row in schedules.list()] == ["hourly"]
         schedules.delete("hourly")
         assert schedules.list() == []

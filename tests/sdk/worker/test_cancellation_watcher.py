@@ -35,7 +35,7 @@ ENDS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_async_handler_is_cancelled_when_its_attempt_is_over_and_its_answer_is_dropped(end: str) -> None:
-    bench, told = Bench(concurrency=1), asyncio.Event()
+    bench, noticed = Bench(concurrency=1), asyncio.Event()
     #: By number of the question: the engine starts, it is not reachable, the attempt runs, it is over.
     answers: Iterator[Any] = iter([Timeout("nobody answers"), ConnectionError("not now"), None, end])
     queries: list[Any] = []
@@ -46,7 +46,7 @@ async def test_an_async_handler_is_cancelled_when_its_attempt_is_over_and_its_an
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             assert current().cancelled
-            told.set()
+            noticed.set()
         return "nobody hears it"
 
     def query(query: Any) -> Any:
@@ -60,7 +60,7 @@ async def test_an_async_handler_is_cancelled_when_its_attempt_is_over_and_its_an
     async with bench.running():
         (delivery,) = bench.put("Long")
         node = delivery.record.node
-        await asyncio.wait_for(told.wait(), 60)
+        await asyncio.wait_for(noticed.wait(), 60)
         await until_async(lambda: bench.is_idle, 60)
     assert bench.consumer.settled == {"Long": True}
     assert [type(query) for query in queries] == [WaitNode] * 4

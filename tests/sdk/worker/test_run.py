@@ -282,7 +282,7 @@ async def test_a_signal_stops_the_worker_when_what_is_begun_has_ended(number: in
     long.go_on.set()
     assert await ended(run) is None
     assert bench.status("Long") == "completed"
-    assert {each: signal.getsignal(each) for each in handlers} == handlers
+    assert {signal_number: signal.getsignal(signal_number) for signal_number in handlers} == handlers
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -298,7 +298,7 @@ async def test_a_second_signal_does_not_wait_for_what_is_begun(second: int, hand
     os.kill(os.getpid(), second)
     assert await ended(run) is None
     assert (bench.consumer.settled, bench.consumer.log) == ({"Long": False}, ["drain", "stop"])
-    assert {each: signal.getsignal(each) for each in handlers} == handlers
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
 async def test_a_signal_while_it_connects_stops_it(handlers: dict[int, Any]) -> None:
