@@ -86,14 +86,14 @@ class PartitionLog:
     def committed(self, begin: int) -> tuple[list[Entry], int]:
         """What a read_committed reader gets from an offset on, and where it comes to."""
         end = self.stable_end
-        found = [
+        values = [
             entry
             for entry in self.entries[begin:end]
             if entry is not None
             and not entry.control
             and (entry.transaction is None or entry.transaction.state == "committed")
         ]
-        return found, max(begin, end)
+        return values, max(begin, end)
 
     def compact(self) -> None:
         """Keep the newest record of each key; old tombstones, markers and aborted records go as well."""
@@ -127,10 +127,10 @@ class Broker:
         self.on_commit: Callable[[Transaction], None] = lambda _: None
 
     def log(self, topic: str, number: int) -> PartitionLog:
-        found = self._logs.get((topic, number))
-        if found is None:
-            found = self._logs[topic, number] = PartitionLog(topic, number, self._virtual)
-        return found
+        log = self._logs.get((topic, number))
+        if log is None:
+            log = self._logs[topic, number] = PartitionLog(topic, number, self._virtual)
+        return log
 
     def append(self, topic: str, number: int, key: bytes | None, value: bytes | None, headers: Headers = None) -> Entry:
         """A record outside transactions."""
@@ -154,7 +154,7 @@ class Broker:
         """A new epoch of a transactional id: what an earlier one left open is aborted."""
         if owner in self.open:
             self._end(self.open[owner], "aborted")
-        for transaction in [each for each in self.ended if each.owner == owner]:
+        for transaction in [earlier for earlier in self.ended if earlier.owner == owner]:
             while transaction.logs:
                 self.mark(transaction)
         self.epochs[owner] = self.epochs.get(owner, -1) + 1
@@ -167,13 +167,13 @@ class Broker:
     def transaction(self, owner: str, epoch: int) -> Transaction:
         """The one that is open; else a new one."""
         self._check(owner, epoch)
-        found = self.open.get(owner)
-        if found is None:
-            for before in [each for each in self.ended if each.owner == owner]:
+        transaction = self.open.get(owner)
+        if transaction is None:
+            for before in [earlier for earlier in self.ended if earlier.owner == owner]:
                 while before.logs:  # The coordinator takes no new one before the last has its markers.
                     self.mark(before)
-            found = self.open[owner] = Transaction(owner, self._virtual.passed_ms)
-        return found
+            transaction = self.open[owner] = Transaction(owner, self._virtual.passed_ms)
+        return transaction
 
     def append_in(self, transaction: Transaction, epoch: int, number: int, key: bytes, value: bytes | None) -> Entry:
         """A record of the changelog."""

@@ -171,42 +171,42 @@ class Checks:
         self.nodes_answered: set[bytes] = set()
         self.queries: dict[int, tuple[bytes, bool]] = {}  #: number -> (node, whether it must be found)
 
-    def fail(self, what: str) -> None:
+    def fail(self, complaint: str) -> None:
         """Remember the first violation: the code under test must not swallow it."""
-        self._note(what)
+        self._note(complaint)
         host = self._world.running
         if host is not None and not host.dead:
-            host.die(f"violation: {what}")
+            host.die(f"violation: {complaint}")
 
-    def _note(self, what: str) -> None:
+    def _note(self, complaint: str) -> None:
         if self._world.violation is None:
-            self._world.violation = what
+            self._world.violation = complaint
 
     # --- one command ------------------------------------------------------------------------------------------------
 
     def stepped(self, host: Host, store: PartitionStore, record: Record, before: int, captured: list[Sent]) -> None:
         """The engine took a record: it did what the reference did, and says so in the same bytes."""
         where = f"{host.instance_id}, partition {record.partition}, offset {record.offset}"
-        captured = [each for each in captured if not (each.topic == REPLIES and each.key == QUERY_ASKER)]
+        captured = [effect for effect in captured if not (effect.topic == REPLIES and effect.key == QUERY_ASKER)]
         taken = record.offset >= before and store.meta.next_offset > before  # Else a repeat, or read again later.
-        wanted = self._reference.sent[record.partition, record.offset] if taken else []
+        expected = self._reference.sent[record.partition, record.offset] if taken else []
         # Where a client is known by its key alone no partition is given.
-        if [(e.topic, e.key, e.value) for e in captured] != [(e.topic, e.key, e.value) for e in wanted]:
-            self.fail(f"{where}: other effects than the first time: {_told(captured)}, must be {_told(wanted)}")
-        if any(a.partition != b.partition for a, b in zip(captured, wanted, strict=False)):
+        if [(e.topic, e.key, e.value) for e in captured] != [(e.topic, e.key, e.value) for e in expected]:
+            self.fail(f"{where}: other effects than the first time: {_told(captured)}, must be {_told(expected)}")
+        if any(a.partition != b.partition for a, b in zip(captured, expected, strict=False)):
             self.fail(f"{where}: an effect for another partition")
         if taken:
             if any(before <= offset < record.offset for offset in self._reference.offsets[record.partition]):
                 self.fail(f"{where}: a record since offset {before} was passed over")
             self._check_meta(where, store.meta, self._reference.stores[record.partition].meta_at(record.offset + 1))
 
-    def _check_meta(self, where: str, found: Meta | None, wanted: Meta | None) -> None:
-        if wanted is None:
-            if found is not None and found.next_offset != 0:
-                self.fail(f"{where}: meta is {found} before the first command")
+    def _check_meta(self, where: str, meta: Meta | None, expected: Meta | None) -> None:
+        if expected is None:
+            if meta is not None and meta.next_offset != 0:
+                self.fail(f"{where}: meta is {meta} before the first command")
             return
-        if found is None or _plain(found) != _plain(wanted):
-            self.fail(f"{where}: meta is {found}, must be {wanted}")
+        if meta is None or _plain(meta) != _plain(expected):
+            self.fail(f"{where}: meta is {meta}, must be {expected}")
 
     def sent(self, host: Host, topic: str, value: bytes | None) -> None:
         """An effect of any kind: answers of queries are looked at here."""
@@ -282,8 +282,8 @@ class Checks:
             self.positions[number] = max(position, self.positions.get(number, 0))
             self._all_positions.setdefault(number, set()).add(position)
             view = self._changelog[number]
-            found = {key: value for key, (_, value) in view.items() if value is not None and key != META_KEY}
-            self._same(where, found, self._reference.stores[number].records_at(position))
+            records = {key: value for key, (_, value) in view.items() if value is not None and key != META_KEY}
+            self._same(where, records, self._reference.stores[number].records_at(position))
 
     def _into(self, view: dict[bytes, tuple[int, bytes | None]], entry: Entry) -> None:
         assert entry.key is not None
@@ -293,8 +293,8 @@ class Checks:
 
     def transacts(self, host: Host) -> None:
         """Step 1 of a commit is over: what is not written by now is not waited for."""
-        found = [value for outbox in host.outboxes for value in outbox.unsent(COMMANDS)]
-        commands = [codec.decode_command(value) for value in found]
+        values = [value for outbox in host.outboxes for value in outbox.unsent(COMMANDS)]
+        commands = [codec.decode_command(value) for value in values]
         failures = {command.id for command in commands if isinstance(command, DeliveryFailed)}
         self._failures_unsent[host.settings.transactional_id] = failures
 
@@ -303,11 +303,11 @@ class Checks:
         contents = self._world.broker.contents
         for offset in self._reference.offsets[number]:
             if begin <= offset < end:
-                for each in self._reference.sent[number, offset] + self._reference.later[number, offset]:
-                    if each.topic.startswith(ACTIVITIES_PREFIX) and each.topic in self._world.topics_missing:
-                        self._check_failed(where, each, unsent)
-                    elif (each.key, each.value) not in contents.get(each.topic, {}):
-                        self.fail(f"{where}: an effect of offset {offset} was never written: {_told([each])}")
+                for effect in self._reference.sent[number, offset] + self._reference.later[number, offset]:
+                    if effect.topic.startswith(ACTIVITIES_PREFIX) and effect.topic in self._world.topics_missing:
+                        self._check_failed(where, effect, unsent)
+                    elif (effect.key, effect.value) not in contents.get(effect.topic, {}):
+                        self.fail(f"{where}: an effect of offset {offset} was never written: {_told([effect])}")
 
     def _check_failed(self, where: str, sent: Sent, unsent: set[bytes]) -> None:
         """An activity that cannot be delivered was replaced by a command that says so."""
@@ -344,12 +344,12 @@ class Checks:
         self._same(where, records, reference.records_at(position))
         self._same(f"{where}: timers", timers, reference.timers_at(position))
 
-    def _same(self, where: str, found: dict[Any, Any], wanted: dict[Any, Any]) -> None:
-        if found == wanted:
+    def _same(self, where: str, actual: dict[Any, Any], expected: dict[Any, Any]) -> None:
+        if actual == expected:
             return
-        extra = [key for key in found if key not in wanted]
-        missing = [key for key in wanted if key not in found]
-        other = [key for key in found if key in wanted and found[key] != wanted[key]]
+        extra = [key for key in actual if key not in expected]
+        missing = [key for key in expected if key not in actual]
+        other = [key for key in actual if key in expected and actual[key] != expected[key]]
         self.fail(
             f"{where}: {len(extra)} too many {extra[:2]}, {len(missing)} missing {missing[:2]}, other {other[:2]}"
         )
@@ -363,13 +363,13 @@ class Checks:
             if store is None:
                 continue
             reference = self._reference.stores[number]
-            wanted = reference.records_at(store.meta.next_offset)
+            expected = reference.records_at(store.meta.next_offset)
             where = f"{host.instance_id}, memory of partition {number} at {store.meta.next_offset}"
             for table, layers in store._records.items():
                 for key in {**layers._changed, **layers._in_flight, **layers._young, **layers._old}:
                     record = layers.get(key)
                     value = None if record is None else layers._encode(record)
-                    if value != (must_be := wanted.get(table.form.encode(key))):
+                    if value != (must_be := expected.get(table.form.encode(key))):
                         self.fail(f"{where}: {key!r} is {value!r}, must be {must_be!r}")
             self._check_timers(where, store, reference.timers_at(store.meta.next_offset))
 
@@ -380,9 +380,9 @@ class Checks:
             if partition.store is not None and number in host.reader.paused and number not in host.process._paused:
                 self.fail(f"{host.instance_id}: partition {number} is never read: it stays paused")
 
-    def _check_timers(self, where: str, store: PartitionStore, wanted: dict[tuple[int, bytes, int], int]) -> None:
+    def _check_timers(self, where: str, store: PartitionStore, expected: dict[tuple[int, bytes, int], int]) -> None:
         timers = store.timers
-        for key, number in wanted.items():
+        for key, number in expected.items():
             soon = key[0] < timers._armed_until
             if soon and timers._armed.get(key) != number and key not in timers._sent:
                 self.fail(f"{where}: a timer of {key[1].hex()} due at {key[0]} is not held in memory")
@@ -395,7 +395,7 @@ def _plain(meta: Meta) -> bytes:
 
 
 def _told(sent: list[Sent]) -> str:
-    return ", ".join(f"{each.topic} {_decoded(each)}" for each in sent) or "none"
+    return ", ".join(f"{effect.topic} {_decoded(effect)}" for effect in sent) or "none"
 
 
 def _decoded(sent: Sent) -> str:

@@ -54,17 +54,17 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
         return ids.command_id(node.id, node.attempt.to_bytes(8, "big"), bytes((ordinal,)))
 
     given: dict[str, Any] = {"user_id": node.user_id, "node_id": node.id, "attempt": node.attempt}
-    found: list[c.AnyCommand] = []
+    commands: list[c.AnyCommand] = []
     if behaviour.beats:
-        found.append(c.Heartbeat(id=identity(4), **given))
+        commands.append(c.Heartbeat(id=identity(4), **given))
     if behaviour.says_processing:
-        found.append(c.ChangeNode(id=identity(0), status="processing", **given))
+        commands.append(c.ChangeNode(id=identity(0), status="processing", **given))
     if node.attempt <= behaviour.silent + behaviour.failures:
         error = b'{"error":{"message":"it broke"}}'
-        return [*found, c.ChangeNode(id=identity(1), status="errored", response=error, **given)]
+        return [*commands, c.ChangeNode(id=identity(1), status="errored", response=error, **given)]
     before: tuple[c.NewNode, ...] = ()
     children, messages = with_messages(plan, node, behaviour.children)
-    found += [msgspec.structs.replace(message, id=identity(5 + place)) for place, message in enumerate(messages)]
+    commands += [msgspec.structs.replace(message, id=identity(5 + place)) for place, message in enumerate(messages)]
     if behaviour.adds_before and len(children) > 1:
         children, before = children[1:], children[:1]
     made = [ids.node_id(node.workflow_id, identity(2), 0)] if before else []
@@ -72,9 +72,9 @@ def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
     before, children = with_takes(plan, before, made, 0), with_takes(plan, children, made, len(before))
     before, children = with_follow_ups(plan, before), with_follow_ups(plan, children)
     if before:
-        found.append(c.AddChildren(id=identity(2), children=before, **given))
+        commands.append(c.AddChildren(id=identity(2), children=before, **given))
     response = b'{"result":"%s"}' % name_of(node).encode() if has_takes(plan) else b"{}"
-    return [*found, c.ChangeNode(id=identity(3), status="completed", response=response, children=children, **given)]
+    return [*commands, c.ChangeNode(id=identity(3), status="completed", response=response, children=children, **given)]
 
 
 def has_takes(plan: Any) -> bool:
@@ -312,9 +312,9 @@ class Clients:
                 child = self._plan.new_node(f"{name_of(node)}.x")
                 self.send(c.AddChildren(**carried, node_id=node.id, children=(child,)))
             case _:
-                said = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
-                said["compensate"] = has_follow_ups(self._plan)
-                self.send(c.ChangeNode(**carried, node_id=node.id, **said))
+                fields = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
+                fields["compensate"] = has_follow_ups(self._plan)
+                self.send(c.ChangeNode(**carried, node_id=node.id, **fields))
 
     def limit(self, activity: str, concurrency: int | None, *, paused: bool = False, **carried: Any) -> None:
         """Somebody limits, pauses or resumes an activity type, of both who run it."""
@@ -335,11 +335,11 @@ class Clients:
         carried: dict[str, Any] = {"tid": "job", "reply_to": self._reply_to(_CALLER)}
         stops = aside.random() < 0.15
         # What a job is told follows from its id: it is the same job when it is started again.
-        told = random.Random(identity)
-        action = told.choice(("retry", "resolve", "shutdown", "cancel", "pause", "resume"))
-        status = told.choice(("sent_to_client", "processing_children", "retries_exhausted", "retrying", "errored"))
-        wanted = JobFilter(
-            workflow_id=told.choice(sorted(self._plan.loud)),
+        chance = random.Random(identity)
+        action = chance.choice(("retry", "resolve", "shutdown", "cancel", "pause", "resume"))
+        status = chance.choice(("sent_to_client", "processing_children", "retries_exhausted", "retrying", "errored"))
+        targets = JobFilter(
+            workflow_id=chance.choice(sorted(self._plan.loud)),
             current_status=None if action in WORKFLOW_ACTIONS else status,
         )
         for number in partitions:
@@ -349,7 +349,7 @@ class Clients:
                 stop_id = ids.command_id(b"stop", identity, aside.randbytes(8))
                 self.send(c.StopJob(id=stop_id, partition=number, job_id=identity, **carried))
             else:
-                self.send(c.StartJob(id=identity, partition=number, action=action, filter=wanted, **carried))
+                self.send(c.StartJob(id=identity, partition=number, action=action, filter=targets, **carried))
 
     def _retain(self) -> None:
         """At times the policy is set, again, or an archiver has found what waits for it."""
@@ -375,20 +375,20 @@ class Clients:
 
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""
-        said = False
+        progressed = False
         if any(limit.paused for limit in self._world.reference.stores[0].meta.limits.values()):
             self.limit(LIMITED["loud"], 2)
-            said = True
+            progressed = True
         self.archive()
         for store in self._world.reference.stores:
             for schedule in every(store, SCHEDULES):
                 self.send(c.ChangeSchedule(id=self.new_id(), schedule_id=schedule.id, change="delete"))
-                said = True
-            for workflow in sorted(store[WORKFLOWS].values(), key=lambda each: each.id):
+                progressed = True
+            for workflow in sorted(store[WORKFLOWS].values(), key=lambda row: row.id):
                 if workflow.paused:
                     self.send(c.ChangeWorkflow(id=self.new_id(), workflow_id=workflow.id, change="resume"))
-                    said = True
-            for node in [each for each in store[NODES].values() if self._is_loud(each)]:
+                    progressed = True
+            for node in [row for row in store[NODES].values() if self._is_loud(row)]:
                 if at_last and node.server not in CLOSED:
                     word = "canceled"
                 elif node.server is ServerStatus.RETRIES_EXHAUSTED:
@@ -397,13 +397,13 @@ class Clients:
                     word = "canceled"
                 elif node.server is ServerStatus.PROCESSING_CHILDREN and not node.children_open:
                     self.send(c.ScheduleNode(id=self.new_id(), node_id=node.id))
-                    said = True  # A reset below it leaves that to whoever asked for it.
+                    progressed = True  # A reset below it leaves that to whoever asked for it.
                     continue
                 else:
                     continue
                 self.send(c.ChangeNode(id=self.new_id(), node_id=node.id, status=word))
-                said = True
-        return said
+                progressed = True
+        return progressed
 
     def _is_loud(self, node: Any) -> bool:
         return node.workflow_id in self._plan.loud or node.name.startswith(SCHEDULED)
@@ -438,7 +438,7 @@ class Clients:
                 queries.Flush(**carried, partition=partition),
             )
         )
-        may_be_removed = self._plan.retention is not None and any(node_id[:7] == each[:7] for each in self._plan.loud)
+        may_be_removed = self._plan.retention is not None and any(node_id[:7] == loud[:7] for loud in self._plan.loud)
         world.checks.queries[self._count] = (node_id, not may_be_removed)
         world.broker.append(QUERIES, partition, None, codec.encode_query(query))
         return self._count

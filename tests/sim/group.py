@@ -59,19 +59,19 @@ class Group:
 
     def join(self, process: Joiner, member_id: str) -> None:
         """A process joins; with the id that it had, or without one."""
-        found = self.members.get(process.instance_id)
-        if found is None or (member_id and found.member_id != member_id):
-            found = self._new(process.instance_id)
+        member = self.members.get(process.instance_id)
+        if member is None or (member_id and member.member_id != member_id):
+            member = self._new(process.instance_id)
             self.rebalance()
         elif not member_id:
             # A static member that was started again: a new id for it, no rebalance, and the old process is fenced.
-            found.member_id = self._next_id(process.instance_id)
-            found.seen_ms = self._virtual.passed_ms
+            member.member_id = self._next_id(process.instance_id)
+            member.seen_ms = self._virtual.passed_ms
             if not self.rebalancing:
-                process.on_assigned(self.generation, found.member_id, found.numbers)
+                process.on_assigned(self.generation, member.member_id, member.numbers)
                 return
-        found.process = process
-        found.seen_ms = self._virtual.passed_ms
+        member.process = process
+        member.seen_ms = self._virtual.passed_ms
 
     def _next_id(self, instance_id: str) -> str:
         self._ids += 1
@@ -84,23 +84,23 @@ class Group:
 
     def heartbeat(self, instance_id: str, member_id: str) -> bool:
         """Whether it is a member still."""
-        found = self.members.get(instance_id)
-        if found is None or found.member_id != member_id:
+        member = self.members.get(instance_id)
+        if member is None or member.member_id != member_id:
             return False
-        found.seen_ms = self._virtual.passed_ms
+        member.seen_ms = self._virtual.passed_ms
         return True
 
     def step(self) -> None:
         """Throw out who is silent; end a rebalance when all have joined or its time is over."""
         now = self._virtual.passed_ms
-        silent = [each for each in self.members.values() if now - each.seen_ms > self._session_ms]
+        silent = [other for other in self.members.values() if now - other.seen_ms > self._session_ms]
         for member in silent:
             del self.members[member.instance_id]
         if silent:
             self.rebalance()
         if self.deadline_ms is None:
             return
-        late = [each for each in self.members.values() if each.process is None]
+        late = [other for other in self.members.values() if other.process is None]
         if late and now < self.deadline_ms:
             return
         for member in late:

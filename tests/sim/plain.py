@@ -95,7 +95,7 @@ class PlainRun:
     def _fire(self) -> bool:
         """The next timer. False: there is none."""
         timers = [(key, number) for store in self.stores for key, number in store.timers.items()]
-        timers = [each for each in timers if each[0][2] != TimerKind.ANSWER]
+        timers = [timer for timer in timers if timer[0][2] != TimerKind.ANSWER]
         if not timers:
             return False
         (due, subject_id, kind), number = min(timers)

@@ -171,7 +171,7 @@ class Plan:
 
     def _child_link(self, chance: random.Random, name: str) -> dict[str, object]:
         """At times a child holds up a signal of an earlier workflow."""
-        earlier = [each for each in self.signals if _may_hold_up(name, each.name)]
+        earlier = [signal for signal in self.signals if _may_hold_up(name, signal.name)]
         if not earlier or chance.random() >= 0.15:
             return {}
         return {"parent_link_id": chance.choice(earlier).node_id}

@@ -21,11 +21,11 @@ _DEEP = b'{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}"
 def command(chance: random.Random, partitions: int) -> tuple[bytes, int]:
     """A record that is refused, and the partition that it is put into."""
     number = chance.randrange(partitions)
-    found = chance.choice(_commands(number, ids.partition_of(_STRANGER, partitions)))
-    if isinstance(found, bytes):
-        return found, number
-    route = routes.route(found) if not isinstance(found, (c.StartJob, c.StopJob)) else None
-    return codec.encode_command(found), number if route is None else ids.partition_of(route, partitions)
+    poison = chance.choice(_commands(number, ids.partition_of(_STRANGER, partitions)))
+    if isinstance(poison, bytes):
+        return poison, number
+    route = routes.route(poison) if not isinstance(poison, (c.StartJob, c.StopJob)) else None
+    return codec.encode_command(poison), number if route is None else ids.partition_of(route, partitions)
 
 
 def query(chance: random.Random, partitions: int) -> tuple[bytes, int]:

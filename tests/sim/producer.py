@@ -225,7 +225,7 @@ class SimProducer:
                 raise KafkaException(error)
             assert self._owner is not None
             transaction = world.broker.transaction(self._owner, self._epoch)
-            transaction.offsets.update({(each.topic, each.partition): each.offset for each in positions})
+            transaction.offsets.update({(place.topic, place.partition): place.offset for place in positions})
             self._fail_at_times()
         except FencedError as error:
             raise _fenced(error) from error

@@ -101,17 +101,17 @@ class VersionedStore(MemoryStore):
 
     def meta_at(self, position: int) -> Meta | None:
         """The meta record as of a position; null before the first command."""
-        index = bisect_left(self.metas, position, key=lambda each: each[0])
+        index = bisect_left(self.metas, position, key=lambda pair: pair[0])
         return self.metas[index - 1][1] if index else None
 
 
 def _at(versions: dict[Any, list[tuple[int, Any]]], position: int) -> dict[Any, Any]:
-    found = {}
+    contents = {}
     for key, changes in versions.items():
-        index = bisect_left(changes, position, key=lambda each: each[0])
+        index = bisect_left(changes, position, key=lambda change: change[0])
         if index and changes[index - 1][1] is not None:
-            found[key] = changes[index - 1][1]
-    return found
+            contents[key] = changes[index - 1][1]
+    return contents
 
 
 class Reference:
@@ -200,6 +200,6 @@ class Reference:
         value = codec.encode_command(command, source)
         return Sent(COMMANDS, self._partition(identity), identity, value)
 
-    def nodes(self, wanted: Callable[[Any], bool]) -> list[Any]:
+    def nodes(self, condition: Callable[[Any], bool]) -> list[Any]:
         """The nodes as of the end of the log."""
-        return [node for store in self.stores for node in store[NODES].values() if wanted(node)]
+        return [node for store in self.stores for node in store[NODES].values() if condition(node)]

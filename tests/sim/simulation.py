@@ -97,9 +97,9 @@ class Simulation:
 
     # --- who is who -------------------------------------------------------------------------------------------------
 
-    def note(self, what: str) -> None:
+    def note(self, event: str) -> None:
         """Something that two runs of one seed must have in common."""
-        line = f"{self.steps} {self.virtual.passed_ms} {what}"
+        line = f"{self.steps} {self.virtual.passed_ms} {event}"
         self._digest.update(line.encode())
         if self._verbose:
             sys.stdout.write(line + "\n")
@@ -109,7 +109,7 @@ class Simulation:
         return self._digest.hexdigest()
 
     def _assign(self, instances: list[str]) -> dict[str, list[int]]:
-        parts: dict[str, list[int]] = {each: [] for each in instances}
+        parts: dict[str, list[int]] = {instance: [] for instance in instances}
         for number in range(self.partitions_count):
             parts[self.chance.choice(instances)].append(number)
         return parts
@@ -275,8 +275,8 @@ class Simulation:
         """How far the owner of a partition is."""
         for host in self.hosts:
             if host.process is not None and number in host.process.engine.partitions:
-                found = host.process.engine.partitions[number].store
-                return None if found is None else found.meta.next_offset
+                store = host.process.engine.partitions[number].store
+                return None if store is None else store.meta.next_offset
         return None
 
     def _open(self) -> list[str]:
@@ -306,10 +306,10 @@ class Simulation:
 
     def _check_end(self) -> None:
         """All has ended as in a run without faults; a last commit finds everything delivered; queries are answered."""
-        wanted, found = PlainRun(self.plan).run(), outcome(self.reference.stores)
-        if wanted != found:
-            raise StuckError(f"ended otherwise: too many {found - wanted}, missing {wanted - found}")
-        left = [each for store in self.reference.stores for each in store[WORKFLOWS].values() if each.name == PASSING]
+        expected, actual = PlainRun(self.plan).run(), outcome(self.reference.stores)
+        if expected != actual:
+            raise StuckError(f"ended otherwise: too many {actual - expected}, missing {expected - actual}")
+        left = [row for store in self.reference.stores for row in store[WORKFLOWS].values() if row.name == PASSING]
         if left or any(store[TOMBSTONES] for store in self.reference.stores):
             raise StuckError(f"never removed, or never forgotten: {left}")
         if self.seed % 3 == 0:

@@ -60,7 +60,7 @@ def test_the_simulator_notices_a_defect(name: str):
 @one_seed_only
 def test_a_seed_repeats_its_run_exactly():
     """Also in another process, where sets and dictionaries of bytes have another order."""
-    told = set()
+    outputs = set()
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(
@@ -71,8 +71,8 @@ def test_a_seed_repeats_its_run_exactly():
             text=True,
             check=True,
         )
-        told.add(done.stdout)
-    assert len(told) == 1, told
+        outputs.add(done.stdout)
+    assert len(outputs) == 1, outputs
 
 
 @one_seed_only
