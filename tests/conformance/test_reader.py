@@ -23,7 +23,7 @@ async def test_a_partition_is_read_from_the_given_offset_with_the_number_of_the_
     reader.read_commands(0, begin + 1, 7)
     ((where, records),) = (await take(world, 2)).items()
     assert where == (COMMANDS, 0, 7)
-    assert [(each.partition, each.offset, each.key, each.value) for each in records] == [
+    assert [(record.partition, record.offset, record.key, record.value) for record in records] == [
         (0, begin + 1, b"key", b"1"),
         (0, begin + 2, b"key", b"2"),
     ]

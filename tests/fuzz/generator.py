@@ -77,22 +77,22 @@ _DOCUMENT_VALUES = (
 @cache
 def _types(name: str) -> dict[str, Any]:
     """The named types of a record's schema: a name stands for what was spelt out before."""
-    found: dict[str, Any] = {}
+    types: dict[str, Any] = {}
 
     def walk(schema: Any) -> None:
         match schema:
             case list():
-                for each in schema:
-                    walk(each)
+                for part in schema:
+                    walk(part)
             case dict():
                 if "name" in schema:
-                    found[f"{schema.get('namespace', NAMESPACE)}.{schema['name']}"] = schema
+                    types[f"{schema.get('namespace', NAMESPACE)}.{schema['name']}"] = schema
                 for field in schema.get("fields", ()):
                     walk(field["type"])
                 walk(schema.get("items"))
 
     walk(RECORDS[name].schema)
-    return found
+    return types
 
 
 class Generator:
@@ -332,7 +332,7 @@ class Generator:
         kind = schema if isinstance(schema, str) else schema["type"]
         match kind:
             case "record":
-                return b"".join(self._value(each["type"], each["name"], depth + 1) for each in schema["fields"])
+                return b"".join(self._value(part["type"], part["name"], depth + 1) for part in schema["fields"])
             case "array":
                 count = chance.choice((0, 0, 1, 2, 5)) if depth < 6 else 0
                 items = b"".join(self._value(schema["items"], field, depth + 1) for _ in range(count))

@@ -241,7 +241,7 @@ class Fuzzed:
             return
         strangers = store.touched - {identity[:7] for identity in _ids(command)}
         if strangers:
-            raise Found(f"changes records of {[each.hex() for each in strangers]}: {command}")
+            raise Found(f"changes records of {[identity.hex() for identity in strangers]}: {command}")
 
     def _follow(self) -> None:
         """All that comes of it, as the engine's own records."""
@@ -279,8 +279,8 @@ def _ids(value: Any) -> Iterable[bytes]:
             if len(value) == 16:
                 yield value
         case tuple():
-            for each in value:
-                yield from _ids(each)
+            for item in value:
+                yield from _ids(item)
         case msgspec.Struct():
             if isinstance(value, c.NewWorkflow):
                 yield ids.workflow_id(value.user_id, value.name, value.subject)

@@ -39,9 +39,9 @@ def test_no_compiled_module_defines_a_struct(package):
     for module in modules:
         content = vars(importlib.import_module(name_of(module, package)))
         own_classes = [
-            each for each in content.values() if isinstance(each, type) and each.__module__ == content["__name__"]
+            kind for kind in content.values() if isinstance(kind, type) and kind.__module__ == content["__name__"]
         ]
-        assert [each for each in own_classes if issubclass(each, msgspec.Struct)] == [], module
+        assert [kind for kind in own_classes if issubclass(kind, msgspec.Struct)] == [], module
 
 
 def test_a_module_with_a_struct_is_left_out(package):
@@ -68,7 +68,7 @@ def test_modules_in_python_run_where_that_is_asked_for(tmp_path, variable, outco
     core = folder / "streams" / "core"
     core.mkdir(parents=True)
     links = {folder: [*(ROOT / "sdk").iterdir(), *(ROOT / name for name in ("gateway", "schemas"))]}
-    links[folder / "streams"] = [each for each in (ROOT / "streams").iterdir() if each.name != "core"]
+    links[folder / "streams"] = [file for file in (ROOT / "streams").iterdir() if file.name != "core"]
     links[core] = list((ROOT / "streams" / "core").iterdir())
     for place, targets in links.items():
         for target in targets:

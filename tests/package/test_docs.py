@@ -20,9 +20,9 @@ def diagram(transitions, left_out):
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> pending"]
     for status, following in transitions.items():
         lines += [
-            f"    {word(status)} --> {word(one)}"
-            for one in sorted(following)
-            if one is not status and word(one) not in left_out
+            f"    {word(status)} --> {word(successor)}"
+            for successor in sorted(following)
+            if successor is not status and word(successor) not in left_out
         ]
     return "\n".join([*lines, "```"])
 
@@ -30,7 +30,7 @@ def diagram(transitions, left_out):
 def table(transitions):
     lines = ["| from | to |", "| --- | --- |"]
     for status, following in transitions.items():
-        names = ", ".join(f"`{word(one)}`" for one in sorted(following)) or "nothing"
+        names = ", ".join(f"`{word(successor)}`" for successor in sorted(following)) or "nothing"
         lines.append(f"| `{word(status)}` | {names} |")
     return "\n".join(lines)
 
@@ -41,9 +41,9 @@ def table(transitions):
     ids=["server", "client"],
 )
 def test_the_concepts_show_the_statuses_of_the_core(transitions, left_out):
-    said = (ROOT / "docs" / "explanation" / "concepts.md").read_text()
-    assert diagram(transitions, left_out) in said, diagram(transitions, left_out)
-    assert table(transitions) in said, table(transitions)
+    document = (ROOT / "docs" / "explanation" / "concepts.md").read_text()
+    assert diagram(transitions, left_out) in document, diagram(transitions, left_out)
+    assert table(transitions) in document, table(transitions)
 
 
 def anchors(text):

@@ -38,24 +38,24 @@ class Command(NamedTuple):
 
 def commands(path: Path) -> list[Command]:
     text = _OTHER_BLOCK.sub("", path.read_text()).replace("\\\n", " ")
-    blocks = [one.group() for one in _BLOCK.finditer(text)]
+    blocks = [match.group() for match in _BLOCK.finditer(text)]
     blocks += [inner for block in blocks for inner in _INNER.findall(block)]
     sentences = _INLINE.findall(_BLOCK.sub("", text))
     name = str(path.relative_to(ROOT))
     return [
         *(Command(name, words, whole=True) for block in blocks for words in _COMMAND.findall(_INNER.sub("…", block))),
-        *(Command(name, words, whole=False) for said in sentences for words in _COMMAND.findall(said)),
+        *(Command(name, words, whole=False) for sentence in sentences for words in _COMMAND.findall(sentence)),
     ]
 
 
 def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command and what is left for it."""
-    found: click.Command = backbeat
-    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
-        _, inner, words = found.resolve_command(click.Context(found), words)
+    command: click.Command = backbeat
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        _, inner, words = command.resolve_command(click.Context(command), words)
         assert inner is not None
-        found = inner
-    return found, words
+        command = inner
+    return command, words
 
 
 ALL = sorted(set().union(*(commands(path) for path in DOCUMENTS)))
@@ -73,19 +73,19 @@ def test_they_are_found():
     assert Command("docs/how-to/runbook.md", "user set NAME --activity-endpoint URL", whole=False) in ALL
 
 
-@pytest.mark.parametrize("command", ALL, ids=lambda one: f"{one.document}: {one.words}")
+@pytest.mark.parametrize("command", ALL, ids=lambda command: f"{command.document}: {command.words}")
 def test_a_command_and_its_options_are_known(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found, words = resolve(shlex.split(command.words))
+    resolved, words = resolve(shlex.split(command.words))
 
-    known = {option for one in found.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
+    known = {option for parameter in resolved.params for option in (*parameter.opts, *parameter.secondary_opts)}
     asked = {option for word in words for option in re.findall(r"^\[?(--?[a-z][\w-]*)", word)}
-    assert asked <= known
-    if command.whole and not _PLACEHOLDER.search(command.words) and not isinstance(found, click.Group):
+    assert asked <= {*known, "--help"}
+    if command.whole and not _PLACEHOLDER.search(command.words) and not isinstance(resolved, click.Group):
         for name in re.findall(r"\S+\.(?:jsonl?|key)\b", command.words):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).touch()
-        with found.make_context("backbeat", words):
+        with resolved.make_context("backbeat", words):
             pass
 
 
@@ -94,8 +94,8 @@ def test_targets_of_make_are_in_the_makefile():
     named = {
         target
         for path in DOCUMENTS
-        for said in re.findall(r"(?:^ {4}|^|`)make ((?:[a-z]+ ?)+)", path.read_text(), re.MULTILINE)
-        for target in said.split()
+        for line in re.findall(r"(?:^ {4}|^|`)make ((?:[a-z]+ ?)+)", path.read_text(), re.MULTILINE)
+        for target in line.split()
     }
 
     assert {"demo", "setup", "jars", "test"} <= named

@@ -34,10 +34,10 @@ def syntax(*kinds: type[ast.expr]) -> list[Any]:
 def rows(heading: str, table: int = 0) -> list[list[str]]:
     """The cells of the table with this number below a heading, without its head."""
     section = re.split(r"^## ", TEXT, flags=re.MULTILINE)
-    lines = next(one for one in section if one.startswith(f"{heading}\n")).splitlines()
+    lines = next(part for part in section if part.startswith(f"{heading}\n")).splitlines()
     tables = "\n".join(line if line.startswith("|") else "" for line in lines).strip("\n")
-    found = re.split(r"\n{2,}", tables)[table].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in found]
+    table_rows = re.split(r"\n{2,}", tables)[table].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table_rows]
 
 
 def quoted(cell: str) -> list[str]:
@@ -45,20 +45,20 @@ def quoted(cell: str) -> list[str]:
 
 
 def test_every_exception_of_the_sdk():
-    known = {name for name, one in vars(sdk).items() if isinstance(one, type) and issubclass(one, sdk.BackbeatError)}
+    known = {name for name, kind in vars(sdk).items() if isinstance(kind, type) and issubclass(kind, sdk.BackbeatError)}
 
     assert [row[0] for row in rows("In Python")].count("`Rejected`") == 1
     assert {quoted(row[0])[0] for row in rows("In Python")} == known | {NothingDue.__name__}
 
 
 def test_every_reason_and_what_it_is_in_python_and_over_http():
-    found = {quoted(row[0])[0]: (quoted(row[1])[0], row[2]) for row in rows("Reasons of a refusal")}
+    documented = {quoted(row[0])[0]: (quoted(row[1])[0], row[2]) for row in rows("Reasons of a refusal")}
 
-    assert set(found) == set(Reason)
+    assert set(documented) == set(Reason)
     for reason in Reason:
         error: Rejected = rejected(Rejection(reason, "why"))
         refusal = http.refused(error, "node")
-        assert found[reason] == (type(error).__name__, f"{refusal.status} `{refusal.body.error_class}`")
+        assert documented[reason] == (type(error).__name__, f"{refusal.status} `{refusal.body.error_class}`")
 
 
 def test_every_limit_is_named():
@@ -84,17 +84,17 @@ def test_every_status_and_error_class_of_the_gateway():
         http.defect(),
         *(http.refused(rejected(Rejection(reason, "")), "") for reason in Reason),
     ]
-    known = {(str(one.status), getattr(one.body, "error_class", "")) for one in refusals}
+    known = {(str(refusal.status), getattr(refusal.body, "error_class", "")) for refusal in refusals}
     classes = {name for path in SOURCES for name in re.findall(r'"((?:Backbeat|ActiveRecord)::\w+)"', path.read_text())}
 
-    found = {(row[0], *(quoted(row[1]) or [""])) for row in rows("Over HTTP")}
-    assert found == known
-    assert {name for _, name in found if name} == classes
-    assert {name for _, name in found if name} - set(_ERROR_CLASSES) == {"Backbeat::Error"}
+    documented = {(row[0], *(quoted(row[1]) or [""])) for row in rows("Over HTTP")}
+    assert documented == known
+    assert {name for _, name in documented if name} == classes
+    assert {name for _, name in documented if name} - set(_ERROR_CLASSES) == {"Backbeat::Error"}
 
 
 def test_every_exit_code():
-    assert [row[0] for row in rows("Exit codes")] == [str(int(one)) for one in Exit]
+    assert [row[0] for row in rows("Exit codes")] == [str(int(code)) for code in Exit]
     # Besides those of their own: in order, refused at the start, and click's.
     assert [row[0] for row in rows("Exit codes", 1)] == [
         "0",
@@ -106,13 +106,13 @@ def test_every_exit_code():
 
 
 def test_every_reason_of_a_dead_letter():
-    found = {reason for row in rows("Dead letters") for reason in quoted(re.sub(r"\[.*?\]\(.*?\)", "", row[0]))}
+    documented = {reason for row in rows("Dead letters") for reason in quoted(re.sub(r"\[.*?\]\(.*?\)", "", row[0]))}
     texts = said_by("DecodeError") | said_by("UnknownSchemaError")
     known = {re.sub(r" `[^`]*`", " …", text) for text in texts} | {"defect: …: …"}
 
     refusals = {"not_found: …", "limit_exceeded: …", "invalid_parameters: …"}
-    assert {one for one in found if one.partition(":")[0] in set(Reason)} == refusals
-    assert {one for one in found if one.partition(":")[0] not in set(Reason)} == known
+    assert {reason for reason in documented if reason.partition(":")[0] in set(Reason)} == refusals
+    assert {reason for reason in documented if reason.partition(":")[0] not in set(Reason)} == known
 
 
 def said_by(exception: str) -> set[str]:
@@ -122,7 +122,7 @@ def said_by(exception: str) -> set[str]:
         for call in syntax(ast.Call)
         if exception in {getattr(call.func, "id", None), getattr(call.func, "attr", None)}
     ]
-    return {_text(one.args[0]) for one in named}
+    return {_text(raised.args[0]) for raised in named}
 
 
 def _text(node: ast.expr) -> str:
@@ -130,7 +130,7 @@ def _text(node: ast.expr) -> str:
         case ast.Constant(value=str(value)):
             return value
         case ast.JoinedStr(values=values):
-            return "".join(_text(one) for one in values)
+            return "".join(_text(part) for part in values)
         case _:
             return "…"
 

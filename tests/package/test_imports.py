@@ -88,17 +88,17 @@ def test_whatever_a_command_needs_it_says_what_to_install():
     assert needed <= EXTRAS.keys()
     assert set(EXTRAS.values()) <= extras.keys()
     listed = {
-        extra: {re.match(r"[A-Za-z0-9-]+", each)[0].lower().replace("-", "_") for each in wanted}
-        for extra, wanted in extras.items()
+        extra: {re.match(r"[A-Za-z0-9-]+", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+        for extra, requirements in extras.items()
     }
     for module, extra in EXTRAS.items():
-        asking = {name for name, wanted in listed.items() if module in wanted and name != "dev"}
+        asking = {name for name, packages in listed.items() if module in packages and name != "dev"}
         # What only another package brings is listed nowhere.
         assert not asking or extra in asking, module
 
 
 def test_a_module_that_is_missing_is_a_sentence(monkeypatch, capsys):
-    for module, what in (("psutil", "'backbeat[engine]'"), ("boto3.session", "'backbeat[s3]'"), ("other", "other")):
+    for module, package in (("psutil", "'backbeat[engine]'"), ("boto3.session", "'backbeat[s3]'"), ("other", "other")):
 
         def fail(*_, name=module):
             raise ModuleNotFoundError(name=name)
@@ -108,7 +108,7 @@ def test_a_module_that_is_missing_is_a_sentence(monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 1
-        assert capsys.readouterr().err.endswith(f"What to do: pip install {what}\n")
+        assert capsys.readouterr().err.endswith(f"What to do: pip install {package}\n")
 
 
 def is_within_core(name: str) -> bool:
@@ -118,13 +118,13 @@ def is_within_core(name: str) -> bool:
 
 
 def test_faust_is_imported_in_one_file():
-    found = [
+    importers = [
         str(path.relative_to(ROOT))
         for path in sources(*FOLDERS)
         if any(name.partition(".")[0] == "faust" for name in imported(path))
     ]
 
-    assert [path for path in found if path != "streams/process/faust_app.py"] == []
+    assert [path for path in importers if path != "streams/process/faust_app.py"] == []
 
 
 def test_core_imports_only_the_pure_part_of_the_standard_library_and_msgspec():
@@ -148,7 +148,7 @@ def test_core_asks_neither_clock_nor_chance():
                     wrong.append(f"{path.name}:{node.lineno}: {owner}.{node.attr}")
             elif isinstance(node, ast.ImportFrom) and node.module in {"uuid", "os", "datetime"}:
                 forbidden = set().union(*(IMPURE[key] for key in ("uuid", "os")))
-                wrong += [f"{path.name}:{node.lineno}: {one.name}" for one in node.names if one.name in forbidden]
+                wrong += [f"{path.name}:{node.lineno}: {alias.name}" for alias in node.names if alias.name in forbidden]
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and IMPURE.get(node.func.id) == set():
                 wrong.append(f"{path.name}:{node.lineno}: {node.func.id}()")
 
@@ -191,7 +191,9 @@ def edges(path: Path, modules: dict[str, Path]) -> Iterator[str]:
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             name = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
-                yield from (one for one in (f"{name}.{alias.name}", name) if one in modules and modules[one] != path)
+                yield from (
+                    part for part in (f"{name}.{alias.name}", name) if part in modules and modules[part] != path
+                )
 
 
 #: What a process imports at its start -> what it has no use for. Each of these costs more than the process itself.

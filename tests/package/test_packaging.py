@@ -93,12 +93,12 @@ def test_what_only_a_checkout_runs_is_not_in_the_wheel(wheel):
 
 @pytest.mark.parametrize("command", ["bench", "demo"])
 def test_a_command_of_the_repository_says_where_it_is(empty_environment, command):
-    said = f"`backbeat {command}` is not part of the installed package.\nWhat to do: run `make {command}` in a clone"
+    message = f"`backbeat {command}` is not part of the installed package.\nWhat to do: run `make {command}` in a clone"
     # Without the command line's packages, and with them.
-    assert said in run(empty_environment, "backbeat", command).stderr
+    assert message in run(empty_environment, "backbeat", command).stderr
     packages = {"PYTHONPATH": sysconfig.get_path("purelib")}
     done = run(empty_environment, "backbeat", "--profile", "default", command, **packages)
-    assert (done.returncode, done.stderr.count(said)) == (1, 1), done.stderr
+    assert (done.returncode, done.stderr.count(message)) == (1, 1), done.stderr
     lists = run(empty_environment, "backbeat", "--help", **packages)
     assert re.search(r"^  dev  ", lists.stdout, re.MULTILINE), lists.stderr
     assert not re.search(rf"\b{command}\b", lists.stdout)
@@ -114,11 +114,11 @@ def test_wheel_has_all_that_is_not_python(wheel):
         "compose/local/log4j2.xml",
         "compose/drill/faults/clock.c",
     )
-    wanted = {f"backbeat/{name}" for name in files}
-    wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
-    wanted |= {"backbeat/compose/first_project/gitignore"}
-    wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}
-    assert wanted - names == set()
+    expected = {f"backbeat/{name}" for name in files}
+    expected |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
+    expected |= {"backbeat/compose/first_project/gitignore"}
+    expected |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}
+    assert expected - names == set()
 
 
 def test_a_gateway_of_the_wheel_shows_its_console(wheel, tmp_path):
@@ -168,9 +168,9 @@ def test_every_other_folder_with_python_is_a_package_of_the_distribution():
 
 def test_lock_file_pins_with_hashes_and_names_no_index():
     lock = (ROOT / "requirements-lock.txt").read_text()
-    entries = [one for one in re.split(r"\n(?=[a-z])", lock) if not one.startswith("#")]
+    entries = [entry for entry in re.split(r"\n(?=[a-z])", lock) if not entry.startswith("#")]
 
-    assert all("==" in one and "--hash=sha256:" in one for one in entries)
+    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
     assert "://" not in lock
     assert not re.search(r"^-", lock, re.MULTILINE)
     for pinned in ("aiokafka==0.14.0", "confluent-kafka==2.16.1", "faust-streaming==0.15.3", "rocksdict==0.3.29"):

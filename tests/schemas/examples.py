@@ -363,29 +363,29 @@ CHANGED = effects.StatusChanged(identity(4), tuple(NodeChange(identity(5), chang
 
 
 def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
-    found: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {}
+    examples: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {}
     for command in COMMANDS:
-        found[type(command).__name__] = (codec.encode_command(command), codec.decode_command, command)
+        examples[type(command).__name__] = (codec.encode_command(command), codec.decode_command, command)
     for query in QUERIES:
-        found[type(query).__name__] = (codec.encode_query(query), codec.decode_query, query)
+        examples[type(query).__name__] = (codec.encode_query(query), codec.decode_query, query)
     for answer in ANSWERS:
         name = REPLIES[type(answer)]
         reply = ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
-        found[name] = (codec.encode_reply(REPLY_TO, answer, "t", 1, last=False), codec.decode_reply, reply)
+        examples[name] = (codec.encode_reply(REPLY_TO, answer, "t", 1, last=False), codec.decode_reply, reply)
     notification = effects.Notify(NODE, "Client Error", "it failed", b'{"message":"m"}')
-    found["Activity"] = (
+    examples["Activity"] = (
         codec.encode_activity(notification.record()),
         codec.decode_activity,
         ActivityRecord(NODE, ActivityKind.NOTIFICATION, "Client Error", "it failed", b'{"message":"m"}'),
     )
-    found["StatusChanges"] = (
+    examples["StatusChanges"] = (
         codec.encode_status_changes(CHANGED.record("t")),
         codec.decode_status_changes,
         StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
     )
-    found["SignalRequest"] = (codec.encode_signal(SIGNAL_REQUEST), codec.decode_request, SIGNAL_REQUEST)
-    found["MessageRequest"] = (codec.encode_message(MESSAGE_REQUEST), codec.decode_request, MESSAGE_REQUEST)
-    return found
+    examples["SignalRequest"] = (codec.encode_signal(SIGNAL_REQUEST), codec.decode_request, SIGNAL_REQUEST)
+    examples["MessageRequest"] = (codec.encode_message(MESSAGE_REQUEST), codec.decode_request, MESSAGE_REQUEST)
+    return examples
 
 
 #: By name of the record: its bytes today, how they are read, and what they must be.

@@ -108,9 +108,9 @@ def test_every_status_crosses(server):
         NodeChange(identity(1), StatusChange(server, before, after, 0, None)) for before in machine for after in machine
     )
     value = codec.encode_status_changes(effects.StatusChanged(identity(2), changes).record(""))
-    found = codec.decode_status_changes(value).changes
-    assert found == changes
-    assert {type(one.change.from_status) for one in found} == {machine}
+    decoded = codec.decode_status_changes(value).changes
+    assert decoded == changes
+    assert {type(change.change.from_status) for change in decoded} == {machine}
 
 
 def test_a_status_of_the_other_machine_is_refused():
@@ -134,8 +134,8 @@ def test_the_links_that_a_signal_is_followed_along_cross():
 
 def test_source_marks_a_command():
     command = msgspec.structs.replace(examples.COMMANDS[5], source=None)
-    found = codec.decode_command(codec.encode_command(command, examples.SOURCE))
-    assert found == msgspec.structs.replace(command, source=examples.SOURCE)
+    decoded = codec.decode_command(codec.encode_command(command, examples.SOURCE))
+    assert decoded == msgspec.structs.replace(command, source=examples.SOURCE)
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ def at_home(cron, zone, begin, count):
     """The next times as a clock on the wall of the zone shows them, with the offset from UTC."""
     home = ZoneInfo(zone)
     after = round(datetime.fromisoformat(begin).replace(tzinfo=home).timestamp() * 1000)
-    found = list(islice(times_after(plan(cron, zone), after), count))
-    assert found == sorted(set(found))
-    assert found[0] > after
+    times = list(islice(times_after(plan(cron, zone), after), count))
+    assert times == sorted(set(times))
+    assert times[0] > after
     # An engine works them out a command at a time, from the last one on.
-    assert [next_times(plan(cron, zone), at, 1)[0] for at in [after, *found[:-1]]] == found
-    return [datetime.fromtimestamp(at // 1000, home).strftime("%m-%d %H:%M %z") for at in found]
+    assert [next_times(plan(cron, zone), at, 1)[0] for at in [after, *times[:-1]]] == times
+    return [datetime.fromtimestamp(at // 1000, home).strftime("%m-%d %H:%M %z") for at in times]
 
 
 @pytest.mark.parametrize(("zone", "eve", "expected"), [
@@ -59,8 +59,8 @@ def test_an_hour_that_comes_twice_in_new_york():
 @pytest.mark.parametrize("day", ["2026-03-07", "2026-03-28", "2026-10-24", "2026-10-31"])
 def test_a_quarter_of_an_hour_is_one_through_every_change(zone, day):
     begin = ms(f"{day}T12:00:00+00:00")
-    found = list(islice(times_after(plan("*/15 * * * *", zone), begin), 4 * 48))
-    assert found == [begin + number * 15 * 60_000 for number in range(1, 4 * 48 + 1)]
+    times = list(islice(times_after(plan("*/15 * * * *", zone), begin), 4 * 48))
+    assert times == [begin + number * 15 * 60_000 for number in range(1, 4 * 48 + 1)]
 
 
 def test_one_that_begins_in_the_second_hour_does_not_go_back_to_the_first():
@@ -80,22 +80,22 @@ def test_the_zone_is_what_the_hours_are_read_in():
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001 - hypothesis wants naive ones
 )
 def test_times_ascend_and_do_not_depend_on_where_one_begins(cron, zone, begin):
-    wanted = plan(cron, zone)
+    timetable = plan(cron, zone)
     after = round(begin.replace(tzinfo=UTC).timestamp() * 1000)
-    found = next_times(wanted, after, 6)
-    assert all(earlier < later for earlier, later in pairwise([after, *found]))
+    times = next_times(timetable, after, 6)
+    assert all(earlier < later for earlier, later in pairwise([after, *times]))
     # Whoever goes on from one of them finds the rest: so an engine does it, a command at a time.
-    for place, at in enumerate(found[:-1]):
-        assert next_times(wanted, at, 1) == [found[place + 1]]
+    for place, at in enumerate(times[:-1]):
+        assert next_times(timetable, at, 1) == [times[place + 1]]
 
 
 @given(st.integers(1, 100_000), st.floats(0, 1, exclude_max=True), st.integers(0, 4_102_444_800_000), st.integers(1, 9))
 def test_intervals_are_counted_from_their_offset(seconds, share, after, count):
     offset = float(int(seconds * share))
-    found = next_times(plan(interval_seconds=float(seconds), offset_seconds=offset), after, count)
-    assert all((at - offset * 1000) % (seconds * 1000) == 0 for at in found)
-    assert [later - earlier for earlier, later in pairwise(found)] == [seconds * 1000] * (count - 1)
-    assert 0 < found[0] - after <= seconds * 1000
+    times = next_times(plan(interval_seconds=float(seconds), offset_seconds=offset), after, count)
+    assert all((at - offset * 1000) % (seconds * 1000) == 0 for at in times)
+    assert [later - earlier for earlier, later in pairwise(times)] == [seconds * 1000] * (count - 1)
+    assert 0 < times[0] - after <= seconds * 1000
 
 
 @pytest.mark.parametrize(("cron", "zone", "why"), [
@@ -129,10 +129,10 @@ def test_an_interval_of_nothing_is_none(seconds, why):
 )
 def test_whatever_is_said_is_read_or_refused(cron, zone):
     try:
-        found = list(islice(times_after(plan(cron, zone), ms("2026-10-25T00:30:00+00:00")), 3))
+        times = list(islice(times_after(plan(cron, zone), ms("2026-10-25T00:30:00+00:00")), 3))
     except RecurrenceError:
         return
-    assert found == sorted(set(found))
+    assert times == sorted(set(times))
 
 
 def test_the_end_of_the_calendar_is_an_end():
@@ -144,7 +144,7 @@ def test_the_end_of_the_calendar_is_an_end():
 def test_a_range_has_both_ends_and_a_limit():
     day = timedelta(days=1) // timedelta(milliseconds=1)
     begin = ms("2026-01-01T00:00:00+00:00")
-    wanted = plan("0 0 * * *")
-    assert times_between(wanted, begin, begin + 2 * day, 3) == [begin, begin + day, begin + 2 * day]
+    timetable = plan("0 0 * * *")
+    assert times_between(timetable, begin, begin + 2 * day, 3) == [begin, begin + day, begin + 2 * day]
     with pytest.raises(TooManyTimesError, match="more than 2 times"):
-        times_between(wanted, begin, begin + 2 * day, 2)
+        times_between(timetable, begin, begin + 2 * day, 2)

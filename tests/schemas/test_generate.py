@@ -41,7 +41,7 @@ def test_generate_writes_what_differs_and_keeps_every_version(folder, capsys):
     assert main(["generate"]) == 0
     capsys.readouterr()
     assert catalogue.documented("ChangeNode")["name"] == "ChangeNode"
-    assert {path.stem for path in folder.glob("history/*")} == {each.fingerprint.hex() for each in RECORDS.values()}
+    assert {path.stem for path in folder.glob("history/*")} == {record.fingerprint.hex() for record in RECORDS.values()}
     (folder / "Mode.avsc").write_text("{}")
     (folder / "Gone.avsc").write_text("{}")
     (folder / "Done.avsc").unlink()

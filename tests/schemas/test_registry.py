@@ -102,14 +102,14 @@ def test_single_object_records_are_read_too(registry):
 
 def test_a_services_own_version_of_the_schema(registry):
     schema = copy.deepcopy(RECORDS["SignalRequest"].schema)
-    wanted = ("workflow", "subject", "decider", "signal")
-    schema["fields"] = [field for field in schema["fields"] if field["name"] in wanted]
+    names = ("workflow", "subject", "decider", "signal")
+    schema["fields"] = [field for field in schema["fields"] if field["name"] in names]
     schema_id = registry.add(json.dumps(schema))
     out = io.BytesIO()
     content = {"workflow": "W", "subject": '"S"', "decider": "D", "signal": "N"}
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), content)
-    found = codec.decode_request(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
-    assert found == SignalRequest(workflow="W", subject=b'"S"', decider="D", signal="N")
+    request = codec.decode_request(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
+    assert request == SignalRequest(workflow="W", subject=b'"S"', decider="D", signal="N")
 
 
 def test_signals_in_confluents_format(registry):

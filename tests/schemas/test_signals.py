@@ -90,9 +90,9 @@ def test_growing_waits_are_said_by_any_of_three_numbers():
 
 
 def test_options_take_the_place_of_the_top_level():
-    found = read(client_data={"a": 1}, metadata={"a": 1}, options={"metadata": {"b": 2}, "parent_link_id": TEXT})
-    assert (found.client_data, found.metadata) == (b"{}", b'{"b": 2}')
-    assert found.parent_link_id == uuid.UUID(TEXT).bytes
+    request = read(client_data={"a": 1}, metadata={"a": 1}, options={"metadata": {"b": 2}, "parent_link_id": TEXT})
+    assert (request.client_data, request.metadata) == (b"{}", b'{"b": 2}')
+    assert request.parent_link_id == uuid.UUID(TEXT).bytes
 
 
 @pytest.mark.parametrize("key", ["name", "workflow_type"])
@@ -212,8 +212,8 @@ def test_payloads_that_are_no_utf8():
 
 def test_headers_give_id_and_transaction_id():
     headers = [("backbeat-id", b"from header"), ("backbeat-tid", "tid-1"), ("other", None)]
-    found = read(headers)
-    assert (found.id, found.tid) == ("from header", "tid-1")
+    request = read(headers)
+    assert (request.id, request.tid) == ("from header", "tid-1")
     assert read(headers, id="own").id == "own"
     with pytest.raises(DecodeError, match="header backbeat-id is no UTF-8"):
         read([("backbeat-id", b"\xff")])
@@ -246,7 +246,7 @@ def test_avro_fields_are_checked_as_well():
 )
 def test_any_document(document):
     try:
-        found = codec.decode_request(json.dumps({**SMALLEST, **document}).encode())
+        request = codec.decode_request(json.dumps({**SMALLEST, **document}).encode())
     except DecodeError:
         return
-    assert codec.decode_request(codec.encode_signal(found)) == found
+    assert codec.decode_request(codec.encode_signal(request)) == request

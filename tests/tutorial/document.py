@@ -64,20 +64,20 @@ Step = Commands | Shown | File
 def read(path: Path) -> list[Step]:
     """The blocks of a document, in order. AssertionError: one is none of those above."""
     text = path.read_text()
-    found = list(_BLOCK.finditer(text))
-    assert 2 * len(found) == len(_FENCE.findall(text)), "a block does not say what it is"
-    return [_step(text.count("\n", 0, one.start()) + 1, *one.groups()) for one in found]
+    blocks = list(_BLOCK.finditer(text))
+    assert 2 * len(blocks) == len(_FENCE.findall(text)), "a block does not say what it is"
+    return [_step(text.count("\n", 0, block.start()) + 1, *block.groups()) for block in blocks]
 
 
-def _step(line: int, language: str, said: str, content: str) -> Step:
-    match language, said.split():
+def _step(line: int, language: str, mark: str, content: str) -> Step:
+    match language, mark.split():
         case "sh", [terminal, *words] if words in ([], ["runs-on"]):
             return Commands(line=line, terminal=terminal, commands=content.splitlines(), runs_on=bool(words))
         case "text", [terminal, *words] if words in ([], ["ctrl-c"]):
             return Shown(line=line, terminal=terminal, text=content, after_ctrl_c=bool(words))
         case _, [name, *words] if name.startswith("~/") and words in ([], ["as-it-is"]):
             return File(line=line, path=name.removeprefix("~/"), content=content, as_it_is=bool(words))
-    raise AssertionError(f"line {line}: what is {language} {said}?")
+    raise AssertionError(f"line {line}: what is {language} {mark}?")
 
 
 def _of_line(line: str) -> str:

@@ -108,9 +108,9 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    one = Reader(tmp_path)
-    yield one
-    one.close()
+    terminal = Reader(tmp_path)
+    yield terminal
+    terminal.close()
 
 
 def test_every_command_does_what_the_tutorial_shows(reader):
