@@ -141,11 +141,11 @@ async def pay(
             used = bank.used()
             await node.result(300)
             tree = await client.tree(node.workflow_id)
-            paid = [one for _, one in tree.walk() if one.name == "Send to Bank"]
+            paid = [below for _, below in tree.walk() if below.name == "Send to Bank"]
             assert len(paid) == merchants
-            assert {one.status for one in paid} == {"complete"}
-            assert {one.attempt for one in paid} == {1}, "nobody was tried again for an error"
-            assert set(bank.transfers) == {one.id for one in paid}
+            assert {below.status for below in paid} == {"complete"}
+            assert {below.attempt for below in paid} == {1}, "nobody was tried again for an error"
+            assert set(bank.transfers) == {below.id for below in paid}
             limit = await client.limits.get("Send to Bank")
             assert limit is not None
             assert (limit.out, limit.waiting) == (0, 0), "a slot was lost"

@@ -58,8 +58,8 @@ def run(kafka: str, data_dir: Path, seed: int, *, count: int, per_second: float,
             storm.end()
             load.join()
             hand.close()
-            for each in (caller, asking, ledger):
-                each.close()
+            for part in (caller, asking, ledger):
+                part.close()
 
 
 def wait_until_done(stack: Stack, ledger: Ledger) -> None:
@@ -79,18 +79,18 @@ def wait_until_done(stack: Stack, ledger: Ledger) -> None:
 def _of_open(nodes: list[Node]) -> str:
     """What nodes that should be closed wait for."""
     kinds = Counter(
-        (word(each.server), word(each.client), TimerKind(each.timer_kind).name if each.timer_at else "no timer")
-        for each in nodes
+        (word(node.server), word(node.client), TimerKind(node.timer_kind).name if node.timer_at else "no timer")
+        for node in nodes
     )
-    newest = max(nodes, key=lambda each: each.timer_at or 0)
+    newest = max(nodes, key=lambda node: node.timer_at or 0)
     return f"{len(nodes)} nodes are open: {dict(kinds)}, e.g. {newest}"
 
 
 def _positions(ledger: Ledger) -> str:
     """How far the engines are in each partition, by the changelog, and how far the log is."""
     metas = [records.get(b"m") for records in state(ledger.kafka, STATE)]
-    found = [msgspec.msgpack.decode(meta, type=Meta).next_offset if meta else 0 for meta in metas]
-    return f"committed {found} of {ends(ledger.kafka, COMMANDS)}"
+    positions = [msgspec.msgpack.decode(meta, type=Meta).next_offset if meta else 0 for meta in metas]
+    return f"committed {positions} of {ends(ledger.kafka, COMMANDS)}"
 
 
 def _reasons(stack: Stack) -> str:
@@ -107,7 +107,7 @@ def settle(asking: Caller, ledger: Ledger, stack: Stack) -> None:
         ledger.fold()
         for partition in range(PARTITIONS):
             asking.commit(partition)
-        wrong = [each for each in ledger.differences(STATE) if "meta" in each or "Meta" in each]
+        wrong = [difference for difference in ledger.differences(STATE) if "meta" in difference or "Meta" in difference]
         if not wrong and not ledger.fold():
             return
         assert time.monotonic() < deadline, f"{wrong[:3]}; {_reasons(stack)}"
@@ -117,10 +117,10 @@ def compare(ledger: Ledger, asking: Caller, caller: Caller, load: Load) -> None:
     differences = ledger.differences(STATE)
     assert not differences, f"{len(differences)} records differ: " + "\n".join(differences[:5])
     for topic in (HISTORY, activities_topic(CLIENT_DEFAULT), COMMANDS, DEAD_LETTERS):
-        wanted, repeats = ledger.check_effects(topic)
-        print(f"{topic}: {wanted} sent, {repeats} of them again")
-    wanted, repeats = ledger.check_effects(REPLIES, [caller.asker])
-    print(f"{REPLIES}: {wanted} sent, {repeats} of them again")
+        count, repeats = ledger.check_effects(topic)
+        print(f"{topic}: {count} sent, {repeats} of them again")
+    count, repeats = ledger.check_effects(REPLIES, [caller.asker])
+    print(f"{REPLIES}: {count} sent, {repeats} of them again")
     assert not load.unread, load.unread
     nodes = 0
     for store in ledger.stores:
@@ -129,9 +129,9 @@ def compare(ledger: Ledger, asking: Caller, caller: Caller, load: Load) -> None:
                 node.id: node_view(node, workflow) for node in store[NODES].values() if node.workflow_id == workflow.id
             }
             nodes += len(wanted_nodes)
-            found = asking.tree(workflow.id)
-            assert {node.id: node for node in found} == wanted_nodes
-            assert len(found) == len(wanted_nodes)
+            tree = asking.tree(workflow.id)
+            assert {node.id: node for node in tree} == wanted_nodes
+            assert len(tree) == len(wanted_nodes)
             assert asking.workflow(workflow.id) == effects.workflow_view(workflow)
     print(f"{nodes} nodes, {sum(map(len, (s[WORKFLOWS] for s in ledger.stores)))} workflows; {dict(ledger.commands)}")
     total = sum(ends(ledger.kafka, COMMANDS).values())

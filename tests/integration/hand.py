@@ -51,14 +51,14 @@ class Hand:
         return [activity for activity in self.seen if activity.node.id == node_id]
 
     def wait_for(
-        self, wanted: Callable[[activities.ActivityRecord], bool], count: int = 1, seconds: float = SECONDS_MAX
+        self, condition: Callable[[activities.ActivityRecord], bool], count: int = 1, seconds: float = SECONDS_MAX
     ) -> list[activities.ActivityRecord]:
         """The first activities that are wanted."""
         deadline = time.monotonic() + seconds
         with self._changed:
-            while len(found := [activity for activity in self.seen if wanted(activity)]) < count:
-                assert self._changed.wait(deadline - time.monotonic()), f"{len(found)} of {count} activities came"
-        return found[:count]
+            while len(matches := [activity for activity in self.seen if condition(activity)]) < count:
+                assert self._changed.wait(deadline - time.monotonic()), f"{len(matches)} of {count} activities came"
+        return matches[:count]
 
     def close(self) -> None:
         if self._stopping.is_set():

@@ -95,30 +95,30 @@ def install(kafka: str, data_dir: Path, **env: str) -> Iterator[Installation]:
     delete_topics(kafka, "backbeat.")
     env = {"BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.3", **env}
     with running(stack_on(kafka, data_dir=data_dir, partitions=PARTITIONS, env=env)) as stack:
-        one = Installation(stack)
+        system = Installation(stack)
         try:
-            yield one
+            yield system
         finally:
-            one.close()
+            system.close()
 
 
-def restart_with_nodes(one: Installation, count: int) -> None:
+def restart_with_nodes(system: Installation, count: int) -> None:
     """Store so many nodes, kill the engine, and print how long it takes to its first command after that."""
-    parent = one.signal(b'"many"')
-    children = tuple(NewNode(name=f"child {number}", user_id=one.user) for number in range(_CHILDREN_MAX))
+    parent = system.signal(b'"many"')
+    children = tuple(NewNode(name=f"child {number}", user_id=system.user) for number in range(_CHILDREN_MAX))
     for _ in range(count // _CHILDREN_MAX):
-        command = AddChildren(id=uuid.uuid4().bytes, user_id=one.user, node_id=parent.id, children=children)
-        assert isinstance(one.caller.ask(command), Made)
+        command = AddChildren(id=uuid.uuid4().bytes, user_id=system.user, node_id=parent.id, children=children)
+        assert isinstance(system.caller.ask(command), Made)
     for partition in range(PARTITIONS):
-        one.caller.commit(partition)
-    one.kill()
-    waiting = one.caller.begin(result(parent))
-    one.caller.flush()
+        system.caller.commit(partition)
+    system.kill()
+    waiting = system.caller.begin(result(parent))
+    system.caller.flush()
     began = time.monotonic()
-    one.part.start()
-    one.caller.wait(waiting)
+    system.part.start()
+    system.caller.wait(waiting)
     seconds = time.monotonic() - began
     print(f"\n{count} nodes stored: first command answered {seconds:.2f} s after the start of the process")
-    _, *parts = one.caller.query_once(GetTree, workflow_id=parent.workflow_id, seconds=120)
+    _, *parts = system.caller.query_once(GetTree, workflow_id=parent.workflow_id, seconds=120)
     assert sum(len(part.nodes) for part in parts) == count + 1
-    one.part.stop()
+    system.part.stop()

@@ -58,17 +58,18 @@ async def run(bootstrap: str, name: str, folder: Path, *, seed: int, count: int,
             await node.result(600)
             tree = await client.tree(node.workflow_id)
             ran = Counter(tuple(line.split()) for line in workers.lines())
-            nodes = {one.id: one for _, one in tree.walk() if one.name != f"Work ({count})"}
+            nodes = {below.id: below for _, below in tree.walk() if below.name != f"Work ({count})"}
             assert len(nodes) == count + 2
-            assert {one.status for one in nodes.values()} == {"complete"}
+            assert {below.status for below in nodes.values()} == {"complete"}
             # Every node was run, and a repeat has the very same node and attempt: none was tried again for an error.
             assert set(ran) == {(identity, "1") for identity in nodes}
             repeated = [identity for (identity, _), runs in ran.items() if runs > 1]
             for identity in repeated:
                 # Both runs answered, or one was killed before it could: either way there is one answer.
                 changes = await client.history(identity)
-                said = [one.to_status for one in changes if one.status_type == "current_client_status"]
-                assert said.count("complete") == 1
+                machine = "current_client_status"
+                client_statuses = [change.to_status for change in changes if change.status_type == machine]
+                assert client_statuses.count("complete") == 1
             return len(repeated)
     finally:
         workers.stop()

@@ -114,27 +114,27 @@ class Ledger:
 
     def differences(self, topic: str) -> list[str]:
         """How the changelog differs from what has to be stored."""
-        found = []
+        differences = []
         for partition, records in enumerate(state(self.kafka, topic)):
             meta = records.pop(b"m", None)
-            wanted = self.records(partition)
-            found.extend(
-                f"partition {partition}, {key!r}: {records.get(key)!r}, wanted {wanted.get(key)!r}"
-                for key in sorted(records.keys() | wanted.keys())
-                if records.get(key) != wanted.get(key)
+            expected = self.records(partition)
+            differences.extend(
+                f"partition {partition}, {key!r}: {records.get(key)!r}, wanted {expected.get(key)!r}"
+                for key in sorted(records.keys() | expected.keys())
+                if records.get(key) != expected.get(key)
             )
-            if meta is not None or wanted:
-                found.extend(self._meta_differences(partition, meta))
-        return found
+            if meta is not None or expected:
+                differences.extend(self._meta_differences(partition, meta))
+        return differences
 
     def _meta_differences(self, partition: int, value: bytes | None) -> list[str]:
-        wanted = self.stores[partition].meta
+        expected = self.stores[partition].meta
         if value is None:
             return [f"partition {partition}: there is no meta record"]
         meta = msgspec.msgpack.decode(value, type=Meta)
         of_the_process = {"topic_id": "", "transactional_id": ""}
-        if msgspec.structs.replace(meta, **of_the_process) != msgspec.structs.replace(wanted, **of_the_process):
-            return [f"partition {partition}: {meta}, wanted {wanted}"]
+        if msgspec.structs.replace(meta, **of_the_process) != msgspec.structs.replace(expected, **of_the_process):
+            return [f"partition {partition}: {meta}, wanted {expected}"]
         return []
 
     def check_effects(self, topic: str, mine: Iterable[bytes] | None = None) -> tuple[int, int]:
@@ -146,14 +146,14 @@ class Ledger:
         sent = [message for message in read_whole(self.kafka, topic) if keys is None or message.key() in keys]
         if topic == COMMANDS:
             sent = [message for message in sent if _is_effect(message)]
-        found = Counter(message.value() for message in sent)
-        wanted = Counter(value for (_, to), values in self.sent.items() if to == topic for value in values)
-        missing = wanted - found
+        actual = Counter(message.value() for message in sent)
+        expected = Counter(value for (_, to), values in self.sent.items() if to == topic for value in values)
+        missing = expected - actual
         assert not missing, f"{topic}: {len(missing)} were not sent, e.g. {next(iter(missing))!r}"
-        others = found.keys() - wanted.keys()
+        others = actual.keys() - expected.keys()
         assert not others, f"{topic}: {len(others)} had never to be sent, e.g. {next(iter(others))!r}"
         self._check_order(topic, sent)
-        return wanted.total(), found.total() - wanted.total()
+        return expected.total(), actual.total() - expected.total()
 
     def _check_order(self, topic: str, sent: list[Message]) -> None:
         """What one partition's commands sent to one partition came in the order of the commands, repeats apart."""

@@ -76,7 +76,7 @@ class Load:
         number = self._random.randrange(len(self.subjects))
         link = None
         # What waits stands before what it waits for: no cycle.
-        before = [each for each in self._newest if each < number]
+        before = [earlier for earlier in self._newest if earlier < number]
         if before and self._random.random() < 0.15:
             link = self._newest[self._random.choice(before)].hex()
         signal = self._caller.signal(
@@ -134,12 +134,12 @@ class Load:
                 return [result(node, "errored", response=b'{"error":{"message":"declined"}}')]
             if b'"timeout"' in node.client_data and dice.random() < 0.5:
                 return []  # it expires, and is tried again
-        said: list[AnyCommand] = []
+        commands: list[AnyCommand] = []
         if dice.random() < 0.1:
-            said.append(result(node, "processing"))
+            commands.append(result(node, "processing"))
         children = self._children(node, dice)
-        said.append(result(node, children=children, response=b'{"result":{"a":1}}', ordinal=1))
-        return said
+        commands.append(result(node, children=children, response=b'{"result":{"a":1}}', ordinal=1))
+        return commands
 
     def _children(self, node: views.NodeView, dice: random.Random) -> tuple[NewNode, ...]:
         if node.depth >= _DEPTH_MAX:

@@ -56,7 +56,7 @@ class Rig:
 
     def dispatched(self, node_id: bytes, attempt: int = 1) -> views.NodeView:
         """The node as it came to the worker."""
-        (activity,) = self.hand.wait_for(lambda each: each.node.id == node_id and each.node.attempt == attempt)
+        (activity,) = self.hand.wait_for(lambda record: record.node.id == node_id and record.node.attempt == attempt)
         return activity.node
 
     def signal(self, subject: bytes, **more: Any) -> views.NodeView:
@@ -77,11 +77,11 @@ class Rig:
     def wait_for_server(self, node_id: bytes, *statuses: ServerStatus) -> views.NodeView:
         """The node, once it has one of these statuses."""
 
-        def found() -> views.NodeView | None:
+        def reached() -> views.NodeView | None:
             node = self.caller.node(node_id)
             return node if isinstance(node, views.NodeView) and node.server in statuses else None
 
-        node: views.NodeView = until(found, f"{node_id.hex()} is {[each.name for each in statuses]}")
+        node: views.NodeView = until(reached, f"{node_id.hex()} is {[status.name for status in statuses]}")
         return node
 
     # --- engines ---------------------------------------------------------------------------------------------------
@@ -108,8 +108,8 @@ class Rig:
 def rig(kafka: str, data_dir: Path, *, engines: int = 1, partitions: int = PARTITIONS, **env: str) -> Iterator[Rig]:
     """A stack on a Kafka that others used before."""
     with running(stack_on(kafka, data_dir=data_dir, engines=engines, partitions=partitions, env=env)) as stack:
-        one = Rig(stack)
+        system = Rig(stack)
         try:
-            yield one
+            yield system
         finally:
-            one.close()
+            system.close()

@@ -148,8 +148,8 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
         certificate_file, key_file = authority.issue("client")
         who_at, certified_at = (f"{LOOPBACK}:{port}" for port in broker.listeners.values())
-        one = SecuredKafka(
+        secured = SecuredKafka(
             who_at, certified_at, authority.ca_file, other.ca_file, certificate_file, key_file, authority, admin
         )
-        one.add_user(USER)
-        yield one
+        secured.add_user(USER)
+        yield secured

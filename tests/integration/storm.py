@@ -72,7 +72,7 @@ class Storm:
 
     def _may_stop(self, index: int) -> bool:
         now = time.monotonic()
-        self._stops[index] = [each for each in self._stops.get(index, []) if each > now - 60.0]
+        self._stops[index] = [at for at in self._stops.get(index, []) if at > now - 60.0]
         if len(self._stops[index]) >= _STOPS_PER_MINUTE_MAX:
             return False
         self._stops[index].append(now)
@@ -96,5 +96,5 @@ class Storm:
 
     def members(self) -> set[str | None]:
         """The instances that the group knows."""
-        found = self._admin.describe_consumer_groups([self._group], request_timeout=120)[self._group].result()
-        return {member.group_instance_id for member in found.members}
+        group = self._admin.describe_consumer_groups([self._group], request_timeout=120)[self._group].result()
+        return {member.group_instance_id for member in group.members}

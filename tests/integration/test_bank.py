@@ -16,5 +16,5 @@ async def test_never_a_fourth_connection_and_no_slot_lost(own_kafka: str, unique
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
     with stack_on(own_kafka, partitions=4, engines=2) as stack:
         name = add_client(stack.bootstrap_servers, unique, partitions=4).name
-        async with bank.Bank(transfer_seconds=0.15) as one:
-            await bank.pay(stack, name, one, merchants=60, disturbances=3, engine_kills=1, seed=seed)
+        async with bank.Bank(transfer_seconds=0.15) as ledger:
+            await bank.pay(stack, name, ledger, merchants=60, disturbances=3, engine_kills=1, seed=seed)

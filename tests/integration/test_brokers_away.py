@@ -37,9 +37,9 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
     command += ["--bootstrap-servers", str(kafka.bootstrap_servers), "--data-dir", str(tmp_path / "engine")]
     command += ["--status-port", str(port)]
 
-    def says(what: str) -> bool:
+    def says(text: str) -> bool:
         try:
-            return what in get(f"{url}/ready")[1]
+            return text in get(f"{url}/ready")[1]
         except OSError:
             return False
 
@@ -61,8 +61,8 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
         until(lambda: says("Kafka does not answer since"), "it says that Kafka is away")
 
         def away_for() -> int:
-            found = re.search(r"does not answer since (\d+) s", get(f"{url}/ready")[1])
-            return int(found[1]) if found else 0
+            match = re.search(r"does not answer since (\d+) s", get(f"{url}/ready")[1])
+            return int(match[1]) if match else 0
 
         until(lambda: away_for() >= AWAY_SECONDS, "it is away for longer than a commit may take")
         assert get(f"{url}/live")[0] == 200

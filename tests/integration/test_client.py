@@ -185,9 +185,9 @@ async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -
     ]
     seen = await nodes[0].refresh()
     assert (seen.status, seen.waits_for_slot, seen.priority, seen.fairness_key) == ("started", True, 5, "")
-    found = await limits.get(activity)
-    assert found is not None
-    assert (found.concurrency, found.rate, found.burst, found.key, found.aging_seconds, found.paused) == (
+    limit = await limits.get(activity)
+    assert limit is not None
+    assert (limit.concurrency, limit.rate, limit.burst, limit.key, limit.aging_seconds, limit.paused) == (
         1,
         "1000/s",
         5,
@@ -195,7 +195,7 @@ async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -
         60.0,
         True,
     )
-    (pool,) = found.pools
+    (pool,) = limit.pools
     assert (pool.key, pool.out, pool.waiting_by_priority) == ("B", 0, {1: 0, 2: 0, 3: 1, 4: 1, 5: 1})
     assert pool.oldest_asked_at is not None
     assert pool.oldest_asked_at >= seen.created_at
@@ -304,29 +304,30 @@ async def test_a_node_is_told_whole_and_as_it_was_given(client: Client, name: st
         timeout=7,
         decider="Shop",
     )
-    for one in (node, await node.refresh(), (await node.tree()).children[0].node):
-        assert (one.workflow_name, one.decider, one.subject, one.name) == ("Sale", "Shop", subject, "Buy")
-        assert one.client_data == {"name": "Buy", "params": {"buyerName": "Ann \u00e9"}, "timeout": 7.0}
-        assert one.metadata == {"camelCase": {"snake_case": 1}}
-        assert (one.due_at, one.retries_remaining, one.attempt, one.complete_by) == (at, 2, 0, None)
-        assert one.view.retry_interval_seconds == 30.5
+    for view in (node, await node.refresh(), (await node.tree()).children[0].node):
+        assert (view.workflow_name, view.decider, view.subject, view.name) == ("Sale", "Shop", subject, "Buy")
+        assert view.client_data == {"name": "Buy", "params": {"buyerName": "Ann \u00e9"}, "timeout": 7.0}
+        assert view.metadata == {"camelCase": {"snake_case": 1}}
+        assert (view.due_at, view.retries_remaining, view.attempt, view.complete_by) == (at, 2, 0, None)
+        assert view.view.retry_interval_seconds == 30.5
         # The answer to the signal tells it as it was made.
-        wanted = "ready" if one is node else "started"
-        assert (one.mode, one.status, one.client_status, one.parent_id) == ("blocking", wanted, "ready", None)
-        assert abs(one.created_at - datetime.now(UTC)) < timedelta(minutes=1)
-        assert (one.view.type, one.view.depth, one.workflow_id) == ("decision", 1, client.workflow_id("Sale", subject))
-        assert one.tid
+        status = "ready" if view is node else "started"
+        assert (view.mode, view.status, view.client_status, view.parent_id) == ("blocking", status, "ready", None)
+        assert abs(view.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (view.view.type, view.view.depth) == ("decision", 1)
+        assert view.workflow_id == client.workflow_id("Sale", subject)
+        assert view.tid
     assert [(user.name, user.id) for user in await client.users() if user.name == name] != []
 
 
 async def test_a_repeat_may_come_the_other_way(stack: Stack, name: str) -> None:
-    said: dict[str, Any] = {"args": [1], "idempotency_key": "a key, \u00e9 and ü" * 20, "at": timedelta(hours=1)}
-    async with Client(stack.bootstrap_servers, name) as one, Client(stack.http_urls[0], name) as other:
-        first = await one.signal("Sale", "A", "Buy", **said)
-        assert (await other.signal("Sale", "A", "Buy", **said)).id == first.id
+    arguments: dict[str, Any] = {"args": [1], "idempotency_key": "a key, \u00e9 and ü" * 20, "at": timedelta(hours=1)}
+    async with Client(stack.bootstrap_servers, name) as kafka_client, Client(stack.http_urls[0], name) as other:
+        first = await kafka_client.signal("Sale", "A", "Buy", **arguments)
+        assert (await other.signal("Sale", "A", "Buy", **arguments)).id == first.id
         with pytest.raises(KeyReused):
-            await other.signal("Sale", "A", "Buy", **{**said, "args": [2]})
-        await one.cancel(first.id, idempotency_key="c")
+            await other.signal("Sale", "A", "Buy", **{**arguments, "args": [2]})
+        await kafka_client.cancel(first.id, idempotency_key="c")
         await other.cancel(first.id, idempotency_key="c")
         assert await other.status(first.id) == "deactivated"
 
@@ -381,7 +382,8 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
     await failing.answer(error=Fail("never"))
     with pytest.raises(NodeFailed, match="never"):
         await failing.result(120)
-    errors = [one.response["error"]["message"] for one in await failing.history() if one.to_status == "errored"]
+    history = await failing.history()
+    errors = [change.response["error"]["message"] for change in history if change.to_status == "errored"]
     assert [message.rpartition(": ")[2] for message in errors if message] == ["not yet", "never"]
     await failing.shutdown()
     assert await client.status(failing.id) == "complete"
@@ -408,19 +410,20 @@ async def test_a_search_finds_what_was_just_written(stack: Stack, name: str) -> 
         ]
         await by_kafka.signal("Invoice", "Camera 1", "Send", at=LATER)
         for client in (by_kafka, by_http):
-            found = [one.subject async for one in client.search_workflows(name="Sale")]
-            assert found == [f"Camera {number}" for number in reversed(range(7))]
-            assert [one.subject async for one in client.search_workflows(name="Sale", limit=3)] == found[:3]
+            subjects = [flow.subject async for flow in client.search_workflows(name="Sale")]
+            assert subjects == [f"Camera {number}" for number in reversed(range(7))]
+            assert [flow.subject async for flow in client.search_workflows(name="Sale", limit=3)] == subjects[:3]
             newest = client.workflow_id("Sale", "Camera 6")
-            assert [one.subject async for one in client.search_workflows(name="Sale", older_than=newest)] == found[1:]
-            assert {one.name async for one in client.search_workflows(subject="Camera 1")} == {"Sale", "Invoice"}
-            assert [one async for one in client.search_nodes(name="Buy", current_status="ready")] == made
-            assert [one async for one in client.search_nodes(metadata='"no":3')] == [made[3]]
+            older = client.search_workflows(name="Sale", older_than=newest)
+            assert [flow.subject async for flow in older] == subjects[1:]
+            assert {flow.name async for flow in client.search_workflows(subject="Camera 1")} == {"Sale", "Invoice"}
+            assert [node async for node in client.search_nodes(name="Buy", current_status="ready")] == made
+            assert [node async for node in client.search_nodes(metadata='"no":3')] == [made[3]]
             since = datetime.now(UTC) - timedelta(minutes=5)
             late = datetime.now(UTC) + timedelta(minutes=5)
             nodes = client.search_nodes(past_status="started", status_start=since, status_end=late, name="Buy", limit=5)
-            assert [one.view async for one in nodes] == [(await client.node(one.id)).view for one in made[:5]]
-            assert [one async for one in client.search_nodes(status_start=late)] == []
+            assert [node.view async for node in nodes] == [(await client.node(node.id)).view for node in made[:5]]
+            assert [node async for node in client.search_nodes(status_start=late)] == []
             assert await client.workflow_names() == ["Invoice", "Sale"]
             with pytest.raises(InvalidParameters, match="time zone"):
                 await anext(client.search_nodes(status_start=datetime.now()))  # noqa: DTZ005
@@ -430,8 +433,8 @@ async def test_long_results_come_by_the_page(make_client: MakeClient, stack: Sta
     monkeypatch.setattr("backbeat.client.search._PAGE_ROWS", 2)
     async with make_client(gateway=stack.http_urls[0]) as client:
         made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", at=LATER) for number in range(7)]
-        assert [one async for one in client.search_nodes()] == made
-        assert [one.subject async for one in client.search_workflows()] == [f"Camera {n}" for n in (4, 3, 2, 1, 0)]
+        assert [node async for node in client.search_nodes()] == made
+        assert [flow.subject async for flow in client.search_workflows()] == [f"Camera {n}" for n in (4, 3, 2, 1, 0)]
         made += [await client.signal("Sale", "Camera 0", "Buy", at=LATER) for _ in range(4)]
         tree = await client.tree(made[0].workflow_id)
         assert [node for _, node in tree.walk()] == [made[0], made[5], *made[7:]]
@@ -523,8 +526,8 @@ async def test_what_is_secret_or_large_goes_its_way_unseen(
         stored = node.client_data["params"]
         assert (stored["$backbeat"], stored["bytes"] > 400_000) == ("stored", True)
         assert child.client_data["params"]["$backbeat"] == "fernet"
-        told = [str(one.response) for one in [*await node.history(), *await child.history()]]
-        assert not any("4000" in one for one in told)
+        responses = [str(change.response) for change in [*await node.history(), *await child.history()]]
+        assert not any("4000" in response for response in responses)
 
 
 # --- who asks, and who is not there ----------------------------------------------------------------------------------
@@ -581,14 +584,14 @@ def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, w
         other = client.publish("Sale", "B", "Buy", at=timedelta(hours=1))
         client.flush()
         assert client.find_or_create("Sale", "A").id == node.workflow_id
-        assert [one.id for _, one in client.tree(node.workflow_id).walk()] == [node.id]
+        assert [below.id for _, below in client.tree(node.workflow_id).walk()] == [node.id]
         with pytest.raises(Timeout, match="it is started"):
             node.result(0.1)
         node.cancel()
         with pytest.raises(NodeFailed, match="deactivated"):
             node.result(120)
         assert node.history()[-1].to_status == "deactivated"
-        assert {one.id for one in client.search_nodes(name="Buy")} == {node.id, other}
+        assert {buy.id for buy in client.search_nodes(name="Buy")} == {node.id, other}
         with pytest.raises(NotFound):
             client.node(uuid.uuid4())
     with pytest.raises(Unavailable, match="with PlainClient"):
@@ -639,11 +642,11 @@ async def test_a_schedule_runs_by_itself_and_shows_it(client: Client, worker: Wo
 
         await until_async(ran)
     await schedules.pause("every / second", "enough")
-    found = await schedules.get("every / second")
-    assert (found.paused, found.note, found.next_run, found.problem) == (True, "enough", None, "")
-    assert {run.cause for run in found.past} == {"due"}
+    schedule = await schedules.get("every / second")
+    assert (schedule.paused, schedule.note, schedule.next_run, schedule.problem) == (True, "enough", None, "")
+    assert {run.cause for run in schedule.past} == {"due"}
     assert seen == sorted(set(seen))
-    node = await client.node(found.past[0].node_id or "")
+    node = await client.node(schedule.past[0].node_id or "")
     assert (node.status, node.subject) == ("complete", seen[0])
 
 
@@ -660,7 +663,7 @@ async def test_schedules_are_asked_for_the_same_way(client: Client, make_client:
     assert (made.metadata, made.retries, made.paused) == ({"byUs": True}, 2, True)
     assert (made.priority, made.fairness_key) == (1, "shop")
     await schedules.put("hourly", "Reports", 1, "Report", every=LATER, offset=60, paused=True)
-    assert [(one.name, one.every) for one in await schedules.list()] == [("hourly", LATER), ("nightly", None)]
+    assert [(row.name, row.every) for row in await schedules.list()] == [("hourly", LATER), ("nightly", None)]
     for _ in range(2):
         triggered = await schedules.trigger("nightly", overlap="queue", idempotency_key="by hand")
         assert [(run.state, run.cause) for run in triggered.running] == [("running", "trigger")]

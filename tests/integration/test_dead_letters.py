@@ -27,8 +27,8 @@ from tests.waiting import until
 
 @pytest.fixture(scope="module")
 def system(own_kafka, tmp_path_factory):
-    with rig(own_kafka, tmp_path_factory.mktemp("engine")) as one:
-        yield one
+    with rig(own_kafka, tmp_path_factory.mktemp("engine")) as started:
+        yield started
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def dead_letters(system):
     list(reader.read())
 
     def next_ones(count):
-        found = []
+        letters = []
 
         def enough():
-            found.extend((message.value(), dict(message.headers())) for message in reader.read())
-            return len(found) >= count
+            letters.extend((message.value(), dict(message.headers())) for message in reader.read())
+            return len(letters) >= count
 
         until(enough, f"{count} dead letters")
-        return found
+        return letters
 
     yield next_ones
     reader.close()
@@ -98,7 +98,7 @@ def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes
     assert strayed["backbeat-source-partition"] == str((partition + 1) % PARTITIONS).encode()
     assert b"was sent to partition" in strayed["backbeat-error"]
     assert b"fingerprint" in by_value[bad[4]]["backbeat-error"]
-    assert not [each for each in caller.tree(signal.workflow_id) if each.id == node_of(signal)]
+    assert not [row for row in caller.tree(signal.workflow_id) if row.id == node_of(signal)]
 
 
 def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject, dead_letters):
@@ -125,7 +125,9 @@ def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_l
     ((value, headers),) = dead_letters(1)
     assert codec.decode_command(value) == broken
     assert headers["backbeat-error"].startswith(b"defect: AssertionError")
-    (notice,) = system.hand.wait_for(lambda each: each.node.id == node.id and each.kind is ActivityKind.NOTIFICATION)
+    (notice,) = system.hand.wait_for(
+        lambda record: record.node.id == node.id and record.kind is ActivityKind.NOTIFICATION
+    )
     assert notice.message == "Server Error"
     assert caller.node(node.id).server is ServerStatus.ERRORED
     other = system.signal(subject[:-1] + b' 2"')
@@ -140,8 +142,8 @@ def noise():
     return random.Random(1).randbytes(RECORD_BYTES_MAX // 2 - 190).hex().encode()
 
 
-@pytest.mark.parametrize("what", ["client_data", "tid", "link", "name", "status"])
-def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller, subject, dead_letters, what):
+@pytest.mark.parametrize("kind", ["client_data", "tid", "link", "name", "status"])
+def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller, subject, dead_letters, kind):
     node = system.signal(subject)
     signal = caller.signal(subject)
     large = msgspec.structs.replace(signal.node, client_data=b'{"a":"' + noise() + b'"}')
@@ -153,7 +155,7 @@ def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller,
         # Its size and what stands around it on its way to its target are more than a record may have.
         "link": msgspec.structs.replace(signal, node=msgspec.structs.replace(large, parent_link_id=node.id)),
     }
-    command = commands[what]
+    command = commands[kind]
     assert RECORD_BYTES_MAX - 500 < len(codec.encode_command(command)) < RECORD_BYTES_MAX - 70
     pid = system.stack.engine_pids[0]
     caller.send(command)
@@ -213,9 +215,9 @@ def test_a_header_whose_name_is_no_utf8(system, caller, subject, dead_letters):
     places = [f"{COMMANDS}:0", f"{QUERIES}:0", f"{signals_topic(user)}:0"]
     environment = {**os.environ, "AIOKAFKA_NO_EXTENSIONS": "1"}
     subprocess.run([sys.executable, "-c", _BENT_PRODUCER, system.kafka, *places], env=environment, check=True)
-    found = dead_letters(2)
-    assert {headers["backbeat-source-topic"].decode() for _, headers in found} == {COMMANDS, signals_topic(user)}
-    assert b"a header's name is no UTF-8" in {headers["backbeat-error"] for _, headers in found}
+    letters = dead_letters(2)
+    assert {headers["backbeat-source-topic"].decode() for _, headers in letters} == {COMMANDS, signals_topic(user)}
+    assert b"a header's name is no UTF-8" in {headers["backbeat-error"] for _, headers in letters}
     assert system.say(system.signal(subject)) == Done()
     for partition in range(PARTITIONS):
         caller.commit(partition)

@@ -36,8 +36,8 @@ from tests.waiting import until
 
 @pytest.fixture(scope="module")
 def system(own_kafka, tmp_path_factory):
-    with rig(own_kafka, tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as one:
-        yield one
+    with rig(own_kafka, tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as started:
+        yield started
 
 
 @pytest.fixture
@@ -79,18 +79,18 @@ def test_a_signal_its_children_and_their_completion_in_order(system, caller, sub
     answer = result(top, children=children, response=b'{"result":{"ok":true}}')
     assert caller.ask(answer) == Done()
     first, second, third = (ids.node_id(made.workflow_id, answer.id, index) for index in range(3))
-    one = system.dispatched(first)
+    activity = system.dispatched(first)
     # The first is in the way of the others.
-    assert [each.server for each in caller.tree(made.workflow_id)][2:] == [ServerStatus.READY, ServerStatus.READY]
-    assert system.say(one) == Done()
+    assert [row.server for row in caller.tree(made.workflow_id)][2:] == [ServerStatus.READY, ServerStatus.READY]
+    assert system.say(activity) == Done()
     for node in (system.dispatched(second), system.dispatched(third)):
         assert caller.node(made.id).server is ServerStatus.PROCESSING_CHILDREN
         assert system.say(node) == Done()
     assert caller.wait_node(made.id).client is ClientStatus.COMPLETE
     tree = caller.tree(made.workflow_id)
-    assert [each.name for each in tree] == ["Make Purchase", "first", "second", "third"]
-    assert {each.server for each in tree} == {ServerStatus.COMPLETE}
-    assert [each.parent_id for each in tree] == [None, made.id, made.id, made.id]
+    assert [row.name for row in tree] == ["Make Purchase", "first", "second", "third"]
+    assert {row.server for row in tree} == {ServerStatus.COMPLETE}
+    assert [row.parent_id for row in tree] == [None, made.id, made.id, made.id]
 
 
 def test_history_tells_every_change_with_its_response(system, caller, subject):
@@ -98,8 +98,8 @@ def test_history_tells_every_change_with_its_response(system, caller, subject):
     system.say(node, "processing")
     system.say(node, response=b'{"result":7}', ordinal=1)
     (history,) = caller.query(queries.GetHistory, node_id=node.id)
-    told = [(each.server, each.from_status.name, each.to_status.name) for each in history.changes]
-    assert told == [
+    changes = [(change.server, change.from_status.name, change.to_status.name) for change in history.changes]
+    assert changes == [
         (True, "READY", "STARTED"),
         (True, "STARTED", "SENT_TO_CLIENT"),
         (False, "READY", "RECEIVED"),
@@ -108,8 +108,8 @@ def test_history_tells_every_change_with_its_response(system, caller, subject):
         (True, "SENT_TO_CLIENT", "PROCESSING_CHILDREN"),
         (True, "PROCESSING_CHILDREN", "COMPLETE"),
     ]
-    assert [each.response for each in history.changes[4:6]] == [b'{"result":7}'] * 2
-    times = [each.at for each in history.changes]
+    assert [change.response for change in history.changes[4:6]] == [b'{"result":7}'] * 2
+    times = [change.at for change in history.changes]
     assert times == sorted(times)
 
 
@@ -117,9 +117,9 @@ def test_a_link_to_another_partition_is_waited_for(system, caller, unique):
     subjects = [json.dumps(f"{unique} {number}").encode() for number in range(20)]
     target = system.signal(subjects[0])
     elsewhere = next(
-        each
-        for each in subjects[1:]
-        if ids.partition_of(ids.murmur2(each).to_bytes(4, "big"), PARTITIONS) != ids.partition_of(target.id, PARTITIONS)
+        name
+        for name in subjects[1:]
+        if ids.partition_of(ids.murmur2(name).to_bytes(4, "big"), PARTITIONS) != ids.partition_of(target.id, PARTITIONS)
     )
     linked = system.signal(elsewhere, parent_link_id=target.id)
     system.say(target)
@@ -210,11 +210,11 @@ def test_a_large_tree_comes_in_parts_and_holds_up_nothing(system, caller, subjec
     view, *parts = caller.wait_parts(asked)
     assert isinstance(view, WorkflowView)
     assert [len(part.nodes) for part in parts] == [200] * 6 + [1]
-    nodes = [each for part in parts for each in part.nodes]
+    nodes = [row for part in parts for row in part.nodes]
     assert nodes[0].id == node.id
-    assert [each.name for each in nodes[1:]] == [f"child {index}" for index in range(1_200)]
+    assert [row.name for row in nodes[1:]] == [f"child {index}" for index in range(1_200)]
     _, top = caller.query(queries.GetTree, workflow_id=node.workflow_id, top_level_only=True)
-    assert [each.id for each in top.nodes] == [node.id]
+    assert [row.id for row in top.nodes] == [node.id]
 
 
 def test_what_is_not_there_or_anothers_is_not_found(system, caller, subject):
@@ -262,10 +262,10 @@ def test_a_flush_gives_a_position_that_holds_what_was_answered(system, caller, s
     offset = caller.commit(partition)
     reader = Reader(system.kafka, STATE, committed=True)
     until_there = dict.fromkeys(reader.positions, 0) | {partition: offset}
-    found = {message.key() for message in reader.read(until_there) if message.offset() < offset}
+    keys = {message.key() for message in reader.read(until_there) if message.offset() < offset}
     reader.close()
     prefix = node.id[: ids.PREFIX_BYTES]
-    assert b"w" + prefix + b"n" + node.id[ids.PREFIX_BYTES :] in found
+    assert b"w" + prefix + b"n" + node.id[ids.PREFIX_BYTES :] in keys
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_retries_come_by_timers_until_they_are_exhausted(system, caller, subject
     assert last.retries_remaining == 0
     system.say(last, "errored", response=error)
     (notice,) = system.hand.wait_for(
-        lambda each: each.node.id == node.id and each.kind is activities.ActivityKind.NOTIFICATION
+        lambda activity: activity.node.id == node.id and activity.kind is activities.ActivityKind.NOTIFICATION
     )
     assert (notice.notification_name, notice.error) == (node.name, b'{"message":"declined"}')
     assert system.statuses(node.id) == ("errored", "retries_exhausted")
@@ -313,7 +313,7 @@ def test_timers_that_were_due_while_nobody_ran_fire_at_once(system, caller, subj
         assert node.fires_at == due
         system.say(node)
         assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
-        assert {each.node.attempt for each in system.hand.of(node.id)} == {1}
+        assert {activity.node.attempt for activity in system.hand.of(node.id)} == {1}
 
 
 # --- what cannot be delivered ----------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_a_node_of_an_unknown_client_fails_as_a_client_error(system, caller, sub
     child = ids.node_id(node.workflow_id, answer.id, 0)
     system.wait_for_server(child, ServerStatus.RETRIES_EXHAUSTED)
     (history,) = caller.query(queries.GetHistory, node_id=child)
-    responses = b"".join(each.response or b"" for each in history.changes)
+    responses = b"".join(change.response or b"" for change in history.changes)
     assert f"No client has the id {stranger.user_id.hex()}".encode() in responses
 
 
@@ -450,7 +450,7 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     assert (code, verdict["differences"], verdict["unjudged"]) == (0, [], [])
     # A node that was sent is said to be complete.
     subjects = (json.dumps(f"changed {number}").encode() for number in range(1_000))
-    elsewhere = next(each for each in subjects if ids.partition_of(route_of_subject(each), PARTITIONS) != partition)
+    elsewhere = next(name for name in subjects if ids.partition_of(route_of_subject(name), PARTITIONS) != partition)
     signal = system.signal(elsewhere)
     caller.commit(ids.partition_of(signal.id, PARTITIONS))
     row = store_row(system.kafka, signal.id)

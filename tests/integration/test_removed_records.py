@@ -41,8 +41,8 @@ class Both:
         waiting = [command]
         while waiting:
             self._count += 1
-            one = waiting.pop(0)
-            effects = [apply(one, self.now, store) for store in (self.stored, self.memory)]
+            queued = waiting.pop(0)
+            effects = [apply(queued, self.now, store) for store in (self.stored, self.memory)]
             assert effects[0] == effects[1]
             waiting += [effect.command for effect in effects[0] if hasattr(effect, "command")]
 
@@ -58,13 +58,13 @@ class Both:
 
     def check(self):
         after, place = None, None
-        wanted, due = sorted(self.memory[WORKFLOWS]), sorted(self.memory[ARCHIVE_QUEUE])
+        expected, due = sorted(self.memory[WORKFLOWS]), sorted(self.memory[ARCHIVE_QUEUE])
         for limit in (2, 1_000):
-            found = [key for key, _ in self.stored.scan(WORKFLOWS, after, limit)]
-            assert found == [each for each in wanted if after is None or each > after][:limit]
+            scanned = [key for key, _ in self.stored.scan(WORKFLOWS, after, limit)]
+            assert scanned == [key for key in expected if after is None or key > after][:limit]
             due_found = [key for key, _ in self.stored.scan(ARCHIVE_QUEUE, place, limit)]
-            assert due_found == [each for each in due if place is None or each > place][:limit]
-            after, place = (found[-1] if found else after), (due[1] if len(due) > 1 else place)
+            assert due_found == [key for key in due if place is None or key > place][:limit]
+            after, place = (scanned[-1] if scanned else after), (due[1] if len(due) > 1 else place)
 
     def timers(self, store):
         return dict(store._scan_timers(0, FAR_MS))
@@ -79,9 +79,9 @@ class Both:
 
 @pytest.fixture
 def both(tmp_path):
-    found = Both(tmp_path, Settings(slice_nodes_max=3))
-    yield found
-    found.stored.close()
+    pair = Both(tmp_path, Settings(slice_nodes_max=3))
+    yield pair
+    pair.stored.close()
 
 
 def signal(both, subject, name="purchase"):
@@ -107,14 +107,14 @@ def test_stores_agree_whatever_is_committed_in_between(both, seed):
     nodes = []
     for _ in range(150):
         both.now += chance.choice((1, 900, 3_000))
-        what = chance.random()
-        if what < 0.35:
+        draw = chance.random()
+        if draw < 0.35:
             nodes.append(signal(both, chance.randrange(12), chance.choice(("purchase", "sale", "kept"))))
-        elif what < 0.7 and nodes:
+        elif draw < 0.7 and nodes:
             children = tuple(c.NewNode(name="child", user_id=USER, type="flag") for _ in range(chance.randrange(5)))
             node_id = nodes.pop(chance.randrange(len(nodes)))
             both.do(c.ChangeNode(id=both.identity(), node_id=node_id, status="completed", children=children))
-        elif what < 0.9 and both.memory.timers:
+        elif draw < 0.9 and both.memory.timers:
             (due, subject, kind), number = min(both.memory.timers.items())
             both.now = max(both.now, due)
             fired = c.TimerFired(id=both.identity(), subject_id=subject, kind=TimerKind(kind), number=number)

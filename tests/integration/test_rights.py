@@ -38,17 +38,17 @@ USERS = {
 }
 
 
-def variables(one, user):
+def variables(secured, user):
     """The environment of a process that connects as this user."""
-    names = {"CA_FILE": str(one.ca_file), "USER": user, "PASSWORD": password_of(user)}
+    names = {"CA_FILE": str(secured.ca_file), "USER": user, "PASSWORD": password_of(user)}
     return {f"{PREFIX}{name}": value for name, value in names.items()}
 
 
 class System:
     """Engine and gateway, each as its own user, and what everybody has said."""
 
-    def __init__(self, one, folder):
-        self.kafka, self.folder = one, folder
+    def __init__(self, secured, folder):
+        self.kafka, self.folder = secured, folder
         self.said = []
         self.parts = {}
         self.tokens = {}
@@ -84,20 +84,20 @@ def system(tmp_path_factory):
             if name.startswith(PREFIX) and name != f"{PREFIX}JAVA_OPTIONS":
                 patch.delenv(name)
         patch.chdir(folder)
-        one = stack.enter_context(secured_kafka(folder))
-        system = System(one, folder)
+        secured = stack.enter_context(secured_kafka(folder))
+        system = System(secured, folder)
         system.run("topics", "create", "--partitions", "2", "--replication", "1", "--development")
         for client in ("shop", "bank"):
             system.tokens[client] = json.loads(system.run("user", "add", client, "--partitions", "1", "--json"))[
                 "token"
             ]
         for user, words in USERS.items():
-            one.add_user(user)
+            secured.add_user(user)
             system.run("acls", *words, "--principal", f"User:{user}", "--apply")
         stack.callback(lambda: [part.stop() for part in system.parts.values()])
         words = ["engine", "--instance-id", "one", "--development", "--status-port", "0"]
         engine = system.start("engine", words, "the-engine")
-        certificate, key = one.authority.issue("gateway")
+        certificate, key = secured.authority.issue("gateway")
         system.port = free_port()
         words = ["gateway", "--http-port", str(system.port), "--http-certificate-file", str(certificate)]
         words += ["--http-key-file", str(key), "--require-auth-token=all"]
@@ -110,8 +110,8 @@ def system(tmp_path_factory):
 
 @pytest.mark.parametrize("user", ["shop-worker", "shop-share"])
 async def test_a_signal_of_a_service_goes_through_to_a_worker_and_is_read_over_https(system, user):
-    one = system.kafka
-    worker = Worker(one.brokers(user), client="shop", delivery="share" if user == "shop-share" else "group")
+    secured = system.kafka
+    worker = Worker(secured.brokers(user), client="shop", delivery="share" if user == "shop-share" else "group")
     bought = asyncio.Event()
 
     @worker.activity("Buy")
@@ -119,10 +119,10 @@ async def test_a_signal_of_a_service_goes_through_to_a_worker_and_is_read_over_h
         bought.set()
 
     working = asyncio.create_task(worker.run())
-    publish(one.brokers("shop-web"), signals_topic("shop"), {**SIGNAL, "subject": user})
+    publish(secured.brokers("shop-web"), signals_topic("shop"), {**SIGNAL, "subject": user})
     async with asyncio.timeout(180):
         await bought.wait()
-    trusting = ssl.create_default_context(cafile=one.ca_file)
+    trusting = ssl.create_default_context(cafile=secured.ca_file)
     async with aiohttp.ClientSession() as session:
         url = f"https://127.0.0.1:{system.port}/v2/workflows"
 
@@ -133,7 +133,7 @@ async def test_a_signal_of_a_service_goes_through_to_a_worker_and_is_read_over_h
 
         assert await answers(None) == 401
         assert await answers("not that") == 401
-    async with Client(one.brokers("a-caller"), client="shop", timeout=120) as client:
+    async with Client(secured.brokers("a-caller"), client="shop", timeout=120) as client:
         node = await client.signal("Purchases", f"{user} again", "Buy")
         await node.result(timeout=120)
     worker.stop()
@@ -174,13 +174,15 @@ def read(brokers, topic):
 
 
 REFUSED = {
-    "signal as another": lambda one: publish(one.brokers("shop-web"), signals_topic("bank"), SIGNAL),
-    "signal as another, by a worker": lambda one: publish(one.brokers("shop-worker"), signals_topic("bank"), SIGNAL),
-    "command by a service": lambda one: publish(one.brokers("shop-web"), COMMANDS, SIGNAL),
-    "activities of another": lambda one: read(one.brokers("shop-worker"), activities_topic("bank")),
-    "activities of another, shared": lambda one: read(one.brokers("shop-share"), activities_topic("bank")),
-    "the state": lambda one: read(one.brokers("shop-worker"), STATE),
-    "commands": lambda one: read(one.brokers("shop-worker"), COMMANDS),
+    "signal as another": lambda secured: publish(secured.brokers("shop-web"), signals_topic("bank"), SIGNAL),
+    "signal as another, by a worker": lambda secured: publish(
+        secured.brokers("shop-worker"), signals_topic("bank"), SIGNAL
+    ),
+    "command by a service": lambda secured: publish(secured.brokers("shop-web"), COMMANDS, SIGNAL),
+    "activities of another": lambda secured: read(secured.brokers("shop-worker"), activities_topic("bank")),
+    "activities of another, shared": lambda secured: read(secured.brokers("shop-share"), activities_topic("bank")),
+    "the state": lambda secured: read(secured.brokers("shop-worker"), STATE),
+    "commands": lambda secured: read(secured.brokers("shop-worker"), COMMANDS),
 }
 
 

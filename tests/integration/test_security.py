@@ -25,8 +25,8 @@ PROGRAM = [sys.executable, "-m", "backbeat.compose"]
 
 @pytest.fixture(scope="module")
 def kafka_of_its_own(tmp_path_factory):
-    with secured_kafka(tmp_path_factory.mktemp("secured")) as one:
-        yield one
+    with secured_kafka(tmp_path_factory.mktemp("secured")) as secured:
+        yield secured
 
 
 @pytest.fixture
@@ -58,32 +58,32 @@ async def purchase(worker, bootstrap_servers):
     working = asyncio.create_task(worker.run(handle_signals=False))
     async with Client(bootstrap_servers, timeout=120) as client:
         node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
-        found = await node.result(timeout=120)
+        result = await node.result(timeout=120)
     worker.stop()
     await working
-    return found
+    return result
 
 
 async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_own, folder, monkeypatch):
-    one = kafka_of_its_own
+    secured = kafka_of_its_own
     # Each by another way: a profile, flags, the environment.
     (folder / "backbeat.toml").write_text(
-        f'[profiles.default]\nbootstrap-servers = "{one.who}"\nkafka-ca-file = "{one.ca_file}"\n'
+        f'[profiles.default]\nbootstrap-servers = "{secured.who}"\nkafka-ca-file = "{secured.ca_file}"\n'
         f'kafka-user = "{USER}"\nkafka-password-file = "password"\n'
     )
-    code, said = run("topics", "create", "--partitions", "2", "--replication", "1", "--development")
-    assert code == 0, said
-    code, said = run("user", "add", "default", "--partitions", "2")
-    assert code == 0, said
+    code, output = run("topics", "create", "--partitions", "2", "--replication", "1", "--development")
+    assert code == 0, output
+    code, output = run("user", "add", "default", "--partitions", "2")
+    assert code == 0, output
     (folder / "backbeat.toml").unlink()
-    flags = ["--bootstrap-servers", one.who, "--kafka-ca-file", str(one.ca_file), "--kafka-user", USER]
+    flags = ["--bootstrap-servers", secured.who, "--kafka-ca-file", str(secured.ca_file), "--kafka-user", USER]
     flags += ["--kafka-password-file", "password", "--kafka-sasl-mechanism", "SCRAM-SHA-512"]
-    variables = {"CA_FILE": str(one.ca_file), "USER": USER, "PASSWORD": PASSWORD, "SECURITY_PROTOCOL": "SASL_SSL"}
+    variables = {"CA_FILE": str(secured.ca_file), "USER": USER, "PASSWORD": PASSWORD, "SECURITY_PROTOCOL": "SASL_SSL"}
     variables = {f"{PREFIX}{name}": value for name, value in variables.items()}
     port = free_port()
     parts = {
         "engine": (["engine", *flags, "--instance-id", "one", "--development", "--status-port", "0"], {}),
-        "gateway": (["gateway", "--bootstrap-servers", one.who, "--http-port", str(port)], variables),
+        "gateway": (["gateway", "--bootstrap-servers", secured.who, "--http-port", str(port)], variables),
     }
     with contextlib.ExitStack() as stack:
         for name, (words, environment) in parts.items():
@@ -100,7 +100,7 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         for delivery in ("group", "share"):
-            assert await purchase(Worker(one.who, delivery=delivery), one.who) == "Ann has it"
+            assert await purchase(Worker(secured.who, delivery=delivery), secured.who) == "Ann has it"
         door = Door(f"http://127.0.0.1:{port}")
         until(lambda: door.get("/ready").status == 200, "the gateway is ready")
         until(lambda: "backbeat_projection_whole 1.0" in door.get("/metrics").text, "its projection is whole")
@@ -110,20 +110,20 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why_told"),
+    ("wrong", "why_commands"),
     [
         ({"PASSWORD": "not that"}, ("invalid credentials", ["topics", "engine", "gateway", "projection"])),
         # All of them ask in the same way.
-        ({"CA_FILE": "{one.other_ca_file}"}, ("certificate verify failed", ["engine"])),
+        ({"CA_FILE": "{secured.other_ca_file}"}, ("certificate verify failed", ["engine"])),
     ],
     ids=["password", "authority"],
 )
-def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, monkeypatch, wrong, why_told):
-    why, told = why_told
-    one = kafka_of_its_own
-    given = {"CA_FILE": str(one.ca_file), "USER": USER, "PASSWORD": PASSWORD, **wrong}
+def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, monkeypatch, wrong, why_commands):
+    why, commands_told = why_commands
+    secured = kafka_of_its_own
+    given = {"CA_FILE": str(secured.ca_file), "USER": USER, "PASSWORD": PASSWORD, **wrong}
     for name, value in given.items():
-        monkeypatch.setenv(f"{PREFIX}{name}", value.format(one=one))
+        monkeypatch.setenv(f"{PREFIX}{name}", value.format(secured=secured))
     commands = {
         "topics": ["topics", "check"],
         "engine": ["engine", "--instance-id", "one", "--status-port", "0"],
@@ -132,38 +132,38 @@ def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, m
     }
     running = {
         name: subprocess.Popen(
-            [*PROGRAM, *words, "--bootstrap-servers", one.who],
+            [*PROGRAM, *words, "--bootstrap-servers", secured.who],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for name, words in commands.items()
-        if name in told
+        if name in commands_told
     }
     with pytest.raises(Unavailable, match=why):
-        asyncio.run(Client(one.who).start())
+        asyncio.run(Client(secured.who).start())
     for name, process in running.items():
-        out, said = process.communicate(timeout=90)
-        assert (process.returncode, out, len(said.splitlines())) == (3, "", 1), (name, said)
-        assert f"Kafka at {one.who} cannot be entered: " in said
-        assert why in said
-        assert "What to do:" in said
-        assert PASSWORD not in said
+        out, error_output = process.communicate(timeout=90)
+        assert (process.returncode, out, len(error_output.splitlines())) == (3, "", 1), (name, error_output)
+        assert f"Kafka at {secured.who} cannot be entered: " in error_output
+        assert why in error_output
+        assert "What to do:" in error_output
+        assert PASSWORD not in error_output
 
 
 @pytest.mark.parametrize("mechanism", [Mechanism.SCRAM_SHA_512, Mechanism.PLAIN])
 def test_a_user_is_known_by_either_mechanism(kafka_of_its_own, mechanism):
-    one = kafka_of_its_own
+    secured = kafka_of_its_own
     security = KafkaSecurity(
-        protocol=Protocol.SASL_SSL, ca_file=one.ca_file, mechanism=mechanism, user=USER, password=PASSWORD
+        protocol=Protocol.SASL_SSL, ca_file=secured.ca_file, mechanism=mechanism, user=USER, password=PASSWORD
     )
-    assert reach(Brokers(one.who, security)).list_topics(timeout=120).brokers
+    assert reach(Brokers(secured.who, security)).list_topics(timeout=120).brokers
 
 
 def test_a_certificate_opens_a_listener_that_asks_for_one(kafka_of_its_own):
-    one = kafka_of_its_own
-    without = KafkaSecurity(protocol=Protocol.SSL, ca_file=one.ca_file)
+    secured = kafka_of_its_own
+    without = KafkaSecurity(protocol=Protocol.SSL, ca_file=secured.ca_file)
     with pytest.raises(RefusedError, match=r"alert (bad certificate|certificate required)"):
-        reach(Brokers(one.certified, without))
-    security = replace(without, certificate_file=one.certificate_file, key_file=one.key_file)
-    assert reach(Brokers(one.certified, security)).list_topics(timeout=120).brokers
+        reach(Brokers(secured.certified, without))
+    security = replace(without, certificate_file=secured.certificate_file, key_file=secured.key_file)
+    assert reach(Brokers(secured.certified, security)).list_topics(timeout=120).brokers

@@ -33,7 +33,7 @@ PROVE = pytest.mark.prove
 
 
 @pytest.fixture(scope="module")
-def one(own_kafka, tmp_path_factory):
+def system(own_kafka, tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
     with running(stack_on(own_kafka, data_dir=folder, partitions=2, engine=command, env=ENV)) as stack:
         rig = Rig(stack)
@@ -43,19 +43,19 @@ def one(own_kafka, tmp_path_factory):
             rig.close()
 
 
-def metrics(one):
-    return scrape(one.stack.status_urls[0])
+def metrics(system):
+    return scrape(system.stack.status_urls[0])
 
 
-def test_every_metric_is_documented_and_every_documented_one_is_there(one):
-    assert shown(metrics(one)) == documented("engine", "ingest")
+def test_every_metric_is_documented_and_every_documented_one_is_there(system):
+    assert shown(metrics(system)) == documented("engine", "ingest")
 
 
-def test_figures_follow_the_work(one):
-    before = metrics(one)
-    node = one.signal(b'"figures"', name="take picture")
-    one.say(node)
-    after = metrics(one)
+def test_figures_follow_the_work(system):
+    before = metrics(system)
+    node = system.signal(b'"figures"', name="take picture")
+    system.say(node)
+    after = metrics(system)
 
     def more(family, labels):
         return after[family].get(labels, 0) - before[family].get(labels, 0)
@@ -66,60 +66,60 @@ def test_figures_follow_the_work(one):
     assert more("backbeat_engine_activities_finished", "take picture,complete") == 1
     assert more("backbeat_engine_status_changes", "server,complete") == 1
     assert after["backbeat_engine_partitions"] == {"ready": 2, "restoring": 0}
-    until(lambda: metrics(one)["backbeat_engine_uncommitted_records"] == {"0": 0, "1": 0}, "all is committed")
-    assert sum(metrics(one)["backbeat_engine_store_records"].values()) > 0
+    until(lambda: metrics(system)["backbeat_engine_uncommitted_records"] == {"0": 0, "1": 0}, "all is committed")
+    assert sum(metrics(system)["backbeat_engine_store_records"].values()) > 0
 
 
-def test_live_ready_and_what_is_neither(one):
-    url = one.stack.status_urls[0]
+def test_live_ready_and_what_is_neither(system):
+    url = system.stack.status_urls[0]
     assert get(f"{url}/live") == (200, "ok\n")
     # Partitions come first, signals' topics a moment later.
     until(lambda: get(f"{url}/ready") == (200, "ok\n"), "it is ready")
     assert get(f"{url}/other")[0] == 404
 
 
-def test_the_log_is_one_event_a_line_of_json(one):
-    lines = [line for line in one.log().splitlines() if line.startswith("{")]
+def test_the_log_is_one_event_a_line_of_json(system):
+    lines = [line for line in system.log().splitlines() if line.startswith("{")]
     restored = [json.loads(line) for line in lines if "restored in" in line]
     assert {event["partition"] for event in restored} == {0, 1}
 
 
-def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_path):
-    engine = one.stack._engines[0].process
+def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(system, tmp_path):
+    engine = system.stack._engines[0].process
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        one.kill()
+        system.kill()
         before = dict(engine.env)
         engine.env["BACKBEAT_STATUS_PORT"] = str(port)
         engine.start()
         assert engine.wait(120)
         engine.env = before
     assert engine.exit_code == 4
-    said = engine.output()
-    assert f"the status cannot be served on 127.0.0.1:{port}: another process listens there. What to do:" in said
-    one.start()
+    output = engine.output()
+    assert f"the status cannot be served on 127.0.0.1:{port}: another process listens there. What to do:" in output
+    system.start()
 
 
-def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_waits_for_its_lease(one, tmp_path):
+def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_waits_for_its_lease(system, tmp_path):
     """Each on a disk of its own, so that no lock keeps them apart: an id that was copied to a second machine."""
 
-    name = engine_of(one.stack, 0)
+    name = engine_of(system.stack, 0)
 
-    def replaced(said: str) -> bool:
+    def replaced(log_text: str) -> bool:
         # By its heartbeat, or by a commit that came first.
-        found = re.search(
-            rf"the engine ends: (it was replaced: another process has the instance id {name}|.*fenced)", said
+        match = re.search(
+            rf"the engine ends: (it was replaced: another process has the instance id {name}|.*fenced)", log_text
         )
-        return found is not None
+        return match is not None
 
     waits = f"had the instance id {name} a moment ago: nothing is done until its session is over"
-    environment = {**os.environ, **one.stack._env, "BACKBEAT_STATUS_PORT": "none"}
+    environment = {**os.environ, **system.stack._env, "BACKBEAT_STATUS_PORT": "none"}
     log = tmp_path / "other.log"
     with log.open("wb") as output:
-        start = command(one.kafka, name, tmp_path / "engine-other")
+        start = command(system.kafka, name, tmp_path / "engine-other")
         other = subprocess.Popen(start, env=environment, stdout=output, stderr=output)
     try:
-        until(lambda: replaced(one.log()), "the one before ends")
+        until(lambda: replaced(system.log()), "the one before ends")
         # It is started again by its supervisor, and is the newest then.
         until(lambda: other.poll() is not None, "the other ends as well")
     finally:
@@ -128,11 +128,11 @@ def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_w
     assert other.returncode == 3
     assert waits in log.read_text()
     assert replaced(log.read_text())
-    one.signal(b'"after two"')
+    system.signal(b'"after two"')
 
 
 @pytest.mark.parametrize(
-    ("hangs", "said"),
+    ("hangs", "reason"),
     [
         ("loop", "the event loop has not moved for"),
         pytest.param("commit", "the log has commands, and the committed position of partition", marks=PROVE),
@@ -142,25 +142,25 @@ def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_w
         ("transaction", "a commit's transaction has not moved for"),
     ],
 )
-def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(one, hangs, said):
-    (one.stack.data_dir / FILE).write_text("commit" if hangs == "revoke" else hangs)
+def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(system, hangs, reason):
+    (system.stack.data_dir / FILE).write_text("commit" if hangs == "revoke" else hangs)
     # Started by hand each time: the deaths of all cases together would be too many for the stack.
-    one.stack.stop_engine()
+    system.stack.stop_engine()
     if hangs == "restore":
-        shutil.rmtree(one.stack.data_dir / "engine-1")
-    one.stack.start_engine()
-    sent = one.caller.signal(json.dumps(hangs).encode())
+        shutil.rmtree(system.stack.data_dir / "engine-1")
+    system.stack.start_engine()
+    sent = system.caller.signal(json.dumps(hangs).encode())
     if hangs == "revoke":
         # Stopped in order, it commits for the last time, behind the commit that hangs.
-        one.stack.wait_ready(seconds=START_SECONDS_MAX)
-        one.stack.signal_engine(0, signal.SIGTERM)
+        system.stack.wait_ready(seconds=START_SECONDS_MAX)
+        system.stack.signal_engine(0, signal.SIGTERM)
     else:
-        one.caller.send(sent)
+        system.caller.send(sent)
     began = time.monotonic()
     # The next one, which is healthy, brings it to its worker and commits.
-    until(lambda: f"the engine ends: {said}" in one.log(), f"it ends: {hangs}")
+    until(lambda: f"the engine ends: {reason}" in system.log(), f"it ends: {hangs}")
     if hangs == "revoke":
-        one.caller.send(sent)
-    one.dispatched(node_of(sent))
+        system.caller.send(sent)
+    system.dispatched(node_of(sent))
     print(f"{hangs}: {time.monotonic() - began:.1f} s")
-    one.stack.wait_ready(seconds=START_SECONDS_MAX)
+    system.stack.wait_ready(seconds=START_SECONDS_MAX)

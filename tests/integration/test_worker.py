@@ -111,9 +111,9 @@ async def test_old_and_new_workers_run_side_by_side_and_no_retry_is_spent(bootst
 async def test_handlers_have_a_state_a_client_and_middleware(bootstrap: str, client: Client) -> None:
     @asynccontextmanager
     async def pool() -> AsyncIterator[list[str]]:
-        told: list[str] = ["opened"]
-        yield told
-        told.append("closed")
+        events: list[str] = ["opened"]
+        yield events
+        events.append("closed")
 
     async def noted(call: Call, call_next: CallNext) -> Any:
         call.activity.state.append(call.activity.name)
@@ -187,7 +187,7 @@ async def test_the_camera_purchase_runs_in_the_order_of_its_tree(client: Client,
         tree = await client.tree(node.workflow_id)
 
     assert ran == ["Make Purchase", "Reserve money", "Mark as purchased", "Successful Purchase", "Notify", "Notify"]
-    assert [(depth, one.name, one.status) for depth, one in tree.walk()] == [
+    assert [(depth, row.name, row.status) for depth, row in tree.walk()] == [
         (0, "Make Purchase", "complete"),
         (1, "Reserve money", "complete"),
         (1, "Mark as purchased", "complete"),
@@ -215,14 +215,14 @@ async def test_an_error_is_kept_with_its_traceback_and_tried_again(client: Clien
         assert await node.result(120) == "charged"
         history = await node.history()
     assert attempts == [1, 2, 3]
-    errors = [one.response["error"] for one in history if one.response and one.to_status == "errored"]
+    errors = [change.response["error"] for change in history if change.response and change.to_status == "errored"]
     assert [error["message"] for error in errors] == ["ValueError: declined 1", "ValueError: declined 2"]
     assert errors[0]["code"] == -32000
     assert 'raise ValueError(f"declined {len(attempts)}")' in "\n".join(errors[0]["data"])
 
 
 async def test_exhausted_retries_fail_the_result_and_call_the_error_hook(client: Client, worker: Worker) -> None:
-    told = asyncio.get_running_loop().create_future()
+    report = asyncio.get_running_loop().create_future()
 
     @worker.activity("Charge")
     def charge() -> None:
@@ -230,11 +230,11 @@ async def test_exhausted_retries_fail_the_result_and_call_the_error_hook(client:
 
     @worker.on_error
     async def rescue(activity: Any, error: dict[str, Any]) -> None:
-        told.set_result((activity.name, error["message"]))
+        report.set_result((activity.name, error["message"]))
 
     async with running(worker):
         node = await client.signal("Sale", "A", "Charge", retries=0)
-        assert await asyncio.wait_for(told, 120) == ("Charge", "ValueError: no money")
+        assert await asyncio.wait_for(report, 120) == ("Charge", "ValueError: no money")
         with pytest.raises(NodeFailed, match="no money") as failed:
             await node.result(120)
         assert failed.value.status == "retries_exhausted"
@@ -286,8 +286,8 @@ async def test_children_of_more_than_one_command_are_joined(client: Client, work
         tree = await client.tree(node.workflow_id)
     assert counted == set(range(2_500))
     children = tree.children[0].children
-    assert [one.node.client_data["params"] for one in children] == [*([number] for number in range(2_500)), []]
-    assert {one.node.status for one in children} == {"complete"}
+    assert [child.node.client_data["params"] for child in children] == [*([number] for number in range(2_500)), []]
+    assert {child.node.status for child in children} == {"complete"}
 
 
 async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Client, worker: Worker, name: str) -> None:
@@ -352,13 +352,13 @@ async def test_a_worker_shows_what_it_does(
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     @worker.activity("Work")
-    async def work(what: str) -> None:
-        if what == "wait":
+    async def work(kind: str) -> None:
+        if kind == "wait":
             begun.set()
             await go_on.wait()
-        elif what == "err":
+        elif kind == "err":
             raise ValueError("no")
-        elif what == "fail":
+        elif kind == "fail":
             raise Fail("never")
 
     async def shown() -> dict[str, dict[str, float]]:
@@ -377,7 +377,7 @@ async def test_a_worker_shows_what_it_does(
         waiting = await client.signal("Sale", "A", "Work", args=["wait"], retries=0)
         await begun.wait()
         others = [
-            await client.signal("Sale", f"S{one}", "Work", args=[one], retries=0) for one in ("ok", "err", "fail")
+            await client.signal("Sale", f"S{kind}", "Work", args=[kind], retries=0) for kind in ("ok", "err", "fail")
         ]
         await client.signal("Sale", "B", "Unknown", retries=0)
         await others[0].result(120)
@@ -385,14 +385,14 @@ async def test_a_worker_shows_what_it_does(
             with pytest.raises(NodeFailed):
                 await node.result(120)
         await until_async(lambda: is_shown("backbeat_worker_notifications", "", 2))
-        found = await shown()
+        figures = await shown()
         # Of each attempt that handed it back, however many there were meanwhile.
-        assert found["backbeat_worker_activities"].pop("other,handed_back") >= 1
-        assert found["backbeat_worker_activities"] == {"Work,complete": 1, "Work,errored": 1, "Work,failed": 1}
-        assert found["backbeat_worker_activities_running"] == {"Work": 1}
-        assert found["backbeat_worker_concurrency"] == {"": 100}
-        assert found["backbeat_worker_partitions"] == {"": PARTITIONS}
-        assert [labels.split(",")[:2] for labels in found["backbeat_worker_info"]] == [[name, delivery]]
+        assert figures["backbeat_worker_activities"].pop("other,handed_back") >= 1
+        assert figures["backbeat_worker_activities"] == {"Work,complete": 1, "Work,errored": 1, "Work,failed": 1}
+        assert figures["backbeat_worker_activities_running"] == {"Work": 1}
+        assert figures["backbeat_worker_concurrency"] == {"": 100}
+        assert figures["backbeat_worker_partitions"] == {"": PARTITIONS}
+        assert [labels.split(",")[:2] for labels in figures["backbeat_worker_info"]] == [[name, delivery]]
         assert (await asyncio.to_thread(get, f"{url}/live")) == (200, "ok\n")
         go_on.set()
         await waiting.result(120)
@@ -496,7 +496,7 @@ def test_the_worker_in_java_knows_the_schemas_of_today() -> None:
     known = set(re.findall(r'"c301" \+ "(\w{16})"', (_HOW_TO / "ShopWorker.java").read_text()))
     # An activity comes in the newest version; an answer may be of any.
     assert RECORDS["Activity"].fingerprint.hex() in known
-    assert [one for one in sorted(known) if not (HISTORY / f"{one}.avsc").exists()] == []
+    assert [fingerprint for fingerprint in sorted(known) if not (HISTORY / f"{fingerprint}.avsc").exists()] == []
 
 
 #: A compiler that runs on any Java: not every one has its own.
@@ -580,7 +580,7 @@ async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, na
     assert await sale.result(120) == "Camera for Ada"
     assert await money.result(120) == "reserved 499 under Reserve money"
     _, declined = await nodes("Eve")
-    (error,) = [one.response["error"] for one in await declined.history() if one.to_status == "errored"]
+    (error,) = [change.response["error"] for change in await declined.history() if change.to_status == "errored"]
     assert error["message"] == "java.lang.IllegalStateException: the card was declined"
 
 
@@ -616,8 +616,8 @@ async def test_a_topic_that_gets_more_partitions_is_read_whole(bootstrap: str, w
         await until_async(lambda: ran == [1])
         topic = activities_topic(name)
         admin = AdminClient({"bootstrap.servers": bootstrap})
-        wanted = admin.create_partitions([NewPartitions(topic, PARTITIONS * 3)])[topic]
-        await asyncio.to_thread(wanted.result, 120)
+        growth = admin.create_partitions([NewPartitions(topic, PARTITIONS * 3)])[topic]
+        await asyncio.to_thread(growth.result, 120)
         # Before the worker knows of them: from their beginning on.
         for partition in range(PARTITIONS, PARTITIONS * 3):
             put(bootstrap, name, work_record(partition), partition=partition)
@@ -675,8 +675,8 @@ async def test_a_second_worker_takes_over_without_a_repeat(
         # Long enough that the partitions move while some run.
         await asyncio.sleep(0.005)
 
-    for one in (worker, second):
-        one.activity("Work")(work)
+    for member in (worker, second):
+        member.activity("Work")(work)
     async with running(worker):
         node = await client.signal("Sale", "A", "Spread")
         await until_async(lambda: len(ran) == 100)

@@ -176,9 +176,9 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
     await member.join()
     for times in range(1, 4):
         await until_async(lambda times=times: len(taken) == 2 * times)
-        assert [one.delivery_count for one in taken[-2:]] == [times, times]
-        for one in taken[-2:]:
-            one.lock.release()
+        assert [record.delivery_count for record in taken[-2:]] == [times, times]
+        for record in taken[-2:]:
+            record.lock.release()
         if times == 3:
             member.leaving = True
     await member.leave()

@@ -48,9 +48,9 @@ def ends(kafka: str, topic: str, admin: AdminClient | None = None) -> dict[int, 
     while True:
         numbers = admin.list_topics(topic, timeout=120).topics[topic].partitions
         asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
-        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=120)
+        offsets = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=120)
         try:
-            return {place.partition: future.result().offset for place, future in found.items()}
+            return {place.partition: future.result().offset for place, future in offsets.items()}
         except KafkaException as error:
             if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
                 raise
@@ -99,11 +99,11 @@ def read_whole(kafka: str, topic: str, *, committed: bool = False) -> list[Messa
 
 def state(kafka: str, topic: str) -> list[dict[bytes, bytes]]:
     """What a compacted topic says, by partition: the newest value of each key; committed records only."""
-    found: list[dict[bytes, bytes]] = [{} for _ in ends(kafka, topic)]
+    records_of: list[dict[bytes, bytes]] = [{} for _ in ends(kafka, topic)]
     for message in read_whole(kafka, topic, committed=True):
-        records = found[message.partition()]
+        records = records_of[message.partition()]
         if message.value() is None:
             records.pop(message.key(), None)
         else:
             records[message.key()] = message.value()
-    return found
+    return records_of

@@ -17,10 +17,10 @@ async def test_five_hundred_merchants(unique: str, disturbances: int, engine_kil
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
     with Stack(ephemeral=True, partitions=4, engines=2) as stack:
         name = add_client(stack.bootstrap_servers, unique, partitions=4).name
-        async with bank.Bank(transfer_seconds=0.3) as one:
+        async with bank.Bank(transfer_seconds=0.3) as ledger:
             used = await bank.pay(
-                stack, name, one, merchants=500, disturbances=disturbances, engine_kills=engine_kills, seed=seed
+                stack, name, ledger, merchants=500, disturbances=disturbances, engine_kills=engine_kills, seed=seed
             )
-    print(f"{used:.1%} of the bank's lines were used, {sum(one.transfers.values())} transfers for 500 merchants")
+    print(f"{used:.1%} of the bank's lines were used, {sum(ledger.transfers.values())} transfers for 500 merchants")
     if not disturbances:
         assert used >= 0.95

@@ -93,11 +93,11 @@ def test_one_failing_node_of_a_large_tree_is_on_the_first_screen(scene):
 
 def test_tens_of_thousands_of_failing_nodes_are_retried_in_six_clicks(scene):
     with chromium() as browser:
-        one = Tab(browser, f"{scene.desk.url}/ui/", **PHONE)
-        one.open("stuck?client=bank")
-        assert retry_a_cause(one, CAUSE, len(scene.refused), seconds=SECONDS_MAX) <= CLICKS_MAX
-        assert one.complaints == []
-        one.close()
+        tab = Tab(browser, f"{scene.desk.url}/ui/", **PHONE)
+        tab.open("stuck?client=bank")
+        assert retry_a_cause(tab, CAUSE, len(scene.refused), seconds=SECONDS_MAX) <= CLICKS_MAX
+        assert tab.complaints == []
+        tab.close()
     for node in (scene.refused[0], scene.refused[len(scene.refused) // 2], scene.refused[-1]):
         assert is_sent(scene.user, id_text(node))
     until(lambda: "bank-#" not in scene.desk.get("stuck?client=bank").text, "the cause is gone", SECONDS_MAX)

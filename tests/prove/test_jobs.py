@@ -10,5 +10,5 @@ pytestmark = [pytest.mark.prove, pytest.mark.integration]
 
 
 def test_each_of_50_000_nodes_is_retried_once_whatever_is_killed(tmp_path):
-    with KafkaBroker(tmp_path / "kafka") as broker, install(broker.bootstrap_servers, tmp_path / "data") as one:
-        retry_all(one, 50_000, slice_nodes_max=250, kills=4)
+    with KafkaBroker(tmp_path / "kafka") as broker, install(broker.bootstrap_servers, tmp_path / "data") as engine:
+        retry_all(engine, 50_000, slice_nodes_max=250, kills=4)

@@ -31,36 +31,36 @@ MEBIBYTE = 1024 * 1024
 
 def test_memory_stays_flat_over_millions_of_events(tmp_path):
     count = int(os.environ.get("EVENTS") or 5_000_000)
-    with KafkaBroker(tmp_path / "kafka") as broker, rig(broker.bootstrap_servers, tmp_path / "data") as one:
+    with KafkaBroker(tmp_path / "kafka") as broker, rig(broker.bootstrap_servers, tmp_path / "data") as engine:
         # The activities are nobody's: what a worker would say of them is known beforehand.
-        one.hand.close()
-        process = psutil.Process(one.stack.engine_pids[0])
+        engine.hand.close()
+        process = psutil.Process(engine.stack.engine_pids[0])
         samples = []
         waiting = []
         began = time.monotonic()
         for number in range(count // 2):
-            signal = one.caller.signal(b'"Camera %d"' % (number % WORKFLOWS), identity=number.to_bytes(16, "big"))
-            one.caller.send(signal)
+            signal = engine.caller.signal(b'"Camera %d"' % (number % WORKFLOWS), identity=number.to_bytes(16, "big"))
+            engine.caller.send(signal)
             node = node_of(signal)
             done = ChangeNode(
-                id=ids.command_id(node), user_id=one.user, tid="t", node_id=node, status="completed", attempt=1
+                id=ids.command_id(node), user_id=engine.user, tid="t", node_id=node, status="completed", attempt=1
             )
             if number % (ASKED_EVERY // 2):
-                one.caller.send(done)
+                engine.caller.send(done)
                 continue
-            waiting.append(one.caller.begin(done))
+            waiting.append(engine.caller.begin(done))
             if len(waiting) > AHEAD_MAX // ASKED_EVERY:
-                assert one.caller.wait(waiting.pop(0)).changed
+                assert engine.caller.wait(waiting.pop(0)).changed
                 samples.append(process.memory_info().rss)
             if number % (count // 40) < ASKED_EVERY // 2:
                 rate = number * 2 / (time.monotonic() - began)
                 print(
                     f"{number * 2:>9} events, {rate:6.0f}/s, {process.memory_info().rss / MEBIBYTE:.1f} MiB", flush=True
                 )
-        for each in waiting:
-            assert one.caller.wait(each).changed
+        for answer_number in waiting:
+            assert engine.caller.wait(answer_number).changed
         fifth = len(samples) // 5
         parts = [max(samples[start : start + fifth]) for start in range(0, fifth * 5, fifth)]
         print("most in each fifth of the run:", [f"{part / MEBIBYTE:.1f} MiB" for part in parts])
-        assert one.stack.engine_pids[0] == process.pid, "the engine ended on the way"
+        assert engine.stack.engine_pids[0] == process.pid, "the engine ended on the way"
         assert parts[-1] < parts[1] * GROWTH_MAX

@@ -9,5 +9,5 @@ pytestmark = [pytest.mark.prove, pytest.mark.integration]
 
 
 def test_the_first_command_after_kill_9_with_very_many_nodes_stored(tmp_path):
-    with KafkaBroker(tmp_path / "kafka") as broker, install(broker.bootstrap_servers, tmp_path / "data") as one:
-        restart_with_nodes(one, 100_000)
+    with KafkaBroker(tmp_path / "kafka") as broker, install(broker.bootstrap_servers, tmp_path / "data") as engine:
+        restart_with_nodes(engine, 100_000)

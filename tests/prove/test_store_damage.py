@@ -26,6 +26,6 @@ def test_whatever_happens_to_a_file_the_state_is_as_before(quick_path, monkeypat
             folder.mkdir()
             noticed += work(folder, seed, times)
     print()
-    for what, count in sorted(noticed.items()):
-        print(f"{count:6}  {what}")
+    for notice, count in sorted(noticed.items()):
+        print(f"{count:6}  {notice}")
     print(f"{noticed.total()} damages to {STORES} stores: the state was as before, byte for byte")
