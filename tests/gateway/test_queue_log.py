@@ -9,16 +9,16 @@ COUNTS = Counts(enqueued=3, scheduled=2, retrying=1, completed=9, completed_toda
 
 def queue(topic, *partitions, group="g"):
     """(first, end, committed) of each partition."""
-    found = [
+    rows = [
         PartitionQueue(partition=number, first=first, end=end, committed=committed)
         for number, (first, end, committed) in enumerate(partitions)
     ]
-    return Queue(topic=topic, group=group, group_state="STABLE", partitions=found)
+    return Queue(topic=topic, group=group, group_state="STABLE", partitions=rows)
 
 
 def test_what_waits_is_what_there_still_is_and_was_not_taken():
     taken, none, cut, ahead = (10, 20, 15), (10, 20, None), (10, 20, 5), (10, 20, 30)
-    assert [queue("t", one).waiting for one in (taken, none, cut, ahead)] == [5, 10, 10, 0]
+    assert [queue("t", partition).waiting for partition in (taken, none, cut, ahead)] == [5, 10, 10, 0]
     assert queue("t", taken, none).waiting == 15
     assert queue("backbeat.activities.shop").client == "shop"
     assert queue("backbeat.commands").client == ""
@@ -34,10 +34,10 @@ def test_the_longest_queues_are_named():
         state_ends={},
     )
 
-    said = sizes(queues, COUNTS)
+    line = sizes(queues, COUNTS)
 
-    assert said.startswith(
+    assert line.startswith(
         "commands 4, signals 3, nodes with clients 3, scheduled 2, retrying 1, "
         "backbeat.activities.late for nobody 99, backbeat.activities.c22 for g 22, "
     )
-    assert said.endswith("backbeat.activities.c4 for g 4, 3 topics more")
+    assert line.endswith("backbeat.activities.c4 for g 4, 3 topics more")

@@ -35,16 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(broker: str) -> Iterator[Stack]:
     """Gateways: 0 as it is, 1 with tokens for signals and decisions, 2 with tokens for every call."""
     delete_topics(broker)
-    one = stack_on(
+    running = stack_on(
         broker,
         partitions=PARTITIONS,
         http_port=free_port(),
         gateways=[_WAIT, [*_WAIT, "--require-auth-token"], [*_WAIT, "--require-auth-token=all"]],
     )
     try:
-        yield one.start(START_SECONDS_MAX)
+        yield running.start(START_SECONDS_MAX)
     finally:
-        one.stop()
+        running.stop()
         delete_topics(broker)
 
 

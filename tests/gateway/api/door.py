@@ -81,8 +81,8 @@ class Door:
         try:
             connection.request(method, path, sent, {**self._headers, **kind, **headers})
             response = connection.getresponse()
-            found = response.read()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, found)
+            content = response.read()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
         finally:
             connection.close()
 

@@ -58,18 +58,18 @@ class KeyedClient:
 
     async def write(self, method: str, path: str, body: Any, status: int) -> Any:
         """What a write with a key of its own is answered with; it must be this status."""
-        key, said = uuid.uuid4().hex, json.dumps(body).encode()
-        found, text, _ = await self.call(method, path, said, {"Idempotency-Key": key})
-        assert found == status, f"{method} {path} {said!r}: {found} {text}"
+        key, content = uuid.uuid4().hex, json.dumps(body).encode()
+        answered, text, _ = await self.call(method, path, content, {"Idempotency-Key": key})
+        assert answered == status, f"{method} {path} {content!r}: {answered} {text}"
         async with self._answered:
-            self.writes.append(Write(key, method, path, said, found, text))
+            self.writes.append(Write(key, method, path, content, answered, text))
             self._answered.notify_all()
         return json.loads(text)
 
     async def again(self, write: Write) -> tuple[int, str]:
         """Status and body of the answer to a write that was answered before."""
-        found, text, _ = await self.call(write.method, write.path, write.body, {"Idempotency-Key": write.key})
-        return found, text
+        answered, text, _ = await self.call(write.method, write.path, write.body, {"Idempotency-Key": write.key})
+        return answered, text
 
     async def read(self, path: str) -> Any:
         status, text, headers = await self.call("GET", path)

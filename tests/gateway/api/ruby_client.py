@@ -48,8 +48,8 @@ OLD = Dialect("/v2/workflows", "/v2/events", "deciding", "deciding_complete", wr
 class ApiError(Exception):
     """An answer that the client did not expect."""
 
-    def __init__(self, what: str, status: int, text: str) -> None:
-        super().__init__(f"{what}: {status} {text}")
+    def __init__(self, call: str, status: int, text: str) -> None:
+        super().__init__(f"{call}: {status} {text}")
         self.status = status
 
 
@@ -87,11 +87,11 @@ class Api:
     async def complete_workflow(self, workflow_id: str) -> None:
         await self._change(f"{self._dialect.workflows}/{workflow_id}/complete", {})
 
-    async def workflow(self, workflow_id: str, what: str = "") -> Any:
-        return await self._get(f"{self._dialect.workflows}/{workflow_id}{what}")
+    async def workflow(self, workflow_id: str, suffix: str = "") -> Any:
+        return await self._get(f"{self._dialect.workflows}/{workflow_id}{suffix}")
 
-    async def activity(self, node_id: str, what: str = "") -> Any:
-        return await self._get(f"{self._dialect.activities}/{node_id}{what}")
+    async def activity(self, node_id: str, suffix: str = "") -> Any:
+        return await self._get(f"{self._dialect.activities}/{node_id}{suffix}")
 
     async def add_decision(self, node_id: str, node: dict[str, Any]) -> str:
         decisions = {"decisions": [node]}
@@ -123,9 +123,9 @@ class Api:
             return await _read(f"{method} {path}", response, status)
 
 
-async def _read(what: str, response: aiohttp.ClientResponse, status: int) -> Any:
+async def _read(call: str, response: aiohttp.ClientResponse, status: int) -> Any:
     if response.status != status:
-        raise ApiError(what, response.status, await response.text())
+        raise ApiError(call, response.status, await response.text())
     assert response.content_type == "application/json"
     assert response.headers["X-backbeat-tid"]
     return await response.json()
@@ -190,8 +190,8 @@ class Activity:
 
     async def errored(self, error: Exception) -> None:
         trace = ["shop.rb:7:in `run'", "shop.rb:3:in `call'"]
-        said = {"code": -32000, "message": str(error), "data": trace}
-        await self.application.api.change_status(self.id, "errored", rpc(error=said))
+        error_object = {"code": -32000, "message": str(error), "data": trace}
+        await self.application.api.change_status(self.id, "errored", rpc(error=error_object))
 
     async def resolve(self) -> None:
         await self.application.api.change_status(self.id, "resolved", None)
@@ -205,8 +205,8 @@ class Workflow:
 
     async def find_or_create(self) -> dict[str, Any]:
         api, decider = self.application.api, self.application.name
-        found = await api.find_workflow(self.name, self.subject, decider)
-        return found or await api.create_workflow(self.name, self.subject, decider)
+        workflow = await api.find_workflow(self.name, self.subject, decider)
+        return workflow or await api.create_workflow(self.name, self.subject, decider)
 
     def signal(self, name: str) -> Registration:
         async def send(node: dict[str, Any]) -> dict[str, Any]:
@@ -348,14 +348,14 @@ class Application:
 
     def came(self, endpoint: str | None = None) -> list[str]:
         """The names of what came, in order."""
-        return [one.name for one in self.payloads if endpoint in {None, one.endpoint}]
+        return [payload.name for payload in self.payloads if endpoint in {None, payload.endpoint}]
 
     async def wait_for(self, name: str, endpoint: str = "activity") -> Payload:
         """The first of this name that came to an endpoint."""
 
-        def found() -> list[Payload]:
-            return [one for one in self.payloads if one.endpoint == endpoint and one.name == name]
+        def matches() -> list[Payload]:
+            return [payload for payload in self.payloads if payload.endpoint == endpoint and payload.name == name]
 
         async with asyncio.timeout(SECONDS_MAX), self._changed:
-            await self._changed.wait_for(found)
-        return found()[0]
+            await self._changed.wait_for(matches)
+        return matches()[0]

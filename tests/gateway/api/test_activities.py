@@ -17,10 +17,10 @@ def changes(user, node_id, path="status_changes"):
 def test_a_node_and_its_history(user):
     node = user.sent()
     path = f"/activities/{node['id']}"
-    found = user.door.get(path).json
-    assert found == {**node, "currentServerStatus": "sent_to_client", "currentClientStatus": "received"}
-    assert user.door.get(f"/v2/events/{node['id']}/").json == found
-    assert [(one["fromStatus"], one["toStatus"]) for one in changes(user, node["id"])] == [
+    shown = user.door.get(path).json
+    assert shown == {**node, "currentServerStatus": "sent_to_client", "currentClientStatus": "received"}
+    assert user.door.get(f"/v2/events/{node['id']}/").json == shown
+    assert [(change["fromStatus"], change["toStatus"]) for change in changes(user, node["id"])] == [
         ("ready", "started"), ("started", "sent_to_client"), ("ready", "received"),
     ]  # fmt: skip
     assert changes(user, node["id"])[2]["statusType"] == "current_client_status"
@@ -52,10 +52,10 @@ def test_why_a_node_waits_and_what_is_below_and_above_it(user):
     assert [above["id"] for above in user.door.get(f"/activities/{third}/path").json] == [node["id"], third]
 
 
-@pytest.mark.parametrize("what", ["waits", "children", "path"])
-def test_waits_of_nobody_and_of_another_client(user, what):
-    assert user.door.get(f"/activities/{UNKNOWN}/{what}").status == 404
-    assert user.door.get(f"/activities/no-id/{what}").status == 400
+@pytest.mark.parametrize("suffix", ["waits", "children", "path"])
+def test_waits_of_nobody_and_of_another_client(user, suffix):
+    assert user.door.get(f"/activities/{UNKNOWN}/{suffix}").status == 404
+    assert user.door.get(f"/activities/no-id/{suffix}").status == 400
 
 
 @pytest.mark.parametrize("page", ["limit=0", "limit=10001", f"after={UNKNOWN}", f"first={UNKNOWN}"])
@@ -68,10 +68,10 @@ def test_responses_get_snake_case_keys(user):
     node = user.sent(retry=0)
     response = {"error": {"errorClass": "Boom", "metadata": {"aB": 1}}, "someNumber": 1.50}
     assert user.say(node["id"], "errored", response).json == {"success": True}
-    wanted = {"error": {"error_class": "Boom", "metadata": {"aB": 1}}, "some_number": 1.5}
-    assert changes(user, node["id"], "response") == wanted
+    expected = {"error": {"error_class": "Boom", "metadata": {"aB": 1}}, "some_number": 1.5}
+    assert changes(user, node["id"], "response") == expected
     (error,) = changes(user, node["id"], "errors")
-    assert (error["nodeId"], error["toStatus"], error["response"]) == (node["id"], "errored", wanted)
+    assert (error["nodeId"], error["toStatus"], error["response"]) == (node["id"], "errored", expected)
 
 
 def test_args_count_as_the_response(user):
@@ -186,15 +186,15 @@ def test_decisions_in_all_their_forms(user):
         {"name": "flag", "type": "flag"},
         {"name": "options", "options": {"client_data": {"c": 1}, "metadata": {"dE": 1}}, "mode": "fire_and_forget"},
     )
-    found = [user.node(one) for one in made]
-    assert [one["name"] for one in found] == ["camel", "flag", "options"]
-    assert (found[0]["clientData"], found[2]["clientData"], found[2]["metadata"]) == ({"aB": 1}, {"c": 1}, {"dE": 1})
-    assert (found[0]["mode"], found[2]["mode"]) == ("blocking", "fire_and_forget")
+    nodes = [user.node(node_id) for node_id in made]
+    assert [row["name"] for row in nodes] == ["camel", "flag", "options"]
+    assert (nodes[0]["clientData"], nodes[2]["clientData"], nodes[2]["metadata"]) == ({"aB": 1}, {"c": 1}, {"dE": 1})
+    assert (nodes[0]["mode"], nodes[2]["mode"]) == ("blocking", "fire_and_forget")
     assert user.door.post(path, {"args": {"decisions": [{"name": "x"}]}}).status == 201
     assert user.door.post(path, {"decisions": []}).json == []
     form = user.door.form(path, [("decisions[][name]", "a"), ("decisions[][retry]", "1"), ("decisions[][name]", "b")])
     assert (form.status, len(form.json)) == (201, 2)
-    names = [one["name"] for one in user.door.get(f"/workflows/{node['workflowId']}/nodes").json]
+    names = [row["name"] for row in user.door.get(f"/workflows/{node['workflowId']}/nodes").json]
     assert names == ["start", "camel", "flag", "options", "x", "a", "b"]
 
 
@@ -237,8 +237,8 @@ def test_metadata_and_names_of_any_kind(user, metadata):
     """As the original takes them: a number as a name is its text."""
     node = user.signal(user.workflow(name=7), name=5, metadata=metadata)
     assert (node["name"], node["workflowName"], node["metadata"]) == ("5", "7", metadata)
-    found = user.door.get("/activities/search?name=5").json
-    assert [(one["id"], one["metadata"]) for one in found] == [(node["id"], metadata)]
+    matches = user.door.get("/activities/search?name=5").json
+    assert [(match["id"], match["metadata"]) for match in matches] == [(node["id"], metadata)]
 
 
 def test_a_fraction_of_a_second_is_dropped_from_an_interval(user):
@@ -284,7 +284,7 @@ def test_another_users_node(user, other):
     assert user.door.get(f"/activities/{theirs}").status == 404
     assert other.node(theirs)["userId"] == other.id
     assert other.door.get(f"/workflows/{node['workflowId']}").status == 404
-    assert [one["id"] for one in user.door.get(f"/workflows/{node['workflowId']}/nodes").json] == [node["id"], theirs]
+    assert [row["id"] for row in user.door.get(f"/workflows/{node['workflowId']}/nodes").json] == [node["id"], theirs]
     user.say(node["id"], "completed")
     other.wait_for(theirs, "sent_to_client")
     (deeper,) = other.decide(theirs, {"name": "deeper"})

@@ -47,7 +47,7 @@ def test_a_user_is_known_from_the_moment_on_in_which_it_was_added(stack, new_use
         user = new_user()
         door = user.at(stack.http_urls[gateway], token=True)
         assert door.get("/workflows/names").status == 200
-        assert user.id in [one["id"] for one in door.get("/users").json]
+        assert user.id in [row["id"] for row in door.get("/users").json]
 
 
 def test_a_new_token_is_known_from_the_moment_on_in_which_it_was_given(stack, user):
@@ -281,10 +281,10 @@ def talk(user, request_text):
 
 
 def test_users(user, other, anybody):
-    found = anybody.get("/users").json
-    assert {"id": user.id, "name": user.client.name} in found
-    assert [one["name"] for one in found] == sorted(one["name"] for one in found)
-    assert all(set(one) == {"id", "name"} for one in found)
+    users = anybody.get("/users").json
+    assert {"id": user.id, "name": user.client.name} in users
+    assert [row["name"] for row in users] == sorted(row["name"] for row in users)
+    assert all(set(row) == {"id", "name"} for row in users)
     assert anybody.get(f"/users/{other.id}").json == {"id": other.id, "name": other.client.name}
     assert anybody.get(f"/users/{uuid.UUID(int=5)}").error == (404, "Backbeat::NotFound")
     assert anybody.get("/users/1").error == (400, "ActiveRecord::StatementInvalid")
@@ -345,11 +345,11 @@ def test_searches_refuse_what_cannot_be(user, path):
 def test_a_search_sees_what_was_answered_before(user):
     for number in range(5):
         node = user.signal(name=f"signal-{number}", metadata={"place": f"p-{number}"})
-        found = user.door.get(f"/activities/search?name=signal-{number}&metadata=p-{number}")
-        assert "x-backbeat-stale-seconds" not in found.headers
-        assert [one["id"] for one in found.json] == [node["id"]]
+        answer = user.door.get(f"/activities/search?name=signal-{number}&metadata=p-{number}")
+        assert "x-backbeat-stale-seconds" not in answer.headers
+        assert [row["id"] for row in answer.json] == [node["id"]]
         subject = user.door.get(f"/workflows/search?subject={node['subject']}").json
-        assert [one["id"] for one in subject] == [node["workflowId"]]
+        assert [row["id"] for row in subject] == [node["workflowId"]]
 
 
 def test_names(user, other):

@@ -94,8 +94,8 @@ async def test_nothing_is_repeated(stack, clients, runs, between, pause_seconds)
     async def have_some_come() -> None:
         """A gateway comes and goes in the middle of its work."""
         for client in clients:
-            wanted = len(client._site.of(client._path)) + between
-            await client._site.wait_for(wanted, client._path)
+            count = len(client._site.of(client._path)) + between
+            await client._site.wait_for(count, client._path)
 
     for _ in range(runs):
         for gateway in (1, 2):

@@ -71,12 +71,12 @@ class World:
         if len(self.young) < 4:
             return
         signal, workflow = self.young.popleft()
-        said = ("completed", None, "errored", None, "canceled", None)[number % 6]
-        if said is None:
+        status = ("completed", None, "errored", None, "canceled", None)[number % 6]
+        if status is None:
             self.sent.append((signal, workflow))
         else:
             (child,) = self.user.decide(signal, {"name": "child"})
-            self.user.say(signal, said)
+            self.user.say(signal, status)
             self.nodes.append((child, workflow))
         self.nodes.append((signal, workflow))
 
@@ -120,7 +120,7 @@ class World:
         path = case.path_parameters or {}
         if _is_uuid(path.get("id")):
             places = {"/workflows/": workflow_id, "/users/": self.user.id, "/jobs/": self.job}
-            path["id"] = next((found for place, found in places.items() if place in case.path), node_id)
+            path["id"] = next((identity for place, identity in places.items() if place in case.path), node_id)
         ids = {
             "client_id": self.user.id,
             "parent_link_id": self.target,
@@ -128,8 +128,8 @@ class World:
             "after": node_id,
             "workflow_id": workflow_id,
         }
-        for said in (case.query, case.body):
-            _put_in(ids, said)
+        for content in (case.query, case.body):
+            _put_in(ids, content)
         if case.media_type == bodies.MEDIA_TYPE and case.body is not NOT_SET:
             known = _records(case.path, node_id, workflow_id)
             case.body = bodies.write(known[number % len(known)])
@@ -166,18 +166,18 @@ def _records(path: str, node_id: str, workflow_id: str) -> list[AnyCommand | Any
 schemathesis.openapi.media_type(bodies.MEDIA_TYPE, st.just(b"record"))
 
 
-def _put_in(known, said) -> None:
-    if isinstance(said, list):
-        for one in said:
-            _put_in(known, one)
-    elif isinstance(said, dict):
-        for name, value in said.items():
+def _put_in(known, content) -> None:
+    if isinstance(content, list):
+        for part in content:
+            _put_in(known, part)
+    elif isinstance(content, dict):
+        for name, value in content.items():
             if name in known and _is_uuid(value):
-                said[name] = known[name]
+                content[name] = known[name]
             elif name == "client" and isinstance(value, str) and re.search(r"\S", value):
-                said[name] = known["client_id"]
+                content[name] = known["client_id"]
             elif name in _OF_A_SHAPE and isinstance(value, str) and re.fullmatch(_OF_A_SHAPE[name][0], value):
-                said[name] = _OF_A_SHAPE[name][1]
+                content[name] = _OF_A_SHAPE[name][1]
             elif name in {"options", "args", "decisions"}:
                 _put_in(known, value)
 
@@ -222,24 +222,24 @@ def is_let_pass(case) -> bool:
 _NEW = {route.path for route in ROUTES if route.new}
 
 
-def _has_passed_over(said) -> bool:
-    if not isinstance(said, dict):
+def _has_passed_over(content) -> bool:
+    if not isinstance(content, dict):
         return False
-    if any(_is_blank(value) for value in said.values()):
+    if any(_is_blank(value) for value in content.values()):
         return True
-    if any(name in said and other in said for name, other in _OUTRANKS):
+    if any(name in content and other in content for name, other in _OUTRANKS):
         return True
-    if isinstance(said.get("options"), dict) and said.keys() & {"client_data", "metadata", "parent_link_id"}:
+    if isinstance(content.get("options"), dict) and content.keys() & {"client_data", "metadata", "parent_link_id"}:
         return True
-    return any(map(_has_passed_over, [said.get("args"), said.get("options"), *_list(said.get("decisions"))]))
+    return any(map(_has_passed_over, [content.get("args"), content.get("options"), *_list(content.get("decisions"))]))
 
 
 _OUTRANKS = (("name", "workflow_type"), ("legacy_type", "type"), ("decisions", "args"))
 
 
-def _has_null(said) -> bool:
-    inside = said.values() if isinstance(said, dict) else _list(said)
-    return said is None or any(map(_has_null, inside))
+def _has_null(content) -> bool:
+    inside = content.values() if isinstance(content, dict) else _list(content)
+    return content is None or any(map(_has_null, inside))
 
 
 def _list(value) -> list:

@@ -37,7 +37,7 @@ def test_a_job_from_its_dry_run_to_its_end(user, other, failed):
     assert (answer.status, answer.json["dryRun"], answer.json["matched"]) == (201, True, 0)
     counted = ended(user, answer.json["id"])
     assert (counted["matched"], counted["done"], counted["refused"]) == (5, 0, 0)
-    assert {one["id"] for one in counted["matches"]} == {node["id"] for node in nodes}
+    assert {match["id"] for match in counted["matches"]} == {node["id"] for node in nodes}
     identity = str(uuid.uuid4())
     body |= {"id": identity, "dry_run": False, "subject": mark}
     assert user.door.post("/jobs", body).json["id"] == identity
@@ -54,7 +54,7 @@ def test_a_job_from_its_dry_run_to_its_end(user, other, failed):
     assert user.door.post("/jobs", body).json == job
     assert user.door.post("/jobs", body | {"action": "resolve"}).error == (422, "Backbeat::InvalidParameters")
     assert user.door.put(f"/jobs/{identity}/stop").json == job
-    assert {one["id"] for one in user.door.get("/jobs").json} == {identity, counted["id"]}
+    assert {row["id"] for row in user.door.get("/jobs").json} == {identity, counted["id"]}
     # Nobody else's.
     assert other.door.get("/jobs").json == []
     for answer in (other.door.get(f"/jobs/{identity}"), other.door.put(f"/jobs/{identity}/stop")):
@@ -63,9 +63,9 @@ def test_a_job_from_its_dry_run_to_its_end(user, other, failed):
 
 
 def test_a_key_makes_a_repeat_the_same_job(user):
-    said = {"Idempotency-Key": uuid.uuid4().hex}
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
     body = {"action": "retry", "all": True}
-    first, second = (user.door.post("/jobs", body, **said).json["id"] for _ in range(2))
+    first, second = (user.door.post("/jobs", body, **headers).json["id"] for _ in range(2))
     assert first == second
     assert user.door.post("/jobs", body).json["id"] != first
 
@@ -128,8 +128,8 @@ async def test_the_sdk_over_http(stack, user, failed):
         ended(user, job.id)
         job = await client.jobs.get(job.id)
         assert (job.state, job.matched, job.done, job.response) == ("done", 5, 5, {"by": "ann"})
-        assert {one.id for one in job.matches} == {node["id"] for node in nodes}
-        assert [one.id for one in await client.jobs.list()] == [job.id]
+        assert {match.id for match in job.matches} == {node["id"] for node in nodes}
+        assert [listed.id for listed in await client.jobs.list()] == [job.id]
         assert (await client.jobs.stop(job.id)).ended_at == job.ended_at
         with pytest.raises(KeyReused):
             await client.jobs.start("retry", job_id=job.id, all=True)
@@ -148,7 +148,7 @@ async def test_the_sdk_over_http(stack, user, failed):
         over_kafka = await client.jobs.get(job.id)
     for name in ("filters", "matched", "done", "state", "response", "started_at", "ended_at", "action"):
         assert getattr(over_kafka, name) == getattr(job, name)
-    assert {one.id for one in over_kafka.matches} == {one.id for one in job.matches}
+    assert {match.id for match in over_kafka.matches} == {match.id for match in job.matches}
 
 
 def test_a_workflow_is_paused_by_the_plain_client(stack, user):

@@ -97,18 +97,18 @@ class Endpoint:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Stack]:
-    one = Stack(ephemeral=True, partitions=PARTITIONS, engines=2, http_port=free_port(), gateways=[[], []])
+    gateways = Stack(ephemeral=True, partitions=PARTITIONS, engines=2, http_port=free_port(), gateways=[[], []])
     try:
-        yield one.start(START_SECONDS_MAX)
+        yield gateways.start(START_SECONDS_MAX)
     finally:
-        one.stop()
+        gateways.stop()
 
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    one = Endpoint()
-    runner = await one.listen()
-    yield one
+    receiver = Endpoint()
+    runner = await receiver.listen()
+    yield receiver
     await runner.cleanup()
 
 
@@ -123,9 +123,9 @@ async def client(pair: Stack, endpoint: Endpoint) -> AsyncIterator[KeyedClient]:
         notification_endpoint=f"{endpoint.url}/notification",
         partitions=PARTITIONS,
     )
-    one = KeyedClient(pair.http_urls, registered.id, run_sync=AT_ONCE)
-    yield one
-    await one.close()
+    keyed = KeyedClient(pair.http_urls, registered.id, run_sync=AT_ONCE)
+    yield keyed
+    await keyed.close()
 
 
 class Story:
@@ -226,14 +226,14 @@ async def check_tree(client: KeyedClient, story: Story) -> None:
 async def check_history(client: KeyedClient, story: Story, name: str) -> None:
     """Each status change was made once."""
     changes = await client.read(f"/activities/{story.node_ids[name]}/status_changes")
-    found = [(change["statusType"], change["toStatus"]) for change in changes]
-    assert sorted(found) == sorted(HISTORY[name]), (name, found)
+    statuses = [(change["statusType"], change["toStatus"]) for change in changes]
+    assert sorted(statuses) == sorted(HISTORY[name]), (name, statuses)
 
 
 async def check_answers(client: KeyedClient) -> None:
     """Whoever asks again gets the answer that was given; whoever asks something else under the key is refused."""
     again = await asyncio.gather(*(client.again(write) for write in client.writes))
-    wrong = [(write, found) for write, found in zip(client.writes, again, strict=True) if write[-2:] != found]
+    wrong = [(write, answer) for write, answer in zip(client.writes, again, strict=True) if write[-2:] != answer]
     assert wrong == []
     other = client.writes[-1]._replace(body=b'{"response": "something else"}')
     status, text = await client.again(other)
@@ -242,8 +242,8 @@ async def check_answers(client: KeyedClient) -> None:
 
 async def check_search(client: KeyedClient, stories: list[Story]) -> None:
     """The projection has what the trees have."""
-    found = await client.read("/workflows/search?name=kills&per_page=1000")
-    assert sorted(one["id"] for one in found) == sorted(story.workflow_id for story in stories)
+    workflows = await client.read("/workflows/search?name=kills&per_page=1000")
+    assert sorted(row["id"] for row in workflows) == sorted(story.workflow_id for story in stories)
     assert await client.read("/workflows/names") == ["kills"]
     for name, ends in ENDS.items():
         nodes: list[dict[str, Any]] = await client.read(f"/activities/search?name={name}&per_page=1000")

@@ -33,11 +33,11 @@ def test_a_limit_is_put_shown_paused_and_removed(user):
 def test_a_name_that_ends_in_json_is_another_name(user):
     user.door.put("/limits/import", {"concurrency": 1})
     user.door.put("/limits/import.json", {"concurrency": 2})
-    assert [(one["activity"], one["concurrency"]) for one in user.door.get("/limits").json] == [
+    assert [(limit["activity"], limit["concurrency"]) for limit in user.door.get("/limits").json] == [
         ("import", 1), ("import.json", 2),
     ]  # fmt: skip
     user.door.call("DELETE", "/limits/import.json")
-    assert [one["activity"] for one in user.door.get("/limits").json] == ["import"]
+    assert [limit["activity"] for limit in user.door.get("/limits").json] == ["import"]
 
 
 def test_what_waits_is_seen(user):
@@ -60,7 +60,7 @@ def test_another_user_sees_none_of_it(user, other):
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("bounds", "why"),
     [
         ({"concurrency": 0}, "concurrency is below 1"),
         ({"concurrency": 1.5}, "whole number"),
@@ -74,8 +74,8 @@ def test_another_user_sees_none_of_it(user, other):
         ([{"concurrency": 3}], "must be a JSON object"),
     ],
 )
-def test_bad_bounds_are_refused_with_the_reason(user, said, why):
-    refused = user.door.put("/limits/pay", said)
+def test_bad_bounds_are_refused_with_the_reason(user, bounds, why):
+    refused = user.door.put("/limits/pay", bounds)
     assert refused.status == 400
     assert refused.json["errorClass"] == "Backbeat::InvalidParameters"
     assert why in refused.json["message"]

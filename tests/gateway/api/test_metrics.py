@@ -35,14 +35,14 @@ def more(before, after, family):
 
 def labels(url):
     """(metric, label) -> its values."""
-    found = {}
+    labels_of = {}
     for line in get(f"{url}/metrics")[1].splitlines():
         name, _, rest = line.partition("{")
         if line.startswith("backbeat_") and rest:
             for label, value in LABEL.findall(rest):
                 if label != "le":
-                    found.setdefault((name, label), set()).add(value)
-    return found
+                    labels_of.setdefault((name, label), set()).add(value)
+    return labels_of
 
 
 @pytest.fixture
@@ -155,39 +155,39 @@ def site():
 def test_webhooks_are_counted_by_what_they_are_and_what_came_of_them(stack, new_user, site):
     def figures():
         """Of all gateways together: any of them delivers."""
-        found = {family: Counter() for family in (WEBHOOKS, TRIES, WEBHOOK_SECONDS)}
-        for one in map(scrape, stack.http_urls):
-            for family, counted in found.items():
-                counted.update(one[family])
-        return found
+        counters = {family: Counter() for family in (WEBHOOKS, TRIES, WEBHOOK_SECONDS)}
+        for figures_of_one in map(scrape, stack.http_urls):
+            for family, counted in counters.items():
+                counted.update(figures_of_one[family])
+        return counters
 
     before = figures()
     nowhere = f"http://127.0.0.1:{free_port()}"
-    one = new_user(**{f"{kind}_endpoint": f"{site.url}/{kind}" for kind in ("activity", "decision", "notification")})
+    shop = new_user(**{f"{kind}_endpoint": f"{site.url}/{kind}" for kind in ("activity", "decision", "notification")})
     other = new_user(activity_endpoint=f"{site.url}/activity", decision_endpoint=f"{nowhere}/decision")
-    decision = one.sent()
+    decision = shop.sent()
     # A gateway that got its partition anew asks first, and does not post what is answered.
     until(lambda: site.posted_paths, "the decision is posted")
     # The engine may not have heard of the other one yet: what is its own is tried until it has.
     of_other = {"name": "act", "mode": "non_blocking", "client_id": other.id, "retry": 100, "retry_interval": 0}
     refused = {"name": "refuse", "mode": "non_blocking", "retry": 0}
-    _, known, _ = one.decide(decision["id"], {"name": "act", "mode": "non_blocking"}, of_other, refused)
-    assert one.say(decision["id"], "completed").status == 200
+    _, known, _ = shop.decide(decision["id"], {"name": "act", "mode": "non_blocking"}, of_other, refused)
+    assert shop.say(decision["id"], "completed").status == 200
     other.wait_for(known, "sent_to_client")
     other.wait_for(other.signal(retry=0)["id"], "retries_exhausted")
 
     def counted():
         after = figures()
-        found = {family: more(before, after, family) for family in before}
+        growth = {family: more(before, after, family) for family in before}
         # A scrape may come between the counts of one webhook.
-        tries = sum(found[TRIES].values()) - found[TRIES].get("decision,unreachable", 0)
-        is_settled = sum(found[WEBHOOKS].values()) >= 7 and min(tries, sum(found[WEBHOOK_SECONDS].values())) >= 5
-        return found if is_settled else None
+        tries = sum(growth[TRIES].values()) - growth[TRIES].get("decision,unreachable", 0)
+        is_settled = sum(growth[WEBHOOKS].values()) >= 7 and min(tries, sum(growth[WEBHOOK_SECONDS].values())) >= 5
+        return growth if is_settled else None
 
-    found = until(counted, "seven webhooks are settled")
+    growth = until(counted, "seven webhooks are settled")
     # It was tried until its time was over.
-    assert found[TRIES].pop("decision,unreachable") >= 1
-    assert found == {
+    assert growth[TRIES].pop("decision,unreachable") >= 1
+    assert growth == {
         WEBHOOKS: {
             "decision,delivered": 1,
             "decision,unreachable": 1,

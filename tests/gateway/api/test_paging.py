@@ -40,17 +40,17 @@ class Large(NamedTuple):
     made: list[str]
     measure: Callable[[str], Answer]
 
-    def get(self, what: str) -> Answer:
-        answer = self.measure(f"{self.path}/{what}")
+    def get(self, suffix: str) -> Answer:
+        answer = self.measure(f"{self.path}/{suffix}")
         assert answer.status == 200, answer.text[:500]
         return answer
 
-    def pages(self, what: str, limit: int) -> Iterator[Any]:
+    def pages(self, suffix: str, limit: int) -> Iterator[Any]:
         """All pages, each at most as large as it may be."""
-        mark = "&" if "?" in what else "?"
+        mark = "&" if "?" in suffix else "?"
         after = ""
         while True:
-            answer = self.get(f"{what}{mark}limit={limit}{after}")
+            answer = self.get(f"{suffix}{mark}limit={limit}{after}")
             assert answer.json or not after, "an empty page that was announced"
             yield answer.json
             if "x-backbeat-next" not in answer.headers:
@@ -109,8 +109,8 @@ def measured(stack: Stack, door: Door) -> Callable[[str], Answer]:
         began = time.monotonic()
         answer = door.call("GET", path, seconds=PATH_SECONDS_MAX)
         seconds = time.monotonic() - began
-        what = path.split("/", 3)[-1]
-        print(f"{what[:70]}: {len(answer.text) / 1e6:.1f} MB in {seconds:.3f} s; {memory(stack)}")
+        call = path.split("/", 3)[-1]
+        print(f"{call[:70]}: {len(answer.text) / 1e6:.1f} MB in {seconds:.3f} s; {memory(stack)}")
         return answer
 
     return get
@@ -186,8 +186,8 @@ def test_pages_of_what_is_filtered(large):
     until(lambda: large.door.get(f"/activities/{first}").json["currentServerStatus"] == "sent_to_client", "it is sent")
     (page,) = large.pages("nodes?currentServerStatus=errored", 1)
     assert page == []
-    found = list(itertools.chain.from_iterable(large.pages("nodes?currentClientStatus=ready", 4)))
-    assert ids(found) == large.made[1:SIGNALS]
+    nodes = list(itertools.chain.from_iterable(large.pages("nodes?currentClientStatus=ready", 4)))
+    assert ids(nodes) == large.made[1:SIGNALS]
     both = "nodes?currentServerStatus=sent_to_client&currentClientStatus=received"
     assert [ids(page) for page in large.pages(both, 2)] == [[first]]
 
@@ -196,9 +196,9 @@ def test_nodes_that_are_added_between_pages(large):
     """What was there before is on one page exactly, whatever comes in between."""
     limit = min(NODES // 3, 10_000)
     pages = large.pages("nodes", limit)
-    found = ids(next(pages))
+    node_ids = ids(next(pages))
     added = large.door.post(f"/activities/{large.made[SIGNALS]}/decisions", {"decisions": [{"name": "late"}]})
     assert added.status == 201
     last = large.door.post(f"{large.path}/signal", {"name": "last"}).json["id"]
-    found += [node for page in pages for node in ids(page)]
-    assert found == [*large.parents, last]
+    node_ids += [node for page in pages for node in ids(page)]
+    assert node_ids == [*large.parents, last]

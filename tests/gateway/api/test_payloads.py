@@ -23,10 +23,10 @@ MEGABYTES_3 = "ü" * (3 * 1024 * 1024 // 2)
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    one = Site()
-    await one.start()
-    yield one
-    await one.stop()
+    receiver = Site()
+    await receiver.start()
+    yield receiver
+    await receiver.stop()
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_many_children_whose_arguments_are_too_much_for_one_record(posted_
     await asyncio.to_thread(posted_to.say, node["id"], "completed")
     hooks = await site.wait_for(101)
     assert {hook.name: hook.node["clientData"] for hook in hooks[1:]} == {
-        one["name"]: one["client_data"] for one in children
+        child["name"]: child["client_data"] for child in children
     }
 
 
@@ -104,8 +104,8 @@ def test_an_error_is_never_too_large(user, size):
     node = user.sent(retry=0)
     assert user.say(node["id"], "processing").status == 200
     trace = [f"shop.rb:{line}:in `run'" for line in range(2_000)]
-    said = {"result": None, "error": {"code": -32000, "message": "no " * (size // 3), "data": trace}}
-    answer = user.say(node["id"], "errored", said)
+    response = {"result": None, "error": {"code": -32000, "message": "no " * (size // 3), "data": trace}}
+    answer = user.say(node["id"], "errored", response)
 
     assert answer.status == 200, answer
     user.wait_for(node["id"], "retries_exhausted")

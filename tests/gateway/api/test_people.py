@@ -238,12 +238,12 @@ def test_what_is_about_all_users_is_about_all(person, user, other):
         until(
             lambda node=node: oper.get(f"/activities/{node}").json["currentServerStatus"] == "sent_to_client", "again"
         )
-    assert job["id"] in {one["id"] for one in oper.get("/jobs").json}
-    assert job["id"] not in {one["id"] for one in user.door.get("/jobs").json}
+    assert job["id"] in {row["id"] for row in oper.get("/jobs").json}
+    assert job["id"] not in {row["id"] for row in user.door.get("/jobs").json}
 
-    for one in (user, other):
-        limited = person("oper", client_id=one.id, reason="slower").put("/limits/start", {"concurrency": 5})
-        assert (limited.status, limited.json["clientId"]) == (200, one.id)
+    for owner in (user, other):
+        limited = person("oper", client_id=owner.id, reason="slower").put("/limits/start", {"concurrency": 5})
+        assert (limited.status, limited.json["clientId"]) == (200, owner.id)
     limits = [row for row in oper.get("/limits").json if row["activity"] == "start"]
     assert {user.id, other.id} <= {row["clientId"] for row in limits}
 

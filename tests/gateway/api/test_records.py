@@ -113,8 +113,8 @@ def test_a_command_is_the_callers_whatever_it_says(user, other):
     (reply,) = answer.replies
     node = reply.answer
     assert (answer.tid, reply.tid, node.tid, node.workflow_id) == ("mine", "mine", "mine", asked.workflow_id)
-    (found,) = user.door.record(get(queries.GetNode, user_id=theirs, node_id=node.id)).answers
-    assert (found.id, found.server) == (node.id, ServerStatus.STARTED)
+    (view,) = user.door.record(get(queries.GetNode, user_id=theirs, node_id=node.id)).answers
+    assert (view.id, view.server) == (node.id, ServerStatus.STARTED)
     for query in (
         get(queries.GetNode, user_id=mine, node_id=node.id),
         get(queries.GetHistory, user_id=mine, node_id=node.id),
@@ -159,10 +159,10 @@ def test_limits_schedules_and_jobs_are_the_callers(user, other):
     assert user.door.record(change).answers == [Done()]
     for number in range(PARTITIONS):
         job = commands.StartJob(partition=number, action="retry", dry_run=True, **common)
-        assert [one.user_id for one in user.door.record(job).answers[0].jobs] == [mine]
+        assert [listed.user_id for listed in user.door.record(job).answers[0].jobs] == [mine]
     assert all(part == Jobs(()) for part in other.door.record(get(queries.GetJobs, partition=-1)).answers)
     (known,) = user.door.record(get(queries.GetJobs, partition=0, job_id=common["id"])).answers
-    assert [one.id for one in known.jobs] == [common["id"]]
+    assert [listed.id for listed in known.jobs] == [common["id"]]
 
 
 def test_a_policy_of_retention_is_the_callers_and_goes_to_every_partition(user, other):
@@ -195,8 +195,8 @@ async def test_the_sdk_has_retention_and_settings_over_http(stack, user, other):
         )  # fmt: skip
         assert [policy] == await over_kafka.retention.list() == [await client.retention.get("Sale")]
         mine = {user.client.name, other.client.name}
-        known = [one for one in await over_kafka.retention.list(all_clients=True) if one.client in mine]
-        assert sorted((one.client, one.workflow) for one in known) == sorted(
+        known = [row for row in await over_kafka.retention.list(all_clients=True) if row.client in mine]
+        assert sorted((row.client, row.workflow) for row in known) == sorted(
             [(user.client.name, "Sale"), (other.client.name, "Order")]
         )
         await client.retention.remove("Sale")
@@ -285,15 +285,15 @@ def test_a_life_in_records(user):
     assert isinstance(added, Made)
     (workflow, *parts) = user.door.record(get(queries.GetTree, workflow_id=node.workflow_id)).answers
     assert isinstance(workflow, WorkflowView)
-    assert [one.id for part in parts for one in part.nodes] == [node.id, *added.ids]
+    assert [row.id for part in parts for row in part.nodes] == [node.id, *added.ids]
     assert user.door.record(commands.ResetNode(id=identity(1), node_id=node.id)).answers == [Done()]
     assert user.door.record(commands.ScheduleNode(id=identity(1), node_id=node.id)).answers == [Done()]
     cancel = commands.ChangeNode(id=identity(1), node_id=node.id, status="canceled")
     assert user.door.record(cancel).answers == [Done()]
     (view, *history) = user.door.record(get(queries.WaitNode, node_id=node.id), Prefer="wait=30").answers
     assert (view.server, [type(part) for part in history]) == (ServerStatus.DEACTIVATED, [History])
-    (found,) = user.door.record(commands.CreateWorkflow(id=identity(1), workflow=signal(id_of(user)).workflow)).answers
-    assert isinstance(found, WorkflowView)
+    (flow,) = user.door.record(commands.CreateWorkflow(id=identity(1), workflow=signal(id_of(user)).workflow)).answers
+    assert isinstance(flow, WorkflowView)
 
 
 def test_a_wait_lasts_as_long_as_its_header_says_whatever_clocks_show(user):
@@ -317,7 +317,7 @@ def test_a_large_tree_comes_by_the_page_and_in_its_order(user):
         (workflow, *parts) = user.door.record(msgspec.structs.replace(asked, **more)).answers
         assert isinstance(workflow, WorkflowView)
         assert all(isinstance(part, Nodes) for part in parts)
-        return [one.id for part in parts for one in part.nodes]
+        return [row.id for part in parts for row in part.nodes]
 
     assert read() == [node.id, *children]
     assert read(limit=4_200) == [node.id, *children[:4_199]]
@@ -337,8 +337,8 @@ def test_client_data_of_megabytes_is_kept_elsewhere_for_who_is_served_by_webhook
         get(queries.GetNode, node_id=view.id),
         get(queries.GetTree, workflow_id=view.workflow_id),
     ):
-        found = user.door.record(query).answers[-1]
-        assert (found if isinstance(found, NodeView) else found.nodes[0]).client_data == text
+        answer = user.door.record(query).answers[-1]
+        assert (answer if isinstance(answer, NodeView) else answer.nodes[0]).client_data == text
 
 
 # --- what is no record -----------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_bytes_that_are_no_record_are_told_so(user, body):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "no record"),
         (b"{}", "no record"),
@@ -373,10 +373,10 @@ def test_bytes_that_are_no_record_are_told_so(user, body):
         (bodies.write(EXAMPLES["Signal"][2]) + b"\0", "1 byte"),
     ],
 )
-def test_what_is_wrong_with_a_body_is_said(user, body, said):
+def test_what_is_wrong_with_a_body_is_said(user, body, message):
     answer = user.door.record(body)
     assert answer.error == (400, "Backbeat::InvalidParameters")
-    assert said in answer.json["message"]
+    assert message in answer.json["message"]
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", ""])

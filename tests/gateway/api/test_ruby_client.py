@@ -36,21 +36,22 @@ async def open_application(stack) -> AsyncIterator[Open]:
     opened: list[Application] = []
 
     async def new(dialect: Dialect = NEW) -> Application:
-        one = Application(f"shop-{uuid.uuid4().hex[:12]}")
-        await one.listen()
-        user = {"id": str(uuid.uuid4()), "name": one.name, "auth_token": uuid.uuid4().hex}
-        endpoints = {f"{each}_endpoint": f"{one.url}/{each}" for each in ("decision", "activity", "notification")}
+        application = Application(f"shop-{uuid.uuid4().hex[:12]}")
+        await application.listen()
+        user = {"id": str(uuid.uuid4()), "name": application.name, "auth_token": uuid.uuid4().hex}
+        kinds = ("decision", "activity", "notification")
+        endpoints = {f"{kind}_endpoint": f"{application.url}/{kind}" for kind in kinds}
         await asyncio.to_thread(bring_user, stack.bootstrap_servers, user | endpoints)
         door = Door(stack.http_urls[1], user["id"])
         await asyncio.to_thread(until, lambda: door.get("/workflows/names").status != 401, "the user is known")
-        one.api = Api(stack.http_urls[1], user["id"], user["auth_token"], dialect)
-        one.client_id = user["id"]
-        opened.append(one)
-        return one
+        application.api = Api(stack.http_urls[1], user["id"], user["auth_token"], dialect)
+        application.client_id = user["id"]
+        opened.append(application)
+        return application
 
     yield new
-    for one in opened:
-        await one.close()
+    for application in opened:
+        await application.close()
 
 
 def bring_user(bootstrap_servers: str, user: dict[str, str]) -> None:
@@ -152,13 +153,13 @@ async def test_a_camera_is_bought(open_application, dialect):
 async def settle(application: Application, workflow_id: str, unfinished: set[str]) -> dict[str, Any]:
     """The workflow's nodes by name, once all of them are complete but these."""
 
-    async def found() -> dict[str, Any] | None:
+    async def settled() -> dict[str, Any] | None:
         nodes = await application.api.workflow(workflow_id, "/nodes")
         if {node["name"] for node in nodes if node["currentServerStatus"] != "complete"} != unfinished:
             return None
         return {node["name"]: node for node in nodes}
 
-    nodes: dict[str, Any] = await until_async(found)
+    nodes: dict[str, Any] = await until_async(settled)
     return nodes
 
 
@@ -169,31 +170,33 @@ def check_deliveries(application: Application, shop: Shop) -> None:
     came = application.came("activity")
     assert came[: DECLINES + 2] == [CHARGE] * (DECLINES + 1) + [SUCCESS]
     assert sorted(came[DECLINES + 2 :]) == sorted([CUSTOMER, FULFILLMENT, FULFILLMENT, AUDIT])
-    deliveries = [one.headers["X-Backbeat-Delivery"] for one in application.payloads]
+    deliveries = [payload.headers["X-Backbeat-Delivery"] for payload in application.payloads]
     assert len(set(deliveries)) == len(deliveries)
-    for one in application.payloads:
-        if one.endpoint != "notification":
-            assert (one.node["currentServerStatus"], one.node["currentClientStatus"]) == ("sent_to_client", "received")
-        assert one.node["clientData"]["name"] == one.name
-        assert (one.node["subject"], one.node["decider"]) == ("Camera 703", application.name)
-    charges = [one.at for one in application.payloads if one.name == CHARGE]
+    for payload in application.payloads:
+        if payload.endpoint != "notification":
+            assert payload.node["currentServerStatus"] == "sent_to_client"
+            assert payload.node["currentClientStatus"] == "received"
+        assert payload.node["clientData"]["name"] == payload.name
+        assert (payload.node["subject"], payload.node["decider"]) == ("Camera 703", application.name)
+    charges = [payload.at for payload in application.payloads if payload.name == CHARGE]
     waits = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(charges)]
     assert waits[0] > 0.8 * 2 * BACKOFF_SECONDS
     assert waits[1] > 0.8 * 4 * BACKOFF_SECONDS
-    (audit,) = [one for one in application.payloads if one.name == AUDIT]
+    (audit,) = [payload for payload in application.payloads if payload.name == AUDIT]
     # A time is kept in whole milliseconds.
     assert audit.at >= shop.audit_at - timedelta(milliseconds=1)
-    (mail,) = [one for one in application.payloads if one.name == CUSTOMER]
+    (mail,) = [payload for payload in application.payloads if payload.name == CUSTOMER]
     assert (mail.node["metadata"], mail.node["mode"]) == ({"by": "mail"}, "non_blocking")
 
 
 def check_notification(application: Application) -> None:
     """Of what was declined and then went well nobody is told; of what used up its retries, once."""
-    (told,) = [one for one in application.payloads if one.endpoint == "notification"]
-    assert told.body["notification"] == {"name": FULFILLMENT, "message": "Client Error"}
-    assert (told.body["error"]["code"], told.body["error"]["message"]) == (-32000, "nobody answers the phone")
-    assert told.node["currentServerStatus"] == "retries_exhausted"
-    assert told.node["currentClientStatus"] == "errored"
+    (notification,) = [payload for payload in application.payloads if payload.endpoint == "notification"]
+    assert notification.body["notification"] == {"name": FULFILLMENT, "message": "Client Error"}
+    error = notification.body["error"]
+    assert (error["code"], error["message"]) == (-32000, "nobody answers the phone")
+    assert notification.node["currentServerStatus"] == "retries_exhausted"
+    assert notification.node["currentClientStatus"] == "errored"
 
 
 async def check_tree(application: Application, workflow_id: str) -> None:
@@ -241,9 +244,10 @@ async def check_responses(application: Application, nodes: dict[str, Any]) -> No
         MAKE: rpc(), CHARGE: rpc({"charged": 7}), SUCCESS: rpc("sold"), CUSTOMER: rpc("read"), AUDIT: rpc("written"),
     }  # fmt: skip
     declined = await api.activity(nodes[CHARGE]["id"], "/errors")
-    assert [one["response"]["error"]["message"] for one in declined] == ["the card of Ada was declined"] * DECLINES
+    messages = [change["response"]["error"]["message"] for change in declined]
+    assert messages == ["the card of Ada was declined"] * DECLINES
     called = await api.activity(nodes[FULFILLMENT]["id"], "/errors")
-    assert [one["response"]["error"]["message"] for one in called] == ["nobody answers the phone"] * 2
+    assert [change["response"]["error"]["message"] for change in called] == ["nobody answers the phone"] * 2
 
 
 async def test_another_application_ships_it(open_application):
@@ -253,11 +257,11 @@ async def test_another_application_ships_it(open_application):
     async def make_purchase(activity: Activity) -> None:
         await activity.register(SHIP, client=warehouse.client_id).with_("Camera 703")
 
-    async def ship(activity: Activity, what: str) -> str:
-        await activity.register(CUSTOMER).with_(what)
-        return f"{what} is on its way"
+    async def ship(activity: Activity, item: str) -> str:
+        await activity.register(CUSTOMER).with_(item)
+        return f"{item} is on its way"
 
-    async def notify_customer(activity: Activity, what: str) -> None:
+    async def notify_customer(activity: Activity, item: str) -> None:
         return None
 
     shop.activity(MAKE, make_purchase)

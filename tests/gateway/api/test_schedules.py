@@ -47,12 +47,12 @@ def test_a_schedule_is_made_shown_listed_and_deleted(user, other):
     assert (made["backoff"], made["clientId"]) == (1.5, user.id)
     assert (made["overlap"], made["catchUp"], made["decider"], made["userId"]) == ("queue", 60.0, "D", user.id)
     assert len(made["nextRuns"]) == 10
-    shown = until(lambda: (found := user.door.get(PATH).json)["nextAt"] and found, "its next time is worked out")
+    shown = until(lambda: (schedule := user.door.get(PATH).json)["nextAt"] and schedule, "its next time is worked out")
     assert checked(shown)["nextAt"] == made["nextRuns"][0]
     assert user.door.get(f"/schedules/{made['id']}").json == shown
     second = user.door.put("/schedules/b", HOURLY).json
     assert (second["interval"], second["subject"], second["decider"]) == (3600.0, {"order_id": 1}, "Reports")
-    assert [one["name"] for one in user.door.get("/schedules").json] == ["b", "nightly report"]
+    assert [row["name"] for row in user.door.get("/schedules").json] == ["b", "nightly report"]
     assert other.door.get("/schedules").json == []
     for path in (PATH, f"/schedules/{made['id']}"):
         assert other.door.get(path).error == (404, "Backbeat::NotFound")
@@ -69,12 +69,12 @@ def test_another_client_application_runs_it_by_its_name_or_id(user, other):
 def test_a_name_that_ends_in_json_is_another_name(user):
     put(user)
     other = put(user, f"{PATH}.json", cron=None, zone=None, interval=60)
-    assert [(one["name"], one["interval"]) for one in user.door.get("/schedules").json] == [
+    assert [(row["name"], row["interval"]) for row in user.door.get("/schedules").json] == [
         ("nightly report", None), ("nightly report.json", 60.0),
     ]  # fmt: skip
     assert user.door.get(f"{PATH}.json").json["id"] == other["id"]
     assert user.door.call("DELETE", f"{PATH}.json").json == {"success": True}
-    assert [one["name"] for one in user.door.get("/schedules").json] == ["nightly report"]
+    assert [row["name"] for row in user.door.get("/schedules").json] == ["nightly report"]
 
 
 async def test_the_sdk_means_the_same_schedule_over_http_and_over_kafka(stack, user):
@@ -82,7 +82,7 @@ async def test_the_sdk_means_the_same_schedule_over_http_and_over_kafka(stack, u
         async with Client(address, name) as client:
             await client.schedules.put("nightly.json", "W", "s", "Go", every=3600)
             assert (await client.schedules.get("nightly.json")).name == "nightly.json"
-            assert [one.name for one in await client.schedules.list()] == ["nightly.json"]
+            assert [schedule.name for schedule in await client.schedules.list()] == ["nightly.json"]
             await client.schedules.delete("nightly.json")
 
 
@@ -114,7 +114,7 @@ def test_with_a_key_it_is_triggered_once(user):
     assert user.door.get(PATH).json["started"] == 1
 
 
-@pytest.mark.parametrize(("path", "said", "word"), [
+@pytest.mark.parametrize(("path", "fields", "word"), [
     (PATH, {"cron": "61 * * * *"}, "Bad minute"),
     (PATH, {"cron": "* * *"}, "five fields"),
     (PATH, {"zone": "Mars/Olympus"}, "no time zone"),
@@ -137,8 +137,8 @@ def test_with_a_key_it_is_triggered_once(user):
     (PATH, {"client_id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"}, "did you mean `client`?"),
     ("/schedules/%20", {}, "name is missing"),
 ])  # fmt: skip
-def test_what_is_no_schedule_is_refused(user, path, said, word):
-    answer = user.door.put(path, {**NIGHTLY, **said})
+def test_what_is_no_schedule_is_refused(user, path, fields, word):
+    answer = user.door.put(path, {**NIGHTLY, **fields})
     assert (answer.error, word in answer.json["message"]) == ((400, "Backbeat::InvalidParameters"), True), answer
 
 

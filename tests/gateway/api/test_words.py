@@ -24,10 +24,10 @@ SCHEDULE = next(route for route in NEW if route.path == "/schedules/{name}" and 
 
 def refusal(route, query="", body=b"", *, form=False):
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(Refusal) as refused:
         check_words(route, query, sent, form=form)
-    assert found.value.status == 400
-    return str(found.value)
+    assert refused.value.status == 400
+    return str(refused.value)
 
 
 @pytest.mark.parametrize("route", NEW, ids=lambda route: f"{route.method} {route.path}")
@@ -46,8 +46,8 @@ def test_every_new_call_takes_its_words_in_either_casing_and_no_other(route):
 
 @pytest.mark.parametrize("route", NEW, ids=lambda route: f"{route.method} {route.path}")
 def test_the_description_says_so(route):
-    said = CALLS[f"{route.method} {route.path}"]
-    for name in (said.body, said.form):
+    call = CALLS[f"{route.method} {route.path}"]
+    for name in (call.body, call.form):
         assert name is None or SCHEMAS[name]["additionalProperties"] is False
 
 

@@ -25,19 +25,19 @@ def test_a_workflow_is_made_once_and_keeps_its_decider(user):
 
 
 def test_subject_keys_become_snake_case_and_the_tree_shows_camel_case(user):
-    found = user.workflow(subject={"orderId": 5, "items": [{"skuCode": 1.50}]})
-    assert found["subject"] == {"order_id": 5, "items": [{"sku_code": 1.5}]}
-    assert user.workflow(subject={"order_id": 5, "items": [{"sku_code": 1.50}]})["id"] == found["id"]
-    tree = user.door.get(f"/workflows/{found['id']}/tree").json
+    workflow = user.workflow(subject={"orderId": 5, "items": [{"skuCode": 1.50}]})
+    assert workflow["subject"] == {"order_id": 5, "items": [{"sku_code": 1.5}]}
+    assert user.workflow(subject={"order_id": 5, "items": [{"sku_code": 1.50}]})["id"] == workflow["id"]
+    tree = user.door.get(f"/workflows/{workflow['id']}/tree").json
     assert tree["subject"] == {"orderId": 5, "items": [{"skuCode": 1.5}]}
 
 
 def test_a_subject_as_long_as_is_allowed_is_found_by_the_line_of_a_request(user):
     subject = "ü " * 5_000
-    found = user.workflow(subject=subject)
+    workflow = user.workflow(subject=subject)
     words = urlencode({"name": "order", "subject": subject, "decider": "Decider"})
     assert len(words) > 30_000
-    assert user.door.get(f"/workflows?{words}").json["id"] == found["id"]
+    assert user.door.get(f"/workflows?{words}").json["id"] == workflow["id"]
 
 
 @pytest.mark.parametrize("subject", ["text", 0, 17, True, [1], {"a": None}, 'żółw \u2028 " \\ /'])
@@ -46,8 +46,8 @@ def test_subjects_of_any_kind_are_found_by_their_text(user, subject):
     assert made["subject"] == subject
     text = json.dumps(subject, ensure_ascii=False, separators=(",", ":"))
     for sent in {text, subject if isinstance(subject, str) else text}:
-        found = user.door.get(f"/workflows?name=order&decider=Decider&subject={quote(sent)}")
-        assert (found.status, found.json) == (200, made)
+        answer = user.door.get(f"/workflows?name=order&decider=Decider&subject={quote(sent)}")
+        assert (answer.status, answer.json) == (200, made)
 
 
 @pytest.mark.parametrize("query", ["", "?name=order", "?name=order&subject=x", "?name=order&subject=x&decider=D"])
@@ -167,10 +167,10 @@ def grown(user):
     workflow = user.workflow()
     first = user.sent(workflow=workflow, name="first")
     user.signal(workflow, name="second")
-    one, _ = user.decide(first["id"], {"name": "one"}, {"name": "two", "mode": "non_blocking"})
+    parent, _ = user.decide(first["id"], {"name": "one"}, {"name": "two", "mode": "non_blocking"})
     user.say(first["id"], "completed")
-    user.wait_for(one, "sent_to_client")
-    user.decide(one, {"name": "deep"})
+    user.wait_for(parent, "sent_to_client")
+    user.decide(parent, {"name": "deep"})
     return workflow["id"]
 
 
@@ -247,15 +247,15 @@ def test_what_is_not_there_or_anothers_is_404(user, other, method, path):
 def test_signals_with_a_key_become_one(user):
     workflow_id = user.workflow()["id"]
 
-    def signal(name, **said):
-        return user.door.post(f"/workflows/{workflow_id}/signal/{name}", said)
+    def signal(name, **fields):
+        return user.door.post(f"/workflows/{workflow_id}/signal/{name}", fields)
 
     signal("first")
     waiting = signal("one", coalesceKey="index")
     assert signal("two", coalesce_key="index", coalesce="drop").json["id"] == waiting.json["id"]
     signal("three", coalesce_key="index")
-    found = user.door.get(f"/workflows/{workflow_id}/nodes").json
-    assert [(node["name"], node["currentServerStatus"]) for node in found[1:]] == [
+    nodes = user.door.get(f"/workflows/{workflow_id}/nodes").json
+    assert [(node["name"], node["currentServerStatus"]) for node in nodes[1:]] == [
         ("one", "deactivated"),
         ("three", "ready"),
     ]
@@ -264,10 +264,10 @@ def test_signals_with_a_key_become_one(user):
 
 def test_a_signal_beside_the_others_does_not_wait_its_turn(user):
     workflow_id = user.workflow()["id"]
-    for name, said in (("first", {}), ("queued", {"beside": False}), ("urgent", {"beside": True})):
-        assert user.door.post(f"/workflows/{workflow_id}/signal/{name}", said).status == 201
-    found = user.door.get(f"/workflows/{workflow_id}/nodes").json
-    assert [(node["name"], node["mode"], node["currentServerStatus"]) for node in found] == [
+    for name, fields in (("first", {}), ("queued", {"beside": False}), ("urgent", {"beside": True})):
+        assert user.door.post(f"/workflows/{workflow_id}/signal/{name}", fields).status == 201
+    nodes = user.door.get(f"/workflows/{workflow_id}/nodes").json
+    assert [(node["name"], node["mode"], node["currentServerStatus"]) for node in nodes] == [
         ("first", "blocking", "sent_to_client"),
         ("queued", "blocking", "ready"),
         ("urgent", "non_blocking", "sent_to_client"),
@@ -297,17 +297,17 @@ def test_a_message_is_kept_by_its_workflow_and_counts_once(user, other):
 
 def events(user, workflow_id, count, **headers):
     """The first events of a stream: id, name and data."""
-    found = []
+    received = []
     with contextlib.closing(user.door.lines(f"/workflows/{workflow_id}/changes", headers)) as lines:
         for line in lines:
             word, _, text = line.partition(": ")
             if word == "id":
-                found.append([text])
-            elif word in {"event", "data"} and (found or text == "missed"):
-                found[-1].append(text if word == "event" else json.loads(text))
-                if word == "data" and len(found) == count:
-                    return found
-    raise AssertionError(f"it ended after {found}")
+                received.append([text])
+            elif word in {"event", "data"} and (received or text == "missed"):
+                received[-1].append(text if word == "event" else json.loads(text))
+                if word == "data" and len(received) == count:
+                    return received
+    raise AssertionError(f"it ended after {received}")
 
 
 def test_changes_come_as_events_and_whoever_was_away_goes_on_where_it_was(user):
@@ -338,13 +338,13 @@ def test_a_follower_of_anothers_workflow_or_of_no_place_is_refused(user, other):
 
 
 def test_a_new_client_tells_the_workflow_with_its_signal(user):
-    told = {"name": "order", "subject": {"orderId": 7}, "decider": "D"}
+    workflow = {"name": "order", "subject": {"orderId": 7}, "decider": "D"}
     whole = {"X-backbeat-whole": "1"}
-    made = user.door.call("POST", "/workflows", told, whole).json
+    made = user.door.call("POST", "/workflows", workflow, whole).json
     other = user.workflow()["id"]
     for _ in range(2):
-        node = user.door.call("POST", f"/workflows/{made['id']}/signal/buy", {"workflow": told}, whole).json
+        node = user.door.call("POST", f"/workflows/{made['id']}/signal/buy", {"workflow": workflow}, whole).json
         assert (node["workflowId"], node["subject"]) == (made["id"], {"orderId": 7})
-    refused = user.door.call("POST", f"/workflows/{other}/signal/buy", {"workflow": told}, whole)
+    refused = user.door.call("POST", f"/workflows/{other}/signal/buy", {"workflow": workflow}, whole)
     assert refused.error == (400, "Backbeat::InvalidParameters")
-    assert user.door.post(f"/workflows/{other}/signal/buy", {"workflow": told}).status == 201
+    assert user.door.post(f"/workflows/{other}/signal/buy", {"workflow": workflow}).status == 201

@@ -19,7 +19,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize(
-    ("word", "wanted"),
+    ("word", "expected"),
     [
         ("clientData", "client_data"),
         ("client_data", "client_data"),
@@ -31,16 +31,16 @@ JSON = st.recursive(
         ("", ""),
     ],
 )
-def test_snake(word, wanted):
-    assert snake(word) == wanted
+def test_snake(word, expected):
+    assert snake(word) == expected
 
 
 @pytest.mark.parametrize(
-    ("word", "wanted"),
+    ("word", "expected"),
     [("order_id", "orderId"), ("orderId", "orderId"), ("http_code", "httpCode"), ("Upper", "upper"), ("a/b", "a::B")],
 )
-def test_camel(word, wanted):
-    assert camel(word) == wanted
+def test_camel(word, expected):
+    assert camel(word) == expected
 
 
 def test_keys_are_rewritten_at_any_depth_but_for_client_data_and_metadata():
@@ -67,9 +67,9 @@ def test_camel_keys():
 def test_compact_changes_no_value(value):
     for ascii_only in (False, True):
         text = json.dumps(value, ensure_ascii=ascii_only, indent=1).encode()
-        found = compact(text)
-        assert json.loads(found) == value
-        assert compact(found) == found
+        compacted = compact(text)
+        assert json.loads(compacted) == value
+        assert compact(compacted) == compacted
 
 
 @given(JSON)

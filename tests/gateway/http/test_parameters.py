@@ -19,10 +19,10 @@ def of_form(*pairs):
 
 
 def refused(make):
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(Refusal) as refusal:
         make()
-    assert found.value.status == 400
-    return str(found.value)
+    assert refusal.value.status == 400
+    return str(refusal.value)
 
 
 @pytest.mark.parametrize("text", [b"", b"  ", b"[1]", b'"x"', b"5", b"null", b"{}"])
@@ -46,15 +46,15 @@ def test_nesting_is_bounded():
 
 
 def test_keys_are_snake_case_and_nulls_absent():
-    said = of_json({"retryInterval": 5, "firesAt": None, "ClientId": "x"})
-    assert said.number("retry_interval") == 5
-    assert "fires_at" not in said
-    assert "client_id" in said
+    parameters = of_json({"retryInterval": 5, "firesAt": None, "ClientId": "x"})
+    assert parameters.number("retry_interval") == 5
+    assert "fires_at" not in parameters
+    assert "client_id" in parameters
 
 
 def test_client_data_passes_untouched():
-    said = Parameters.of_json(rb'{"clientData": {"zZ": 1.0, "aA": {"b-c": null}}}')
-    assert said.untouched_object("client_data") == b'{"zZ":1.0,"aA":{"b-c":null}}'
+    parameters = Parameters.of_json(rb'{"clientData": {"zZ": 1.0, "aA": {"b-c": null}}}')
+    assert parameters.untouched_object("client_data") == b'{"zZ":1.0,"aA":{"b-c":null}}'
     assert "object" in refused(lambda: of_json({"client_data": [1]}).untouched_object("client_data"))
 
 
@@ -72,9 +72,9 @@ def test_bad_numbers(value):
     assert "retry" in refused(lambda: of_json({"retry": value}).whole_number("retry"))
 
 
-@pytest.mark.parametrize(("value", "wanted"), [(5, "5"), (1.5, "1.5"), (0, "0")])
-def test_a_number_as_text(value, wanted):
-    assert of_json({"name": value}).word("name") == wanted
+@pytest.mark.parametrize(("value", "expected"), [(5, "5"), (1.5, "1.5"), (0, "0")])
+def test_a_number_as_text(value, expected):
+    assert of_json({"name": value}).word("name") == expected
 
 
 @pytest.mark.parametrize("value", [5, [], {}, True, "a\0b"])
@@ -84,12 +84,12 @@ def test_bad_text(value):
 
 @pytest.mark.parametrize("value", ["", "  ", None])
 def test_blank_text_is_as_absent(value):
-    said = of_json({"a": value})
-    assert (said.text("a"), said.number("a"), said.time("a"), said.uuid("a")) == (None,) * 4
+    parameters = of_json({"a": value})
+    assert (parameters.text("a"), parameters.number("a"), parameters.time("a"), parameters.uuid("a")) == (None,) * 4
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("2016-01-01T00:00:00Z", 1_451_606_400_000),
         ("2016-01-01T00:00:00.250Z", 1_451_606_400_250),
@@ -125,14 +125,14 @@ def test_blank_text_is_as_absent(value):
         ("1451692800", None),
     ],
 )
-def test_times(text, wanted):
-    assert to_milliseconds(text) == wanted
+def test_times(text, expected):
+    assert to_milliseconds(text) == expected
 
 
 def test_a_key_without_a_value_is_as_absent():
-    said = Parameters.of_pairs("name&page=2&subject=")
-    assert "name" not in said
-    assert (said.raw_text("page"), said.raw_text("subject")) == ("2", "")
+    parameters = Parameters.of_pairs("name&page=2&subject=")
+    assert "name" not in parameters
+    assert (parameters.raw_text("page"), parameters.raw_text("subject")) == ("2", "")
     assert Parameters.of_pairs("name").is_empty
 
 
@@ -149,7 +149,7 @@ def test_ids():
 
 
 def test_forms_nest():
-    said = of_form(
+    parameters = of_form(
         ("name", "a"),
         ("options[clientData][aB]", "1"),
         ("decisions[][name]", "x"),
@@ -159,12 +159,12 @@ def test_forms_nest():
         ("list[]", "1"),
         ("list[]", "2"),
     )
-    assert said.text("name") == "a"
-    assert said.nested("options").untouched("client_data") == b'{"aB":"1"}'
-    first, second = said.nested_list("decisions")
+    assert parameters.text("name") == "a"
+    assert parameters.nested("options").untouched("client_data") == b'{"aB":"1"}'
+    first, second = parameters.nested_list("decisions")
     assert (first.text("name"), first.untouched("client_data")) == ("x", b'{"a":"1","b":"2"}')
     assert second.text("name") == "y"
-    assert said.json("list") == b'["1","2"]'
+    assert parameters.json("list") == b'["1","2"]'
 
 
 @pytest.mark.parametrize("key", ["a[", "a]", "[a]", "[]", "a[b][", "a[][]", ""])

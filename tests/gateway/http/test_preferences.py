@@ -32,10 +32,10 @@ def test_a_preference_that_is_not_known_is_passed_over(prefer: str, seconds: flo
 
 
 def test_keys_inside_of_values_stay_for_who_asks_for_it() -> None:
-    said = Parameters.of_json(b'{"subject": {"orderId": 1}, "retryInterval": 3, "on": "true", "no": 1}')
-    assert said.json("subject") == b'{"order_id":1}'
-    assert said.with_keys_as_they_are().json("subject") == b'{"orderId":1}'
-    assert said.with_keys_as_they_are().number("retry_interval") == 3
-    assert said.flag("on") is True
+    parameters = Parameters.of_json(b'{"subject": {"orderId": 1}, "retryInterval": 3, "on": "true", "no": 1}')
+    assert parameters.json("subject") == b'{"order_id":1}'
+    assert parameters.with_keys_as_they_are().json("subject") == b'{"orderId":1}'
+    assert parameters.with_keys_as_they_are().number("retry_interval") == 3
+    assert parameters.flag("on") is True
     with pytest.raises(Refusal, match="true or false"):
-        said.flag("no")
+        parameters.flag("no")

@@ -84,9 +84,9 @@ def test_a_workflow():
 
 
 def test_a_node_carries_json_as_it_is():
-    found = text(node_json(node(2)))
-    assert '"clientData":{"zZ":1.0,"a":[]}' in found
-    assert list(json.loads(found)) == [
+    content = text(node_json(node(2)))
+    assert '"clientData":{"zZ":1.0,"a":[]}' in content
+    assert list(json.loads(content)) == [
         "id", "mode", "name", "workflowId", "parentId", "userId", "clientData", "metadata", "subject", "decider",
         "workflowName", "currentServerStatus", "currentClientStatus", "createdAt",
     ]  # fmt: skip
@@ -94,19 +94,19 @@ def test_a_node_carries_json_as_it_is():
 
 def test_a_tree_nests_and_shows_camel_case():
     nodes = [node(2), node(3, 2, 2, ServerStatus.RETRYING, ClientStatus.ERRORED), node(4)]
-    found = json.loads(text(tree_json(WORKFLOW, nodes)))
-    assert found["subject"] == {"orderId": 5}
-    assert (found["mode"], found["currentServerStatus"], found["retryingAt"]) == (None, None, None)
-    first, last = found["children"]
+    tree = json.loads(text(tree_json(WORKFLOW, nodes)))
+    assert tree["subject"] == {"orderId": 5}
+    assert (tree["mode"], tree["currentServerStatus"], tree["retryingAt"]) == (None, None, None)
+    first, last = tree["children"]
     assert (first["name"], last["name"], last["retryingAt"]) == ("n2", "n4", None)
     (inner,) = first["children"]
     assert (inner["retryingAt"], inner["subject"]) == ("1970-01-01T00:01:30.000Z", {"orderId": 5})
 
 
 def test_a_page_of_a_tree_hangs_what_lost_its_parent_from_the_workflow():
-    found = json.loads(text(tree_json(WORKFLOW, [node(7, 2, 3), node(8, 7, 4), node(9, 1, 2)])))
-    assert [child["name"] for child in found["children"]] == ["n7", "n9"]
-    assert [child["name"] for child in found["children"][0]["children"]] == ["n8"]
+    tree = json.loads(text(tree_json(WORKFLOW, [node(7, 2, 3), node(8, 7, 4), node(9, 1, 2)])))
+    assert [child["name"] for child in tree["children"]] == ["n7", "n9"]
+    assert [child["name"] for child in tree["children"][0]["children"]] == ["n8"]
 
 
 def test_a_tree_as_deep_as_is_allowed():

@@ -19,7 +19,7 @@ def row(method, path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "wanted"),
+    ("method", "path", "expected"),
     [
         ("POST", "/workflows", "/workflows"),
         ("POST", "/workflows/", "/workflows"),
@@ -32,8 +32,8 @@ def row(method, path):
         ("GET", "/v2/debug/error_workflows", "/v2/debug/error_workflows"),
     ],
 )
-def test_paths(method, path, wanted):
-    assert row(method, path) == (wanted, {})
+def test_paths(method, path, expected):
+    assert row(method, path) == (expected, {})
 
 
 @pytest.mark.parametrize("suffix", ["", "/", ".json", ".json/"])
@@ -44,7 +44,7 @@ def test_parameters_of_the_path(prefix, suffix):
 
 
 @pytest.mark.parametrize(
-    ("path", "wanted"),
+    ("path", "expected"),
     [
         ("/schedules/report.json", ("/schedules/{name}", {"name": "report.json"})),
         ("/schedules/report.json/", ("/schedules/{name}", {"name": "report.json"})),
@@ -59,8 +59,8 @@ def test_parameters_of_the_path(prefix, suffix):
         ("/activities/abc.json", ("/activities/{id}", {"id": "abc"})),
     ],
 )
-def test_a_name_of_a_new_call_keeps_its_json(path, wanted):
-    assert row("GET", path) == wanted
+def test_a_name_of_a_new_call_keeps_its_json(path, expected):
+    assert row("GET", path) == expected
 
 
 def test_a_name_in_the_middle_of_a_path_is_never_cut():
@@ -141,7 +141,7 @@ def test_every_row_is_described_and_who_changes_something_is_known():
 
 
 @pytest.mark.parametrize(
-    ("authorization", "wanted"),
+    ("authorization", "expected"),
     [
         ('Token token="secret"', True),
         ('Token  token="secret" ', True),
@@ -155,11 +155,11 @@ def test_every_row_is_described_and_who_changes_something_is_known():
         ('Token token="\udcff"', False),
     ],
 )
-def test_tokens(authorization, wanted):
+def test_tokens(authorization, expected):
     token_hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
     client = RegisteredClient(id="0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa", name="a", token_hash=token_hash)
     headers = {} if authorization is None else {"Authorization": authorization}
-    assert has_token(client, read_token(headers)) is wanted
+    assert has_token(client, read_token(headers)) is expected
 
 
 def test_a_client_without_a_token_is_let_in_by_none():

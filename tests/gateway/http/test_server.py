@@ -46,10 +46,10 @@ class Place:
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
-    one = Place()
-    runner = await one.listen()
-    yield one
-    one.may_end.set()
+    server = Place()
+    runner = await server.listen()
+    yield server
+    server.may_end.set()
     await asyncio.wait_for(runner.cleanup(), WAIT_SECONDS)
 
 
@@ -75,8 +75,8 @@ async def test_whoever_sends_nothing_any_more_is_not_waited_for(place: Place, se
     await asyncio.wait_for(place.runner.cleanup(), WAIT_SECONDS)
     with contextlib.suppress(ConnectionError):
         await reader.read()
-    for each in (writer, other_writer):
-        each.close()
+    for connection in (writer, other_writer):
+        connection.close()
 
 
 @pytest.mark.parametrize(

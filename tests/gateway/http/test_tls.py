@@ -59,6 +59,6 @@ WRONG = {
 
 @pytest.mark.parametrize(("spoil", "reason"), WRONG.values(), ids=WRONG)
 def test_what_cannot_be_used_is_told(authority, tmp_path, spoil, reason):
-    with pytest.raises(TlsError, match="What to do") as told:
+    with pytest.raises(TlsError, match="What to do") as refusal:
         tls_context(*spoil(*authority.issue("gateway"), tmp_path))
-    assert reason in str(told.value)
+    assert reason in str(refusal.value)

@@ -20,8 +20,8 @@ OPERATIONS = [
 ]
 
 
-def operation_name(one) -> str:
-    return f"{one[0].upper()} {one[1]}"
+def operation_name(entry) -> str:
+    return f"{entry[0].upper()} {entry[1]}"
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
@@ -39,12 +39,12 @@ def test_the_document_is_openapi():
     names = [operation["operationId"] for _, _, operation in OPERATIONS]
     assert len(set(names)) == len(names)
     for reference in references(DOCUMENT):
-        found(reference)
+        referenced(reference)
 
 
-@pytest.mark.parametrize("one", OPERATIONS, ids=operation_name)
-def test_an_operation_is_whole(one):
-    _, path, operation = one
+@pytest.mark.parametrize("entry", OPERATIONS, ids=operation_name)
+def test_an_operation_is_whole(entry):
+    _, path, operation = entry
     assert operation.keys() >= {"summary", "tags", "security", "responses"}
     parameters = [resolved(parameter) for parameter in operation["parameters"]]
     places = [(parameter["in"], parameter["name"]) for parameter in parameters]
@@ -59,9 +59,9 @@ def test_an_operation_is_whole(one):
         assert scheme in DOCUMENT["components"]["securitySchemes"]
 
 
-@pytest.mark.parametrize("one", OPERATIONS, ids=operation_name)
-def test_examples_are_as_they_say(one):
-    _, _, operation = one
+@pytest.mark.parametrize("entry", OPERATIONS, ids=operation_name)
+def test_examples_are_as_they_say(entry):
+    _, _, operation = entry
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     for part in (*bodies, *map(resolved, operation["responses"].values())):
         for content in part["content"].values():
@@ -91,14 +91,14 @@ def references(part):
     if isinstance(part, dict):
         if isinstance(part.get("$ref"), str):
             yield part["$ref"]
-        for one in part.values():
-            yield from references(one)
+        for inner in part.values():
+            yield from references(inner)
     elif isinstance(part, list):
-        for one in part:
-            yield from references(one)
+        for inner in part:
+            yield from references(inner)
 
 
-def found(reference: str):
+def referenced(reference: str):
     part = DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
         part = part[name]
@@ -106,7 +106,7 @@ def found(reference: str):
 
 
 def resolved(part):
-    return found(part["$ref"]) if "$ref" in part else part
+    return referenced(part["$ref"]) if "$ref" in part else part
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

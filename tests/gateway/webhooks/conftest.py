@@ -77,8 +77,8 @@ class Shop:
     async def find_node(self, node_id: bytes) -> NodeView | None:
         """As a gateway asks the engine; how often is counted."""
         self.asked[node_id] += 1
-        found = await self.node(node_id)
-        return found if isinstance(found, NodeView) else None
+        view = await self.node(node_id)
+        return view if isinstance(view, NodeView) else None
 
     async def close(self) -> None:
         for deliverer in self.deliverers:
@@ -103,17 +103,17 @@ class Shop:
     async def complete(self, node_id: bytes, *children: str, **words: Any) -> Any:
         """What the client says when it is through; and its children, which are activities."""
         new = tuple(NewNode(name=name, user_id=self.client.id_bytes, **words) for name in children)
-        said = result(await self.node(node_id), children=new)
-        return await asyncio.to_thread(self.caller.ask, said)
+        command = result(await self.node(node_id), children=new)
+        return await asyncio.to_thread(self.caller.ask, command)
 
-    async def until(self, node_id: bytes, wanted: Callable[[NodeView], bool]) -> NodeView:
+    async def until(self, node_id: bytes, condition: Callable[[NodeView], bool]) -> NodeView:
         """The node, once it is as wanted."""
 
-        async def found() -> NodeView | None:
+        async def reached() -> NodeView | None:
             node = await self.node(node_id)
-            return node if wanted(node) else None
+            return node if condition(node) else None
 
-        node: NodeView = await until_async(found)
+        node: NodeView = await until_async(reached)
         return node
 
     async def errors(self, node_id: bytes) -> list[str]:
@@ -135,19 +135,19 @@ class Shop:
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """One engine and its Kafka for all tests of this folder."""
-    with Stack(ephemeral=True, partitions=PARTITIONS) as one:
-        yield one
+    with Stack(ephemeral=True, partitions=PARTITIONS) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")
 def registry(stack: Stack) -> Iterator[ClientRegistry]:
-    with ClientRegistry(stack.bootstrap_servers) as one:
-        yield one
+    with ClientRegistry(stack.bootstrap_servers) as clients:
+        yield clients
 
 
 @pytest.fixture
 async def shop(stack: Stack, registry: ClientRegistry, unique: str) -> AsyncIterator[Shop]:
-    one = Shop(stack, registry, unique)
-    await one.open()
-    yield one
-    await one.close()
+    opened = Shop(stack, registry, unique)
+    await opened.open()
+    yield opened
+    await opened.close()

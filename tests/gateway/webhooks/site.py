@@ -82,7 +82,7 @@ class Site:
     ) -> list[Hook]:
         """The first so many that came, in the order in which they came."""
 
-        def found() -> list[Hook]:
+        def matches() -> list[Hook]:
             return [
                 hook
                 for hook in self.hooks
@@ -90,8 +90,8 @@ class Site:
             ]
 
         async with asyncio.timeout(seconds), self._changed:
-            await self._changed.wait_for(lambda: len(found()) >= count)
-        return found()[:count]
+            await self._changed.wait_for(lambda: len(matches()) >= count)
+        return matches()[:count]
 
 
 def status(number: int, **headers: str) -> Answer:

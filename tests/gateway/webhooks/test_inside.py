@@ -23,8 +23,8 @@ pytestmark = pytest.mark.integration
 EXHAUSTED, COMPLETE = ServerStatus.RETRIES_EXHAUSTED, ServerStatus.COMPLETE
 
 
-def is_server(*wanted: ServerStatus) -> Callable[[NodeView], bool]:
-    return lambda node: isinstance(node, NodeView) and node.server in wanted
+def is_server(*accepted: ServerStatus) -> Callable[[NodeView], bool]:
+    return lambda node: isinstance(node, NodeView) and node.server in accepted
 
 
 class Inside:
@@ -58,8 +58,8 @@ class Inside:
 
     async def _say(self, node_id: bytes, word: str, ordinal: int) -> None:
         node = await self._shop.node(node_id)
-        said = result(node, word, ordinal=ordinal)
-        answer = await asyncio.to_thread(self._shop.caller.ask, said)
+        command = result(node, word, ordinal=ordinal)
+        answer = await asyncio.to_thread(self._shop.caller.ask, command)
         if not getattr(answer, "changed", False):
             self.refused.append(answer)
 

@@ -19,8 +19,8 @@ from tests.waiting import until_async
 pytestmark = pytest.mark.integration
 
 
-def is_server(*wanted: ServerStatus):
-    return lambda node: isinstance(node, NodeView) and node.server in wanted
+def is_server(*accepted: ServerStatus):
+    return lambda node: isinstance(node, NodeView) and node.server in accepted
 
 
 async def test_a_decision_and_its_activity(shop):
