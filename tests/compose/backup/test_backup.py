@@ -63,7 +63,7 @@ class Load:
         while not self._is_ending.is_set():
             number = dice.randrange(30)
             # What waits stands before what it waits for: no cycle.
-            earlier = [each for each in newest if each < number]
+            earlier = [signal_number for signal_number in newest if signal_number < number]
             link = newest[dice.choice(earlier)] if earlier and dice.random() < 0.4 else None
             signal = self._caller.signal(
                 json.dumps(f"Camera {number}").encode(), retry_interval_seconds=0.2, parent_link_id=link
@@ -79,7 +79,8 @@ class Load:
 
 
 def offsets_and_times(kafka, topic):
-    return [(each.partition(), each.offset(), each.timestamp()[1], each.value()) for each in read_whole(kafka, topic)]
+    messages = read_whole(kafka, topic)
+    return [(message.partition(), message.offset(), message.timestamp()[1], message.value()) for message in messages]
 
 
 def make_holes(kafka):
@@ -125,10 +126,10 @@ def bucket():
 PLAIN = [f'"Plain {number}"'.encode() for number in range(8)]
 
 
-def ask_for(one, subject):
+def ask_for(system, subject):
     """A signal that was acknowledged; its node."""
-    signal = one.caller.signal(subject, retry_interval_seconds=0.2)
-    assert isinstance(one.caller.ask(signal), views.NodeView)
+    signal = system.caller.signal(subject, retry_interval_seconds=0.2)
+    assert isinstance(system.caller.ask(signal), views.NodeView)
     return node_of(signal)
 
 
@@ -138,21 +139,21 @@ def backup(own_kafka, bucket, tmp_path_factory):
     folder = tmp_path_factory.mktemp("backup")
     data_dir, destination = folder / "engine", folder / "copy"
     with ExitStack() as stack:
-        one = stack.enter_context(install(own_kafka, data_dir))
-        hand = Hand(one.caller, "default", answers)
+        system = stack.enter_context(install(own_kafka, data_dir))
+        hand = Hand(system.caller, "default", answers)
         stack.callback(hand.close)
         make_holes(own_kafka)
         for partition in range(PARTITIONS):
             # Payloads are found by their offsets, dead letters are marked by them.
-            one.caller.send_raw(b"chunk", 0, topic=PAYLOADS)
-            one.caller.send_raw(b"no command", partition)
-        words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(one.stack)]
+            system.caller.send_raw(b"chunk", 0, topic=PAYLOADS)
+            system.caller.send_raw(b"no command", partition)
+        words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(system.stack)]
         for subject in PLAIN:
-            assert one.caller.wait_node(ask_for(one, subject)).server is ServerStatus.COMPLETE
+            assert system.caller.wait_node(ask_for(system, subject)).server is ServerStatus.COMPLETE
         for partition in range(PARTITIONS):
-            one.caller.commit(partition)
+            system.caller.commit(partition)
         assert run("backup", str(folder / "plain"), *words).exit_code == 0
-        load = Load(one.caller)
+        load = Load(system.caller)
         try:
             until(lambda: len(load.acknowledged) >= 60, "there is work")
             acknowledged = [*load.acknowledged]
@@ -166,8 +167,8 @@ def backup(own_kafka, bucket, tmp_path_factory):
             publish({"workflow": "Purchases", "subject": "taken", "decider": "D", "signal": "Buy"})
         hand.wait_for(lambda activity: activity.node.subject == b'"taken"')
         hand.close()
-        one.stop()
-        forget_taken(own_kafka, f"{group_of(one.stack)}-ingest")
+        system.stop()
+        forget_taken(own_kafka, f"{group_of(system.stack)}-ingest")
         with Publisher(own_kafka) as publish:
             publish({"workflow": "Purchases", "subject": "later", "decider": "D", "signal": "Buy"})
             publish("this is no signal")
@@ -207,11 +208,11 @@ def again(kafka, data_dir, partitions=PARTITIONS):
     """An engine on the topics that are there."""
     folder = {} if data_dir is None else {"data_dir": data_dir}
     with running(stack_on(kafka, partitions=partitions, **folder)) as stack:
-        one = Rig(stack)
+        system = Rig(stack)
         try:
-            yield one
+            yield system
         finally:
-            one.close()
+            system.close()
 
 
 def test_workflows_go_on_from_a_backup_that_was_made_under_load(own_kafka, backup):
@@ -224,17 +225,17 @@ def test_workflows_go_on_from_a_backup_that_was_made_under_load(own_kafka, backu
         copies = offsets_and_times(own_kafka, topic)
         assert copies
         # Where a transaction had its marker there is a record without content.
-        assert [each for each in copies if each not in original and each[3] is not None] == []
+        assert [copy for copy in copies if copy not in original and copy[3] is not None] == []
     # On the files of the engine before, which are of another changelog.
-    with again(own_kafka, data_dir) as one:
-        hand = Hand(one.caller, "default", answers)
+    with again(own_kafka, data_dir) as system:
+        hand = Hand(system.caller, "default", answers)
         try:
             for signal in acknowledged:
-                assert one.caller.wait_node(node_of(signal)).server is ServerStatus.COMPLETE
+                assert system.caller.wait_node(node_of(signal)).server is ServerStatus.COMPLETE
         finally:
             hand.close()
         for partition in range(PARTITIONS):
-            one.caller.commit(partition)
+            system.caller.commit(partition)
         verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
         assert verdict.exit_code == 0, verdict.output
         replay = run("verify", "--bootstrap-servers", own_kafka, "--replay", "--json")
@@ -243,16 +244,16 @@ def test_workflows_go_on_from_a_backup_that_was_made_under_load(own_kafka, backu
 
 def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
     restored(own_kafka, backup[1])
-    with again(own_kafka, None) as one:
-        one.hand.wait_for(lambda activity: activity.node.subject == b'"later"')
+    with again(own_kafka, None) as system:
+        system.hand.wait_for(lambda activity: activity.node.subject == b'"later"')
         letters = until(
-            lambda: [each for each in read_whole(own_kafka, DEAD_LETTERS) if each.value() == b'"this is no signal"'],
+            lambda: [row for row in read_whole(own_kafka, DEAD_LETTERS) if row.value() == b'"this is no signal"'],
             "what is no signal is a dead letter",
         )
         assert len(letters) == 1
         for subject in (b'"later"', b'"taken"'):
-            workflow_id = ids.workflow_id(one.user, "Purchases", subject)
-            assert len([node for node in one.caller.tree(workflow_id) if node.depth == 1]) == 1
+            workflow_id = ids.workflow_id(system.user, "Purchases", subject)
+            assert len([node for node in system.caller.tree(workflow_id) if node.depth == 1]) == 1
 
 
 @pytest.mark.parametrize("partitions", [2 * PARTITIONS, PARTITIONS - 1])
@@ -261,18 +262,18 @@ def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, part
     assert document["partitions"] == partitions
     assert document["verdict"]["agrees"]
     assert document["verdict"]["complete"]
-    with again(own_kafka, None, partitions) as one:
-        hand = Hand(one.caller, "default", answers)
+    with again(own_kafka, None, partitions) as system:
+        hand = Hand(system.caller, "default", answers)
         try:
             for subject in PLAIN:
-                node = one.caller.wait_node(ask_for(one, subject))
+                node = system.caller.wait_node(ask_for(system, subject))
                 assert node.server is ServerStatus.COMPLETE
                 # One was there before.
-                assert len([each for each in one.caller.tree(node.workflow_id) if each.depth == 1]) == 2
+                assert len([row for row in system.caller.tree(node.workflow_id) if row.depth == 1]) == 2
         finally:
             hand.close()
         for partition in range(partitions):
-            one.caller.commit(partition)
+            system.caller.commit(partition)
         verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
         assert verdict.exit_code == 0, verdict.output
 

@@ -123,7 +123,7 @@ def test_the_state_is_the_same_and_lies_where_its_ids_say(story, partitions, tmp
             state[record.key] = record.value
             if record.key[:1] == b"w":
                 assert partition_of(record.key[1:5], partitions) == number
-    old = {key: value for each in world.stores for key, value in encoded(each).items() if key != META_KEY}
+    old = {key: value for partition in world.stores for key, value in encoded(partition).items() if key != META_KEY}
     assert state == old
     for number, copies in records(store, manifest, COMMANDS).items():
         assert [record.offset for record in copies] == list(range(len(copies)))

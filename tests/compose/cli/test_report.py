@@ -138,13 +138,13 @@ def start(box):
     """Starts a mail server; gives its port."""
     started = []
 
-    def one(**more):
+    def serve(**more):
         controller = Controller(box, hostname="127.0.0.1", port=free_port(), **more)
         controller.start()
         started.append(controller)
         return controller.port
 
-    yield one
+    yield serve
     for controller in started:
         controller.stop()
 

@@ -123,9 +123,9 @@ class Terminal:
             env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "24"},
         )
 
-    def read_until(self, wanted):
+    def read_until(self, text):
         deadline = time.monotonic() + 120
-        while wanted not in self.text:
+        while text not in self.text:
             assert time.monotonic() < deadline, self.text
             if select.select([self._ours], [], [], 0.5)[0]:
                 self.text += os.read(self._ours, 65_536).decode()

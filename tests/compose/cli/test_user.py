@@ -35,7 +35,7 @@ def user(servers, monkeypatch):
     return run
 
 
-def said(done: Result) -> dict:
+def json_of(done: Result) -> dict:
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
@@ -46,13 +46,13 @@ def registered(servers: str, name: str) -> RegisteredClient | None:
 
 
 def test_added_user_is_shown_by_name_and_by_id_without_its_token(user, servers, unique):
-    added = said(
+    added = json_of(
         user("add", unique, "--activity-endpoint", f"{HOOK}/a", "--notification-endpoint", f"{HOOK}/n", "--json")
     )
 
-    shown = said(user("show", unique, "--json"))
-    assert said(user("show", added["id"])) == shown
-    assert shown in said(user("list", "--json"))
+    shown = json_of(user("show", unique, "--json"))
+    assert json_of(user("show", added["id"])) == shown
+    assert shown in json_of(user("list", "--json"))
     assert shown["delivery"] == "webhook"
     assert (shown["decision_endpoint"], shown["activity_endpoint"]) == (None, f"{HOOK}/a")
     assert added["token"] not in json.dumps(shown)
@@ -68,9 +68,9 @@ def test_endpoints_that_are_taken(url):
 
 
 def test_user_without_endpoints_works_on_its_topic(user, servers, unique):
-    assert said(user("add", unique, "--json"))["delivery"] == "topic"
+    assert json_of(user("add", unique, "--json"))["delivery"] == "topic"
     assert topic_id(servers, topics.signals_topic(unique))
-    asked = said(user("add", f"{unique}-2", "--activity-endpoint", HOOK, "--delivery", "topic", "--json"))
+    asked = json_of(user("add", f"{unique}-2", "--activity-endpoint", HOOK, "--delivery", "topic", "--json"))
     assert asked["delivery"] == "topic"
 
 
@@ -108,7 +108,7 @@ def test_user_that_cannot_work_is_refused_and_not_added(user, servers, unique, o
 
 
 def test_names_and_ids_are_unique(user, unique):
-    added = said(user("add", unique, "--json"))
+    added = json_of(user("add", unique, "--json"))
 
     same_name = user("add", unique)
     same_id = user("add", f"{unique}-2", "--id", added["id"])
@@ -134,7 +134,7 @@ def test_two_that_add_one_name_at_once(servers, unique):
 
 def test_name_that_is_no_topic_name(user, servers, unique):
     name = f"{unique} & söhne"
-    added = said(user("add", name, "--activity-endpoint", HOOK, "--json"))
+    added = json_of(user("add", name, "--activity-endpoint", HOOK, "--json"))
 
     assert added["topic"] == f"backbeat.activities.{added['id']}"
     assert topic_id(servers, added["topic"])
@@ -146,13 +146,13 @@ def test_name_that_is_no_topic_name(user, servers, unique):
 def test_endpoints_change(user, unique):
     user("add", unique, "--activity-endpoint", f"{HOOK}/a", "--decision-endpoint", f"{HOOK}/d")
 
-    changed = said(user("set", unique, "--activity-endpoint", f"{HOOK}/new", "--decision-endpoint", "", "--json"))
+    changed = json_of(user("set", unique, "--activity-endpoint", f"{HOOK}/new", "--decision-endpoint", "", "--json"))
     assert (changed["activity_endpoint"], changed["decision_endpoint"]) == (f"{HOOK}/new", None)
-    assert said(user("show", unique)) == changed
-    assert said(user("set", unique, "--activity-endpoint", "", "--json"))["delivery"] == "topic"
-    assert said(user("set", unique, "--activity-endpoint", HOOK, "--json"))["delivery"] == "webhook"
+    assert json_of(user("show", unique)) == changed
+    assert json_of(user("set", unique, "--activity-endpoint", "", "--json"))["delivery"] == "topic"
+    assert json_of(user("set", unique, "--activity-endpoint", HOOK, "--json"))["delivery"] == "webhook"
     moved = user("set", unique, "--delivery", "topic", "--json")
-    assert said(moved)["activity_endpoint"] == HOOK
+    assert json_of(moved)["activity_endpoint"] == HOOK
     assert f"that begins with what backbeat.activities.{unique} still holds" in moved.stderr
     assert "Nothing to change" in user("set", unique).stderr
     assert "is not an http:// or https" in user("set", unique, "--activity-endpoint", "shop").stderr
@@ -160,9 +160,9 @@ def test_endpoints_change(user, unique):
 
 
 def test_a_new_token_replaces_the_old_one(user, servers, unique):
-    old = said(user("add", unique, "--json"))["token"]
+    old = json_of(user("add", unique, "--json"))["token"]
 
-    new = said(user("rotate-token", unique, "--json"))["token"]
+    new = json_of(user("rotate-token", unique, "--json"))["token"]
 
     assert not registered(servers, unique).has_token(old)
     assert registered(servers, unique).has_token(new)
@@ -193,7 +193,7 @@ def test_import_takes_ids_and_tokens_as_given(user, servers, unique):
         }
         for number in range(3)
     ]
-    answer = said(user("import", "-", given=json.dumps(several)))
+    answer = json_of(user("import", "-", given=json.dumps(several)))
 
     assert answer == {row["key"]: {"id": row["id"], "auth_token": row["auth_token"]} for row in several}
     assert registered(servers, f"{unique}-0") == RegisteredClient(
@@ -204,8 +204,8 @@ def test_import_takes_ids_and_tokens_as_given(user, servers, unique):
         token_hash=hash_token("token-0"),
         delivery="webhook",
     )
-    assert said(user("import", "-", given=json.dumps(several))) == answer
-    made = said(user("import", "-", given=json.dumps([{"name": f"{unique}-new"}])))[f"{unique}-new"]
+    assert json_of(user("import", "-", given=json.dumps(several))) == answer
+    made = json_of(user("import", "-", given=json.dumps([{"name": f"{unique}-new"}])))[f"{unique}-new"]
     assert registered(servers, f"{unique}-new").id == made["id"]
     assert registered(servers, f"{unique}-new").has_token(made["auth_token"])
 
@@ -234,8 +234,8 @@ def test_user_from_the_environment(user, servers, unique):
     identity = str(uuid.uuid4())
     env = {"BACKBEAT_USER_ID": identity, "BACKBEAT_USER_NAME": unique, "BACKBEAT_CLIENT_URL": f"{HOOK}/"}
 
-    added = said(user("from-environment", "--json", **env))
-    again = said(user("from-environment", "--json", **{**env, "BACKBEAT_CLIENT_URL": "http://elsewhere"}))
+    added = json_of(user("from-environment", "--json", **env))
+    again = json_of(user("from-environment", "--json", **{**env, "BACKBEAT_CLIENT_URL": "http://elsewhere"}))
 
     client = registered(servers, unique)
     assert (client.id, client.delivery) == (identity, "webhook")

@@ -27,8 +27,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 def read(path: Path, given: Mapping[str, str] = PASSWORDS) -> dict[str, Any]:
     """A compose file, with these variables put in as docker compose puts them in."""
 
-    def value(found: re.Match[str]) -> str:
-        name, how, otherwise = found.groups()
+    def value(match: re.Match[str]) -> str:
+        name, how, otherwise = match.groups()
         if name in given:
             return given[name]
         assert how == "-", f"{path.name}: {name} has no value: {otherwise}"
@@ -51,19 +51,19 @@ def dockerfile() -> list[tuple[str, str]]:
 
 def image() -> dict[str, Any]:
     """What the image's last stage says: ENTRYPOINT and the health check as lists, ENV as a mapping."""
-    found: dict[str, Any] = {"ENV": {}}
+    instructions: dict[str, Any] = {"ENV": {}}
     for word, rest in dockerfile():
         if word == "FROM":
-            found = {"ENV": {}}
+            instructions = {"ENV": {}}
         elif word == "ENV":
-            found["ENV"] |= dict(re.findall(r"(\w+)=(\S+)", rest))
+            instructions["ENV"] |= dict(re.findall(r"(\w+)=(\S+)", rest))
         elif word == "HEALTHCHECK":
-            found[word] = json.loads(rest.partition("CMD ")[2])
+            instructions[word] = json.loads(rest.partition("CMD ")[2])
         elif word in {"ENTRYPOINT", "CMD"}:
-            found[word] = json.loads(rest)
+            instructions[word] = json.loads(rest)
         else:
-            found[word] = rest
-    return found
+            instructions[word] = rest
+    return instructions
 
 
 def alerts() -> list[dict[str, Any]]:

@@ -140,10 +140,10 @@ class PlainStack:
 
         until(healthy, f"{name} is healthy", seconds)
 
-    def until(self, condition: Callable[[], Any], what: str, shown: Callable[[], Any], seconds: float) -> None:
+    def until(self, condition: Callable[[], Any], goal: str, shown: Callable[[], Any], seconds: float) -> None:
         """Wait for a condition; in vain: an error with what is shown then, and the last lines of each part."""
         try:
-            until(condition, what, seconds)
+            until(condition, goal, seconds)
         except AssertionError as error:
             lines = [f"{name}:\n{last_lines(part.output())}" for name, part in self.parts.items()]
             raise AssertionError("\n".join((str(error), str(shown()), *lines))) from error
@@ -188,13 +188,13 @@ class PlainStack:
 
     def _here(self, name: str, words: list[str] | tuple[str, ...]) -> list[str]:
         """Names and paths of the containers as they are on this machine."""
-        found = list(words)
+        translated = list(words)
         for there, here in self._addresses.items():
-            found = [word.replace(there, here) for word in found]
+            translated = [word.replace(there, here) for word in translated]
         port = self._ports.setdefault(name, free_port(self._ports.values()))
         for usual in (_HTTP_PORT, _STATUS_PORT):
-            found = [word.replace(f"127.0.0.1:{usual}", f"{LOOPBACK}:{port}") for word in found]
+            translated = [word.replace(f"127.0.0.1:{usual}", f"{LOOPBACK}:{port}") for word in translated]
         folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        found = [re.sub(r"^0\.0\.0\.0$", LOOPBACK, word) for word in found]
-        return [re.sub(rf"^({_DATA}|/tmp(?=/))", str(folder), word) for word in found]
+        translated = [re.sub(r"^0\.0\.0\.0$", LOOPBACK, word) for word in translated]
+        return [re.sub(rf"^({_DATA}|/tmp(?=/))", str(folder), word) for word in translated]

@@ -42,10 +42,10 @@ def buy(door: Door, number: int, parameter: str = "price") -> str:
 
 def statuses(tree: dict) -> list[tuple[str, str]]:
     """Name and server status of all nodes below, parents before their children."""
-    found = []
+    rows = []
     for child in tree["children"]:
-        found += [(child["name"], child["currentServerStatus"]), *statuses(child)]
-    return found
+        rows += [(child["name"], child["currentServerStatus"]), *statuses(child)]
+    return rows
 
 
 def is_complete(door: Door, workflow: str, names: Sequence[str] = PURCHASE) -> bool:

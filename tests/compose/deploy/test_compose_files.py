@@ -101,28 +101,28 @@ def test_every_volume_is_named_and_used_once(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_engines_have_names_of_their_own_and_time_to_commit(path):
-    engines = {name: one for name, one in services(path).items() if one.get("command", [""])[0] == "engine"}
+    engines = {name: service for name, service in services(path).items() if service.get("command", [""])[0] == "engine"}
 
-    assert {name: one["environment"]["BACKBEAT_INSTANCE_ID"] for name, one in engines.items()} in (
+    assert {name: engine["environment"]["BACKBEAT_INSTANCE_ID"] for name, engine in engines.items()} in (
         {"engine": "engine-1"},
         {"engine-1": "engine-1", "engine-2": "engine-2"},
     )
-    for one in engines.values():
-        assert seconds(one["stop_grace_period"]) > EngineSettings().commit_timeout_seconds
+    for engine in engines.values():
+        assert seconds(engine["stop_grace_period"]) > EngineSettings().commit_timeout_seconds
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_kafkas_brokers_know_each_other(path):
-    brokers = {name: one for name, one in services(path).items() if "kafka" in one["image"]}
-    settings = {name: kafka_settings(one) for name, one in brokers.items()}
-    voters = ",".join(f"{each['node.id']}@{name}:9093" for name, each in settings.items())
+    brokers = {name: service for name, service in services(path).items() if "kafka" in service["image"]}
+    settings = {name: kafka_settings(broker) for name, broker in brokers.items()}
+    voters = ",".join(f"{broker_settings['node.id']}@{name}:9093" for name, broker_settings in settings.items())
 
-    assert {one["image"] for one in brokers.values()} == {f"apache/kafka:{KAFKA_VERSION}"}
-    assert {each["controller.quorum.voters"] for each in settings.values()} == {voters}
-    for name, each in settings.items():
-        assert re.search(rf"://{name}:\d+", each["advertised.listeners"])
+    assert {broker["image"] for broker in brokers.values()} == {f"apache/kafka:{KAFKA_VERSION}"}
+    assert {broker_settings["controller.quorum.voters"] for broker_settings in settings.values()} == {voters}
+    for name, broker_settings in settings.items():
+        assert re.search(rf"://{name}:\d+", broker_settings["advertised.listeners"])
         assert name in brokers[name]["healthcheck"]["test"][1]
-    (cluster,) = {one["environment"]["CLUSTER_ID"] for one in brokers.values()}
+    (cluster,) = {broker["environment"]["CLUSTER_ID"] for broker in brokers.values()}
     assert len(base64.urlsafe_b64decode(cluster + "==")) == 16
 
 
@@ -138,14 +138,14 @@ def test_staging_loses_nothing_with_one_broker():
 
 
 def test_no_secret_stands_in_a_file():
-    wanted = set(re.findall(r"\$\{(\w+):\?", STAGING.read_text()))
+    variables = set(re.findall(r"\$\{(\w+):\?", STAGING.read_text()))
 
-    assert wanted == set(PASSWORDS)
+    assert variables == set(PASSWORDS)
     for path in DOCKER.iterdir():
-        for found in re.finditer(r"(?i)^\s*\w*(?:password|token|secret)\w*[:=] *(.*)$", path.read_text(), re.MULTILINE):
-            assert found[1] == "" or found[1].startswith("${"), f"{path.name}: {found[0]}"
+        for match in re.finditer(r"(?i)^\s*\w*(?:password|token|secret)\w*[:=] *(.*)$", path.read_text(), re.MULTILINE):
+            assert match[1] == "" or match[1].startswith("${"), f"{path.name}: {match[0]}"
     example = (DOCKER / "staging.env.example").read_text()
-    assert wanted <= set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+    assert variables <= set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
 # --- The image ------------------------------------------------------------------------------------------------------
@@ -216,16 +216,17 @@ def test_what_an_installation_needs_is_selected_with_what_that_needs_and_nothing
     extras = re.search(r"requirements\.py ([a-z ]+) > run", extras)[1].split()
     selected = requirements.entries(requirements.select(lock, project, extras))
 
-    def needed(name: str, wanted: frozenset[str]) -> set[str]:
-        found = set()
+    def needed(name: str, chosen: frozenset[str]) -> set[str]:
+        packages = set()
         for text in metadata.requires(name) or []:
-            one = Requirement(text)
-            if any(one.marker is None or one.marker.evaluate({"extra": extra}) for extra in wanted or {""}):
-                child = requirements.normal(one.name)
-                found |= {child} | (
-                    set() if child in seen else (seen.add(child) or needed(child, frozenset(one.extras)))
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if any(marker is None or marker.evaluate({"extra": extra}) for extra in chosen or {""}):
+                child = requirements.normal(requirement.name)
+                packages |= {child} | (
+                    set() if child in seen else (seen.add(child) or needed(child, frozenset(requirement.extras)))
                 )
-        return found
+        return packages
 
     seen: set[str] = set()
     assert needed("backbeat", frozenset(extras)) - set(selected) == set()

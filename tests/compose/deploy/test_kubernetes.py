@@ -24,41 +24,41 @@ FOREIGN = {"ServiceMonitor"}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
 
 def resources(folder: Path) -> list[dict[str, Any]]:
     named = documents(folder / "kustomization.yaml")[0]["resources"]
-    return [each for name in named if name.endswith(".yaml") for each in documents(folder / name)]
+    return [document for name in named if name.endswith(".yaml") for document in documents(folder / name)]
 
 
 def by_name(kind: str) -> dict[str, dict[str, Any]]:
-    return {each["metadata"]["name"]: each for each in resources(BASE) if each["kind"] == kind}
+    return {resource["metadata"]["name"]: resource for resource in resources(BASE) if resource["kind"] == kind}
 
 
 def pods() -> dict[str, dict[str, Any]]:
     """The pod of whatever makes one, by its name."""
     return {
-        each["metadata"]["name"]: each["spec"]["template"]["spec"]
-        for each in resources(BASE)
-        if "template" in each.get("spec", {})
+        resource["metadata"]["name"]: resource["spec"]["template"]["spec"]
+        for resource in resources(BASE)
+        if "template" in resource.get("spec", {})
     }
 
 
 def settings(kind: str = "configMapGenerator") -> dict[str, dict[str, str]]:
     generated = documents(BASE / "kustomization.yaml")[0][kind]
-    return {each["name"]: dict(word.split("=", 1) for word in each["literals"]) for each in generated}
+    return {generator["name"]: dict(word.split("=", 1) for word in generator["literals"]) for generator in generated}
 
 
-def validate(each: dict[str, Any]) -> None:
-    kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+def validate(resource: dict[str, Any]) -> None:
+    kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
 
 
 @pytest.mark.parametrize(
-    "each", resources(BASE) + resources(OVERLAY), ids=lambda each: f"{each['kind']}-{each['metadata']['name']}"
+    "resource", resources(BASE) + resources(OVERLAY), ids=lambda row: f"{row['kind']}-{row['metadata']['name']}"
 )
-def test_a_resource_is_what_the_api_takes(each):
-    validate(each)
+def test_a_resource_is_what_the_api_takes(resource):
+    validate(resource)
 
 
 def test_the_check_refuses_what_the_api_would():
@@ -71,20 +71,20 @@ def test_the_check_refuses_what_the_api_would():
 def test_whatever_a_folder_names_is_there_and_whatever_is_there_is_named():
     for folder in (BASE, OVERLAY, MONITORING):
         whole = documents(folder / "kustomization.yaml")[0]
-        named = whole["resources"] + whole.get("components", []) + [each["path"] for each in whole.get("patches", [])]
+        named = whole["resources"] + whole.get("components", []) + [patch["path"] for patch in whole.get("patches", [])]
         assert [name for name in named if not (folder / name).exists()] == []
         here = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
         assert here == {name for name in named if name.endswith(".yaml")}
 
 
 def test_a_patch_changes_something_that_is_there():
-    there = {(each["kind"], each["metadata"]["name"]): each for each in resources(BASE)}
+    there = {(resource["kind"], resource["metadata"]["name"]): resource for resource in resources(BASE)}
     for patch in documents(OVERLAY / "kustomization.yaml")[0]["patches"]:
         (change,) = documents(OVERLAY / patch["path"])
         target = there[change["kind"], change["metadata"]["name"]]
         assert change["apiVersion"] == target["apiVersion"]
-        changed = [one["name"] for one in change["spec"]["template"]["spec"]["containers"]]
-        assert set(changed) <= {one["name"] for one in target["spec"]["template"]["spec"]["containers"]}
+        changed = [container["name"] for container in change["spec"]["template"]["spec"]["containers"]]
+        assert set(changed) <= {container["name"] for container in target["spec"]["template"]["spec"]["containers"]}
 
 
 @pytest.mark.parametrize("folder", [BASE, OVERLAY], ids=["base", "overlay"])
@@ -95,15 +95,15 @@ def test_kustomize_builds_it(folder):
     done = subprocess.run([kustomize, "build", str(folder)], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    for each in yaml.safe_load_all(done.stdout):
-        if each["kind"] not in FOREIGN:
-            validate(each)
+    for resource in yaml.safe_load_all(done.stdout):
+        if resource["kind"] not in FOREIGN:
+            validate(resource)
 
 
 @pytest.mark.parametrize("name", pods())
 def test_the_programs_understand_their_words_and_settings(name):
     (container,) = pods()[name]["containers"]
-    given = {each["name"]: "backbeat-engine-0" for each in container.get("env", [])}
+    given = {variable["name"]: "backbeat-engine-0" for variable in container.get("env", [])}
     for source in container["envFrom"]:
         given |= settings()[source["configMapRef"]["name"]]
 
@@ -130,12 +130,13 @@ def test_an_engine_keeps_its_name_and_its_volume_and_has_time_to_commit():
     engine = by_name("StatefulSet")["backbeat-engine"]["spec"]
     pod = engine["template"]["spec"]
     (container,) = pod["containers"]
-    instance = next(each for each in container["env"] if each["name"] == "BACKBEAT_INSTANCE_ID")
+    instance = next(variable for variable in container["env"] if variable["name"] == "BACKBEAT_INSTANCE_ID")
 
     assert instance["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
     assert engine["serviceName"] in by_name("Service")
     claimed = {claim["metadata"]["name"] for claim in engine["volumeClaimTemplates"]}
-    assert {each["name"] for each in container["volumeMounts"] if each["mountPath"] == "/var/lib/backbeat"} <= claimed
+    mounts = container["volumeMounts"]
+    assert {mount["name"] for mount in mounts if mount["mountPath"] == "/var/lib/backbeat"} <= claimed
     assert pod["terminationGracePeriodSeconds"] > EngineSettings().commit_timeout_seconds
 
 
@@ -154,13 +155,14 @@ def test_what_serves_says_how_it_is_and_goes_one_at_a_time(name):
         budget = by_name("PodDisruptionBudget")[name]["spec"]
         assert budget["maxUnavailable"] == 1
         assert budget["selector"]["matchLabels"] == service["spec"]["selector"]
-    monitored = [each for each in documents(MONITORING / "monitors.yaml") if each["metadata"]["name"] == name]
+    monitors = documents(MONITORING / "monitors.yaml")
+    monitored = [monitor for monitor in monitors if monitor["metadata"]["name"] == name]
     assert monitored[0]["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
 
 
 def test_secrets_are_referred_to_and_not_written_down():
     for path in KUBERNETES.rglob("*.yaml"):
-        for each in documents(path):
-            assert each["kind"] != "Secret"
-            assert "secretGenerator" not in each
+        for document in documents(path):
+            assert document["kind"] != "Secret"
+            assert "secretGenerator" not in document
     assert not re.search(r"://[^/@]*:[^/@]*@", str(settings()))

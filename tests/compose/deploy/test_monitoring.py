@@ -76,10 +76,10 @@ def test_rules_and_dashboard_name_documented_metrics_only():
 
 def test_the_dashboard_asks_the_source_that_is_provisioned():
     (source,) = SOURCES
-    found = {panel["datasource"]["uid"] for panel in PANELS}
-    found |= {target["datasource"]["uid"] for panel in PANELS for target in panel["targets"]}
+    sources = {panel["datasource"]["uid"] for panel in PANELS}
+    sources |= {target["datasource"]["uid"] for panel in PANELS for target in panel["targets"]}
 
-    assert found == {source["uid"]}
+    assert sources == {source["uid"]}
     assert source["url"] == "http://prometheus:9090"
     assert all(panel["description"] for panel in PANELS)
 

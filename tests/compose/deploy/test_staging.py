@@ -77,7 +77,9 @@ def test_the_camera_is_bought_while_a_broker_an_engine_and_a_gateway_are_killed(
         return all(is_complete(second, workflow) for workflow in bought)
 
     def shown() -> list[Any]:
-        return [second.get(f"/workflows/{one}/tree/print") for one in bought if not is_complete(second, one)]
+        return [
+            second.get(f"/workflows/{identity}/tree/print") for identity in bought if not is_complete(second, identity)
+        ]
 
     staging.until(complete, "all purchases without one broker, one engine and one gateway", shown, SECONDS_MAX)
     # What follows is done without them, too: accepted, worked on, and found in PostgreSQL.
@@ -88,10 +90,10 @@ def test_the_camera_is_bought_while_a_broker_an_engine_and_a_gateway_are_killed(
     until(lambda: ends.behind == every, "the ends of all partitions are known again", SECONDS_MAX)
     ends.stop()
 
-    def found() -> bool:
+    def all_in_search() -> bool:
         # While a partition changes hands its newest records are asked for in vain; answers say then that they may be
         # old.
         answer = second.get("/workflows/search?name=Purchases&per_page=100")
-        return answer.status == 200 and {one["id"] for one in answer.json} == {whole, late, *bought}
+        return answer.status == 200 and {row["id"] for row in answer.json} == {whole, late, *bought}
 
-    until(found, "the search finds all purchases", SECONDS_MAX)
+    until(all_in_search, "the search finds all purchases", SECONDS_MAX)

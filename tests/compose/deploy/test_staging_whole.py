@@ -75,11 +75,11 @@ def test_each_part_is_killed_in_turn_and_every_purchase_is_made_once(tmp_path):
             bought[:] = left
             return not left
 
-        wanted = len(bought)
-        until(complete, f"all of {wanted} purchases", 3 * SECONDS_MAX)
+        count = len(bought)
+        until(complete, f"all of {count} purchases", 3 * SECONDS_MAX)
         entries = LedgerReader(ledger).entries()
         charged = Counter(entry.number for entry in entries if entry.event == "charged")
         runs = Counter((entry.node, entry.attempt) for entry in entries if entry.event == "begin")
-        print(f"{wanted} purchases, {len(runs)} activities, {sum(runs.values()) - len(runs)} of them more than once")
-        assert set(charged) == set(range(wanted))
+        print(f"{count} purchases, {len(runs)} activities, {sum(runs.values()) - len(runs)} of them more than once")
+        assert set(charged) == set(range(count))
         assert set(charged.values()) == {1}

@@ -21,9 +21,9 @@ def accept(words: Sequence[str], environment: Mapping[str, object] = {}) -> None
     with mock.patch.dict(os.environ, variables):
         parent = command.make_context("backbeat", [], resilient_parsing=True)
         while isinstance(command, click.Group):
-            name, found, left = command.resolve_command(parent, left)
-            assert found is not None, words
-            command = found
+            name, subcommand, left = command.resolve_command(parent, left)
+            assert subcommand is not None, words
+            command = subcommand
             if isinstance(command, click.Group):
                 parent = click.Context(command, info_name=name, parent=parent)
         command.make_context(command.name or "", left, parent=parent)
@@ -31,15 +31,15 @@ def accept(words: Sequence[str], environment: Mapping[str, object] = {}) -> None
 
 def known_variables() -> set[str]:
     """Every variable that some option of the command line, or the engine's settings, read."""
-    found = {f"BACKBEAT_{name.upper()}" for name in asdict(EngineSettings())}
+    variables = {f"BACKBEAT_{name.upper()}" for name in asdict(EngineSettings())}
     left: list[click.Command] = [backbeat]
     while left:
         command = left.pop()
         for option in command.params:
             given = option.envvar or []
-            found |= {given} if isinstance(given, str) else set(given)
+            variables |= {given} if isinstance(given, str) else set(given)
         if isinstance(command, click.Group):
             context = click.Context(command)
             subcommands = [command.get_command(context, name) for name in command.list_commands(context)]
-            left += [each for each in subcommands if each is not None]
-    return found
+            left += [word for word in subcommands if word is not None]
+    return variables

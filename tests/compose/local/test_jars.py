@@ -56,9 +56,9 @@ def test_the_lock_was_made_from_the_pom_as_it_is():
 
     assert f"# pom.xml {lock.digest(maven.POM)}\n" in text, "write it anew: make relock"
     assert lock.write(locked, maven.POM) == text
-    wanted = elements(pom, "{*}dependencies/{*}dependency")
-    assert len(wanted) == 2
-    assert {":".join(coordinates) for coordinates in wanted} <= {jar.coordinates for jar in locked}
+    dependencies = elements(pom, "{*}dependencies/{*}dependency")
+    assert len(dependencies) == 2
+    assert {":".join(coordinates) for coordinates in dependencies} <= {jar.coordinates for jar in locked}
     for group, artifact, _ in elements(pom, ".//{*}exclusion"):
         left_out = re.compile(f"{re.escape(group)}:{'.*' if artifact == '*' else re.escape(artifact)}:")
         assert not [jar for jar in locked if left_out.match(jar.coordinates)]

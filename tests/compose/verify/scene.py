@@ -104,11 +104,11 @@ def trees(scene: Scene) -> None:
     """Children of every mode, more than a slice; errors, retries, expiry; cancel, reset, shutdown, deactivation."""
     top = scene.signal("trees", "first")
     scene.signal("trees", "second")
-    one, two = scene.answer(top, "completed", "one", "two")
+    first, second = scene.answer(top, "completed", "one", "two")
     leaves = tuple(c.NewNode(name=f"leaf {n}", user_id=USER, mode=Mode.NON_BLOCKING) for n in range(2))
-    scene.say(c.AddChildren, node_id=one, children=leaves)
+    scene.say(c.AddChildren, node_id=first, children=leaves)
     wide = scene.answer(
-        one, "completed", *(f"wide {n}" for n in range(12)), mode=Mode.NON_BLOCKING, response=b'{"r":1}'
+        first, "completed", *(f"wide {n}" for n in range(12)), mode=Mode.NON_BLOCKING, response=b'{"r":1}'
     )
     for node in wide[:6]:
         scene.answer(node, attempt=1)
@@ -126,8 +126,8 @@ def trees(scene: Scene) -> None:
     for node in deep:
         scene.answer(node, "errored", response=b'{"error":{"message":"again"}}')
     scene.answer(deep[0], "shutdown")
-    scene.say(c.ResetNode, node_id=one)
-    scene.answer(two, "deactivated")
+    scene.say(c.ResetNode, node_id=first)
+    scene.answer(second, "deactivated")
     scene.say(c.ResetNode, node_id=top)
     scene.say(c.ScheduleNode, node_id=top)
     scene.pass_time(5_000_000)
@@ -336,9 +336,9 @@ def follow_ups(scene: Scene) -> None:
     for row in sorted(undos, key=lambda row: -row.seq):
         scene.answer(row.id)
     second = scene.signal("follow-ups", "second")
-    one, other = add(second, node("x", "cancel", mode=Mode.NON_BLOCKING), node("y", "failure", "cancel"))
+    handler, other = add(second, node("x", "cancel", mode=Mode.NON_BLOCKING), node("y", "failure", "cancel"))
     scene.answer(second)
-    scene.answer(one, gives_up=True)
+    scene.answer(handler, gives_up=True)
     scene.answer(other, "errored")
     scene.say(c.ChangeNode, node_id=other, status="resolved")
     scene.say(c.ChangeNode, node_id=second, status="canceled")

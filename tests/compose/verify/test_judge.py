@@ -249,10 +249,10 @@ def test_a_send_is_counted_once_however_often_it_was_repeated(tmp_path):
         (0, 9, 1, "CloseLink", b"d", 0, 0),  # behind the position
     ]
     spill.db.executemany("INSERT INTO sends VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-    found = mismatches(spill, {0: 9, 1: 3}, {0: 0, 1: 0})
-    assert [(each.offset, each.is_missing) for each in found] == [(6, True), (7, False)]
+    differences = mismatches(spill, {0: 9, 1: 3}, {0: 0, 1: 0})
+    assert [(mismatch.offset, mismatch.is_missing) for mismatch in differences] == [(6, True), (7, False)]
     # The commands of partition 1 were removed: only what is there can be judged.
-    assert [each.offset for each in mismatches(spill, {0: 9}, {0: 0})] == [7]
+    assert [mismatch.offset for mismatch in mismatches(spill, {0: 9}, {0: 0})] == [7]
     spill.close()
 
 
