@@ -1,11 +1,15 @@
 """Ports on this machine: the asked-for one or a clear error, the default one or a free one."""
 
+import secrets
 import socket
 from collections.abc import Iterable
 
 from backbeat.compose.cli.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
+#: Below the ports that systems give to outgoing connections (Linux: from 32768 on): between choosing and listening no
+#: connection of another program takes one of these.
+_PORTS_FREE = range(12_000, 32_000)
 
 
 def port_is_free(port: int) -> bool:
@@ -24,20 +28,18 @@ def free_port(avoid: Iterable[int] = ()) -> int:
     """A port that nobody listens on, and none of `avoid`."""
     ports_taken = set(avoid)
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((LOOPBACK, 0))
-            port = int(probe.getsockname()[1])
-        if port not in ports_taken:
+        port = secrets.choice(_PORTS_FREE)
+        if port not in ports_taken and port_is_free(port):
             return port
 
 
-def choose_port(wanted: int | None, default: int, option: str, avoid: Iterable[int] = ()) -> int:
+def choose_port(port: int | None, default: int, option: str, avoid: Iterable[int] = ()) -> int:
     """The wanted port (an error where it is taken), else the default one, else any free one."""
-    if wanted is not None:
-        if port_is_free(wanted):
-            return wanted
+    if port is not None:
+        if port_is_free(port):
+            return port
         raise SetupError(
-            f"port {wanted} ({option}) is taken by another program. "
+            f"port {port} ({option}) is taken by another program. "
             f"What to do: stop that program, ask for another port, or leave {option} out to get a free one."
         )
     if default not in set(avoid) and port_is_free(default):
