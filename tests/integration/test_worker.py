@@ -368,6 +368,9 @@ async def test_a_worker_shows_what_it_does(
     async def is_shown(family: str, labels: str, value: float) -> bool:
         return (await shown())[family].get(labels) == value
 
+    async def is_handed_back() -> bool:
+        return "other,handed_back" in (await shown())["backbeat_worker_activities"]
+
     async with running(worker):
         await until_async(lambda: worker.status_url is not None)
         await until_async(lambda: f"ready: client {name}, Kafka at {bootstrap}, activities: Work" in caplog.messages)
@@ -385,6 +388,7 @@ async def test_a_worker_shows_what_it_does(
             with pytest.raises(NodeFailed):
                 await node.result(120)
         await until_async(lambda: is_shown("backbeat_worker_notifications", "", 2))
+        await until_async(is_handed_back)
         figures = await shown()
         # Of each attempt that handed it back, however many there were meanwhile.
         assert figures["backbeat_worker_activities"].pop("other,handed_back") >= 1

@@ -29,6 +29,7 @@ from backbeat.schemas.kafka.topics import (
     topic_id,
 )
 from backbeat.streams.kafka.topic_survey import usual_partitions
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -38,8 +39,11 @@ def create(servers: str, name: str, partitions: int, **config: str) -> None:
     # By a name: an admin client that nobody holds any more drops what it was asked.
     admin = AdminClient({"bootstrap.servers": servers})
     admin.create_topics([new], operation_timeout=120)[name].result()
-    while name not in admin.list_topics(timeout=120).topics:
-        pass
+    until(lambda: name in admin.list_topics(timeout=120).topics, f"the topic {name}")
+
+
+def partitions_of(admin: AdminClient, name: str) -> int:
+    return len(admin.list_topics(timeout=120).topics[name].partitions)
 
 
 def alter(servers: str, name: str, key: str, value: str) -> None:
@@ -82,7 +86,7 @@ def test_made_once_and_the_same_afterwards(empty_kafka):
     assert set(first) == set(checked) | console
 
 
-def test_without_a_number_the_commands_topic_says_it(empty_kafka):
+def test_without_a_number_the_commands_topic_gives_the_partitions(empty_kafka):
     create(empty_kafka, topics.COMMANDS, 3, **{"message.timestamp.type": "LogAppendTime"}, retention_ms="-1")
     alter(empty_kafka, topics.COMMANDS, "unclean.leader.election.enable", "false")
     alter(empty_kafka, topics.COMMANDS, "max.message.bytes", str(topics.RECORD_BYTES_MAX))
@@ -104,12 +108,11 @@ def test_wrong_number_of_partitions(empty_kafka):
     assert (caught.value.topic, caught.value.found, caught.value.wanted) == (topics.COMMANDS, "4 partitions", "8")
 
 
-def test_one_topic_grew(empty_kafka):
+def test_a_topic_with_more_partitions_than_the_others_is_refused(empty_kafka):
     ensure_topics(empty_kafka, 4, 1, development=True)
     admin = AdminClient({"bootstrap.servers": empty_kafka})
     admin.create_partitions([NewPartitions(topics.STATE, 5)])[topics.STATE].result()
-    while len(admin.list_topics(timeout=120).topics[topics.STATE].partitions) < 5:
-        pass
+    until(lambda: partitions_of(admin, topics.STATE) == 5, "the topic has grown")
 
     with pytest.raises(TopicError, match=r"topic backbeat.state: found 5 partitions, wanted 4"):
         check_topics(empty_kafka, development=True)
@@ -142,7 +145,7 @@ def test_setting_that_is_an_operators_to_change(empty_kafka):
     assert check_topics(empty_kafka, development=True)[topics.HISTORY].config["retention.ms"] == "60000"
 
 
-def test_one_replica_outside_development(empty_kafka):
+def test_one_replica_outside_development_is_refused(empty_kafka):
     ensure_topics(empty_kafka, 1, 1, development=True)
 
     with pytest.raises(TopicError, match=r"found 1 replica, wanted 2 or more .*--development"):
@@ -164,8 +167,7 @@ def test_a_topic_made_again_has_another_id(own_kafka, unique):
     first = topic_id(own_kafka, unique)
     admin = AdminClient({"bootstrap.servers": own_kafka})
     admin.delete_topics([unique], operation_timeout=120)[unique].result()
-    while unique in admin.list_topics(timeout=120).topics:
-        pass
+    until(lambda: unique not in admin.list_topics(timeout=120).topics, "the topic is gone")
     create(own_kafka, unique, 1)
 
     second = topic_id(own_kafka, unique)
@@ -220,8 +222,8 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
     alter(empty_kafka, topics.STATE, "cleanup.policy", "delete")
     alter(empty_kafka, topics.HISTORY, "retention.ms", "60000")
     alter(empty_kafka, topics.COMMANDS, "retention.ms", "60000")
-    while len(admin.list_topics(timeout=120).topics[topics.COMMANDS].partitions) < 5:
-        pass
+    until(lambda: partitions_of(admin, topics.COMMANDS) == 5, "one topic has grown")
+    until(lambda: topics.REPLIES not in admin.list_topics(timeout=120).topics, "another one is gone")
 
     def check(*more):
         return CliRunner().invoke(backbeat, ["topics", "check", "--bootstrap-servers", empty_kafka, *more])
