@@ -47,7 +47,7 @@ async def test_a_new_read_takes_the_place_of_the_one_before(world):
     assert taken == [b"0", b"1", b"2"]
 
 
-async def test_what_is_forgotten_does_not_come(world):
+async def test_records_of_a_forgotten_partition_do_not_come(world):
     begins = [world.end(COMMANDS, number) for number in range(2)]
     for number in range(2):
         world.write(COMMANDS, number, b"0", b"1")

@@ -61,7 +61,7 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
 ALL = sorted(set().union(*(commands(path) for path in DOCUMENTS)))
 
 
-def test_they_are_found():
+def test_commands_in_the_documents_are_found():
     assert len(ALL) > 100
     assert (
         Command(

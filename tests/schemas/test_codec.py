@@ -175,7 +175,7 @@ VALUE = EXAMPLES["ChangeNode"][0]
         (EXAMPLES["Activity"][0], "wrong type: a Activity where a command was expected"),
     ],
 )
-def test_the_reason_is_said(value, reason):
+def test_a_decode_error_names_the_field_and_the_reason(value, reason):
     with pytest.raises(DecodeError, match=reason):
         codec.decode_command(value)
 

@@ -29,7 +29,7 @@ def installed(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("name", hot_records.NAMES)
-def test_they_write_and_read_the_same(name):
+def test_generated_codecs_write_and_read_the_same_as_avro(name):
     functions = compiled_functions(name)
     assert functions is not None
     encode, decode = functions

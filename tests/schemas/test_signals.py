@@ -180,7 +180,7 @@ def test_bad_fields_are_named(changes, reason):
 @pytest.mark.parametrize(
     "value", [b"", b"[]", b"1", b"{", b'{"a"', b"\xff", b'{"workflow":"\xff"}', b"[" * 100_000, b'{"subject":1e999}']
 )
-def test_what_is_no_document(value):
+def test_a_signal_that_is_no_json_object_is_refused(value):
     with pytest.raises(DecodeError):
         codec.decode_request(value)
 

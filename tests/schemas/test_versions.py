@@ -37,7 +37,7 @@ def test_todays_version_is_kept(name):
     assert path.exists(), f"{name} changed. What to do: make schemas, and golden bytes for it."
 
 
-def test_what_is_kept_was_not_changed():
+def test_kept_versions_of_schemas_were_not_changed():
     for key, path in load_history():
         assert fingerprint(json.loads(path.read_bytes())) == key, f"{path.name}: a version that was written is final"
 
@@ -94,7 +94,7 @@ def test_bundle_order_and_fingerprints(capsys):
     assert main([]) == 2
 
 
-def test_as_a_program():
+def test_the_schemas_run_as_a_program():
     run = subprocess.run(
         [sys.executable, "-m", "backbeat.schemas", "bundle", "Signal"], capture_output=True, check=True
     )

@@ -31,7 +31,7 @@ def test_inside_it_is_the_one_that_runs(activity: Make) -> None:
     contextvars.copy_context().run(inside)
 
 
-def test_it_shows_its_node(activity: Make) -> None:
+def test_the_running_activity_shows_its_node(activity: Make) -> None:
     purchase = activity()
     assert (purchase.name, purchase.attempt) == ("Make Purchase", 2)
     assert (purchase.workflow_name, purchase.subject) == ("Camera sale", "Camera 703")

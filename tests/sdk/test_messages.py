@@ -38,7 +38,7 @@ def test_a_wait_that_ends_says_which_step_below_has_failed() -> None:
             node.result()
 
 
-async def test_so_does_a_timeout() -> None:
+async def test_a_timeout_names_the_node_below_that_failed() -> None:
     async with Backbeat(Worker(activities=[order, charge])) as backbeat:
         client = backbeat.client()
         node = await client.signal("Orders", 1, order, "Ann")
@@ -75,7 +75,7 @@ def test_a_type_error_of_the_handlers_own_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("forgotten", [lambda: current().history(), lambda: asyncio.sleep(0)])
-async def test_what_was_not_awaited_is_said(forgotten: Any) -> None:
+async def test_a_coroutine_that_was_not_awaited_is_an_error(forgotten: Any) -> None:
     @activity("Forget", retries=0)
     async def forget() -> Any:
         value = forgotten()

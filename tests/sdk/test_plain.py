@@ -84,7 +84,7 @@ def test_a_client_has_no_base_and_nothing_but_calls_for_users() -> None:
     assert all(inspect.getdoc(call) for kind, _ in TWINS for call in public(kind).values())
 
 
-def test_they_are_made_from_the_same() -> None:
+def test_both_clients_take_the_same_parameters() -> None:
     assert inspect.signature(PlainClient).parameters == inspect.signature(Client).parameters
 
 

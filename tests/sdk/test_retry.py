@@ -82,7 +82,7 @@ def test_another_error_is_tried_again() -> None:
     assert len(waits(KeyError("x"), 2, retry=Retry(times=2, first=1, give_up_on=(CardStolenError,)))) == 2
 
 
-def test_an_answer_from_outside_says_it_too() -> None:
+def test_an_answer_from_outside_carries_retry_after() -> None:
     @activity("Approve", asynchronous=True, retries=1)
     def approve() -> None: ...
 
@@ -150,7 +150,7 @@ def test_a_rule_that_cannot_be_is_refused_where_it_is_made(given: dict[str, Any]
         ({"backoff": -1}, "backoff is below 0"),
     ],
 )
-def test_each_door_refuses_them(options: dict[str, Any], text: str) -> None:
+def test_wrong_retry_options_are_refused_by_every_call(options: dict[str, Any], text: str) -> None:
     @activity("Charge")
     def charge() -> None: ...
 

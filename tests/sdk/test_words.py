@@ -43,7 +43,7 @@ async def test_a_signal_is_not_sent_with_a_word_that_it_does_not_have(call: str,
     assert (await client.tree((await client.find_or_create("Sale", 703)).id)).children == []
 
 
-def test_a_client_without_an_event_loop_and_a_running_activity_refuse_it_too(activity: Callable[..., Activity]) -> None:
+def test_a_plain_client_and_a_running_activity_refuse_unknown_words(activity: Callable[..., Activity]) -> None:
     options: Any = {"fires_at": timedelta(days=1)}
     with PlainBackbeat() as backbeat, refused("fires_at", "at"):
         backbeat.client().signal("Sale", 703, "Buy", **options)
@@ -92,7 +92,7 @@ async def test_a_job_is_not_started_with_a_word_that_it_does_not_have() -> None:
     assert await client.jobs.list() == []
 
 
-def test_children_and_declarations_refuse_it(activity: Callable[..., Activity]) -> None:
+def test_children_and_declarations_refuse_unknown_words(activity: Callable[..., Activity]) -> None:
     running = activity()
     options: Any = {"fires_at": timedelta(hours=1)}
     with refused("fires_at", "at"):

@@ -22,7 +22,7 @@ def test_lengths(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "5", "h", "5 m", "-5m", "5min", "9999999999999w"])
-def test_what_is_no_length(text):
+def test_a_text_that_is_no_length_is_none(text):
     assert read_length(text) is None
 
 

@@ -29,7 +29,7 @@ async def test_outcomes_come_in_order_and_so_many_are_under_way():
     assert most == 4
 
 
-async def test_what_is_no_refusal_ends_it():
+async def test_an_error_that_is_no_refusal_ends_the_batch():
     done = []
 
     async def act(identity):

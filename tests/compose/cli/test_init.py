@@ -68,7 +68,7 @@ def test_the_folder_may_be_this_one_and_have_other_things_in_it(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["orders.py", "README.md", ".gitignore"])
-def test_nothing_is_overwritten_and_nothing_half_written(tmp_path, name):
+def test_a_new_project_overwrites_no_file_and_leaves_none_half_written(tmp_path, name):
     (tmp_path / name).write_text("mine")
 
     done = init(tmp_path)
@@ -85,7 +85,7 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_what_cannot_be_written_is_said(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
 

@@ -265,7 +265,7 @@ def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stac
     assert signals() == ["start", "after"]
 
 
-def test_what_is_refused_again_comes_back_and_can_be_dropped(run, client):
+def test_a_redriven_letter_that_is_refused_again_comes_back_and_can_be_dropped(run, client):
     first, second = letters(run, client.name, count=2)
     assert first["reason"] == "missing field `decider`"
     listed = run("dead-letters", "list", "--client", client.name)
@@ -290,7 +290,7 @@ def test_what_is_refused_again_comes_back_and_can_be_dropped(run, client):
     assert states == ["redriven", "dropped", "dropped"]
 
 
-def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
+def test_a_letter_that_cannot_be_redriven_stays_and_says_why(run, stack, unique):
     producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
     source = [("backbeat-source-topic", f"backbeat.signals.{unique}"), ("backbeat-source-partition", "0")]
     producer.produce(DEAD_LETTERS, value=b"x", headers=[("backbeat-error", "odd"), *source])

@@ -142,7 +142,7 @@ def test_the_nearest_file_counts_then_the_home_directory(tmp_path):
         ('client = "x"', None, "there is no setting 'client' here"),
     ],
 )
-def test_what_a_file_may_not_say(tmp_path, content, name, message):
+def test_a_profile_with_a_wrong_entry_is_refused(tmp_path, content, name, message):
     path = tmp_path / "backbeat.toml"
     path.write_text(content)
 

@@ -216,7 +216,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(start, certificate, mo
     assert caught.value.exit_code == Exit.UNREACHABLE
 
 
-def test_what_a_server_does_not_take_is_said(box, start):
+def test_a_recipient_whom_the_mail_server_refuses_is_named(box, start):
     port = start()
     with pytest.raises(CommandError, match=r"takes no mail for nobody@example.org\.$"):
         mail(port, "nobody@example.org").send("s", "t", "<p>t</p>")

@@ -109,7 +109,7 @@ def test_an_address_keeps_what_belongs_to_it(monkeypatch):
         ({"USER": "me", "PASSWORD_FILE": "gone"}, "gone cannot be read: No such file or directory. What to do:"),
     ],
 )
-def test_what_does_not_fit_together_is_said_before_a_broker_is_asked(settings, why):
+def test_security_settings_that_contradict_are_refused_before_a_broker_is_asked(settings, why):
     with pytest.raises(SecurityError) as caught:
         KafkaSecurity.of(settings)
     assert why in str(caught.value)

@@ -148,7 +148,7 @@ def test_a_line_that_is_no_signal(line, says):
     assert says in str(refused.value)
 
 
-def test_what_is_null_is_as_absent():
+def test_a_null_in_a_line_is_as_absent():
     line = {"workflow": "W", "subject": None, "name": "Go", **dict.fromkeys(SIGNAL_WORDS)}
     assert _read_line(1, json.dumps(line).encode()) == (("W", None, "Go"), {})
 
@@ -186,7 +186,7 @@ def test_a_job_over_everything_must_say_so(arguments):
     (UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range"), "Error: '\\xe9' cannot be written in ascii."),
     (RecursionError("maximum recursion depth exceeded"), "Error: What was read is nested too deep."),
 ], ids=lambda value: type(value).__name__)  # fmt: skip
-def test_what_the_system_refuses(monkeypatch, error, says):
+def test_an_error_of_the_system_is_a_sentence(monkeypatch, error, says):
     def fail(*_):
         raise error
 

@@ -125,7 +125,7 @@ def test_a_tree_may_be_deeper_than_pythons_stack():
     assert draw(deep, TreeOptions()).children
 
 
-def test_what_is_closed():
+def test_a_tree_is_closed_when_all_its_nodes_have_ended():
     assert not is_closed(TREE)
     assert is_closed(tree_of((1, None, DONE), (2, 1, ServerStatus.DEACTIVATED)))
 

@@ -58,7 +58,7 @@ def test_a_row_is_what_was_counted():
 @pytest.mark.parametrize(
     ("sort", "names"), [("load", "cab"), ("failing", "bac"), ("rate", "abc"), ("name", "abc")], ids=str
 )
-def test_what_matters_comes_first(sort, names):
+def test_rows_are_sorted_by_what_the_flag_names(sort, names):
     rows = [activity("a"), activity("b", retries_exhausted=4, sent_to_client=0), activity("c", started=90)]
     assert "".join(row.activity for row in ordered(rows, sort)) == names
 

@@ -74,7 +74,7 @@ def test_user_without_endpoints_works_on_its_topic(user, servers, unique):
     assert asked["delivery"] == "topic"
 
 
-def test_what_is_shown_to_people(user, unique):
+def test_a_user_is_shown_as_text(user, unique):
     identity = str(uuid.uuid4())
     added = user("add", unique, "--id", identity)
 

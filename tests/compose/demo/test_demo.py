@@ -50,7 +50,7 @@ def test_all_six_cases_run_and_every_check_holds():
     assert re.search(r"All \d+ checks hold", output)
 
 
-def test_it_stops_all_that_it_started_when_it_is_told_to():
+def test_the_demo_stops_all_its_processes_at_sigterm():
     process = subprocess.Popen(
         COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

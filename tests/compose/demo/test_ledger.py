@@ -11,7 +11,7 @@ def activity(node="n", **more):
     return SimpleNamespace(**{"name": "Pack Order", "id": node, "subject": "Sale", "attempt": 1, **more})
 
 
-def test_what_was_noted_is_read_as_it_comes(tmp_path):
+def test_notes_of_the_ledger_are_read_as_they_come(tmp_path):
     path = tmp_path / "ledger"
     reader, ledger = LedgerReader(path), Ledger(path)
     assert reader.entries() == []

@@ -83,7 +83,7 @@ def test_one_that_hangs_is_stopped_all_the_same(make):
     assert part.exit_reason == "signal SIGTERM"
 
 
-def test_exit_code_is_told(make):
+def test_exit_code_is_the_exit_reason(make):
     part = make("import sys; sys.exit(3)")
     part.start()
 

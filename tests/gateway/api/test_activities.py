@@ -262,7 +262,7 @@ def test_ids_of_the_wrong_kind(user, field):
     assert answer.error == (400, "ActiveRecord::StatementInvalid")
 
 
-def test_too_many_children(user):
+def test_more_children_than_allowed_are_refused(user):
     node = user.sent()
     body = {"decisions": [{"name": "x"}] * 1001}
     answer = user.door.post(f"/activities/{node['id']}/decisions", body)

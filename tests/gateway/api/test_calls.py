@@ -230,7 +230,7 @@ def test_a_body_in_chunks(user):
         b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
     ],
 )
-def test_what_is_no_http(user, request_text):
+def test_a_request_that_is_no_http_is_400(user, request_text):
     status, headers, body = talk(user, request_text)
     assert status == 400
     assert json.loads(body)["errorClass"] == "Backbeat::InvalidParameters"

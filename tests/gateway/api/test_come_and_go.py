@@ -85,7 +85,7 @@ async def clients(stack: Stack, new_user) -> AsyncIterator[list[Client]]:
         pytest.param(30, 40, 0.0, id="whole", marks=[pytest.mark.prove, pytest.mark.timeout(0)]),
     ],
 )
-async def test_nothing_is_repeated(stack, clients, runs, between, pause_seconds):
+async def test_no_webhook_is_repeated_while_gateways_come_and_go(stack, clients, runs, between, pause_seconds):
     """`between`: webhooks that must have come between two comings and goings."""
     for client in clients:
         client.pause_seconds = pause_seconds

@@ -101,7 +101,7 @@ def test_a_misspelled_filter_or_dry_run_starts_nothing(user):
         ({"action": "retry", "all": True, "error": "refused"}, "`all` and `error` contradict each other"),
     ],
 )
-def test_what_cannot_be_a_job(user, body, says):
+def test_a_job_with_a_wrong_body_is_refused(user, body, says):
     answer = user.door.post("/jobs", body)
     assert answer.error == (400, "Backbeat::InvalidParameters")
     assert says in answer.json["message"]

@@ -40,7 +40,7 @@ def test_a_name_that_ends_in_json_is_another_name(user):
     assert [limit["activity"] for limit in user.door.get("/limits").json] == ["import"]
 
 
-def test_what_waits_is_seen(user):
+def test_nodes_that_wait_for_a_limit_are_counted(user):
     user.door.put("/limits/pay/pause")
     made = user.door.post("/workflows", {"name": "w", "subject": 1, "decider": "d"}).json
     signal = {"name": "pay", "priority": 2, "fairnessKey": "acme"}

@@ -363,5 +363,5 @@ def test_a_name_that_is_none_is_nobodys(stack, tokens, name):
         ("/reports/engines?x=1", 400),
     ],
 )
-def test_what_is_asked_wrongly_is_refused(person, path, status):
+def test_a_wrong_question_about_the_audit_is_refused(person, path, status):
     assert person("oper").get(path).status == status

@@ -250,7 +250,7 @@ async def check_responses(application: Application, nodes: dict[str, Any]) -> No
     assert [change["response"]["error"]["message"] for change in called] == ["nobody answers the phone"] * 2
 
 
-async def test_another_application_ships_it(open_application):
+async def test_a_child_of_another_application_is_run_by_that(open_application):
     """`client`: an activity of another application's, which adds one of its own."""
     shop, warehouse = await open_application(), await open_application()
 

@@ -45,7 +45,7 @@ def test_every_new_call_takes_its_words_in_either_casing_and_no_other(route):
 
 
 @pytest.mark.parametrize("route", NEW, ids=lambda route: f"{route.method} {route.path}")
-def test_the_description_says_so(route):
+def test_the_openapi_description_allows_no_unknown_word(route):
     call = CALLS[f"{route.method} {route.path}"]
     for name in (call.body, call.form):
         assert name is None or SCHEMAS[name]["additionalProperties"] is False
@@ -71,7 +71,7 @@ def test_a_word_that_is_said_twice_is_refused(query, body, form):
     assert refusal(JOB, query, body, form=form) == "`dry_run` is said twice"
 
 
-def test_several_parts_of_one_word_are_one():
+def test_nested_fields_of_a_form_are_one_word():
     body = urllib.parse.urlencode([("client_data[a]", 1), ("client_data[b]", 2), ("metadata[]", 1), ("metadata[]", 2)])
     check_words(SCHEDULE, "", body.encode(), form=True)
     check_words(SCHEDULE, "", b'{"subject": {"a": 1, "colour": {"nmae": 2}}, "clientData": {"x": 1}}', form=False)

@@ -38,7 +38,7 @@ async def test_whoever_trusts_the_authority_is_answered(authority):
         await runner.cleanup()
 
 
-def test_neither_is_plain_http():
+def test_without_certificate_and_key_it_is_plain_http():
     assert tls_context(None, None) is None
 
 

@@ -237,7 +237,7 @@ async def test_going_through_results_by_for_in_an_async_handler_is_refused_howev
     assert seen[1] == [Page(0), Page(1)]
 
 
-async def test_one_of_the_results_by_its_place():
+async def test_one_result_of_a_group_is_had_by_its_place():
     @activity("Places")
     def places(pages: Results[Page]) -> None:
         seen.append((pages[0], pages[9], pages[-1], pages[3:6], bool(pages)))

@@ -63,7 +63,7 @@ async def test_all_that_failed_are_tried_again_once():
         assert {listed.id for listed in await client.jobs.list()} == {JOB, counted.id}
 
 
-async def test_what_it_is_about():
+async def test_a_job_matches_the_nodes_of_its_filter():
     async with Backbeat(Till().worker) as backbeat:
         await sell(backbeat)
         client, now = backbeat.client(), backbeat.now
@@ -129,7 +129,7 @@ async def test_a_job_over_all_client_applications():
         assert (await client.jobs.stop(job.id, all_clients=True)).done == 7
 
 
-async def test_what_cannot_be_a_job():
+async def test_a_job_without_a_filter_or_with_a_wrong_one_is_refused():
     async with Backbeat() as backbeat:
         client = backbeat.client()
         with pytest.raises(InvalidParameters, match="There is no job 'explode'"):

@@ -10,7 +10,7 @@ from tests.streams.core.rig import FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.streams.core.world import OTHER, USER
 
 
-def test_they_are_answered_with_their_ids_in_order():
+def test_added_children_are_answered_with_their_ids_in_order():
     rig = running()
     rig.signal("two")
     assert rig.add("two", new("a"), new("b", FORGET)).reply == Made((rig["a"], rig["b"]))
@@ -119,7 +119,7 @@ def test_children_of_a_node_that_is_deactivated_by_a_mark_only():
     rig.check()
 
 
-def test_the_same_command_twice_adds_them_once():
+def test_the_same_command_twice_adds_the_children_once():
     rig = running()
     rig.signal("two")
     first = rig.add("two", new("a"), new("b"), id=b"1" * 16).reply
@@ -205,7 +205,7 @@ def test_depth_is_limited():
     assert rig.server("n1") == ["complete"]
 
 
-def test_what_one_record_holds_is_limited():
+def test_the_children_of_one_record_are_limited():
     rig = Rig(settings=Settings(record_bytes_max=1_000))
     rig.signal("signal")
     half = b'{"a":"' + b"x" * 500 + b'"}'

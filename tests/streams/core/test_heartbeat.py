@@ -17,7 +17,7 @@ def beat(rig: Rig, name: str = "a", attempt: int = 1, **given):
     return rig.ask(c.Heartbeat, node_id=rig[name], attempt=attempt, **given)
 
 
-def test_it_renews_the_deadline():
+def test_a_heartbeat_renews_the_deadline():
     rig = running(new("a", client_data=b'{"timeout":5}'))
     old = rig.fired(rig["a"])
     rig.now += 4_000
@@ -29,7 +29,7 @@ def test_it_renews_the_deadline():
     assert rig.server("a") == ["retrying"]
 
 
-def test_it_says_nothing_of_the_status():
+def test_a_heartbeat_changes_no_status():
     rig = running(new("a"))
     before = rig.said("a")
     beat(rig)
@@ -67,7 +67,7 @@ def test_an_attempt_that_is_over_is_refused(end_attempt, found):
     assert rig.snapshot() == before
 
 
-def test_so_is_another_attempt():
+def test_a_heartbeat_of_another_attempt_is_refused():
     rig = running(new("a"))
     rig.error("a")
     rig.due("a")

@@ -101,7 +101,7 @@ def exhausted(rig: Rig) -> set[str]:
         ("cancel", lambda node_id: (c.ChangeNode, {"node_id": node_id, "status": "canceled"})),
     ],
 )
-def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
+def test_a_job_does_what_the_single_commands_do(action, single, slice_nodes_max):
     given = {"response": b'"ok"'} if action in ("resolve", "shutdown") else {}
     mass, one_by_one = shop(3, slice_nodes_max), shop(3, slice_nodes_max)
     happened = start(mass, action, user=None, current_status="retries_exhausted", **given)
@@ -375,7 +375,7 @@ def test_what_is_made_after_it_began_is_left_alone():
         ("resolve", {"response": b"x" * 262_145}, "The response has 262145 bytes"),
     ],
 )
-def test_what_cannot_be_a_job_is_refused(action, fields, says):
+def test_a_job_with_a_wrong_filter_is_refused(action, fields, says):
     rig = shop(1, workflows=1)
     (refused,) = start(rig, action, **fields).replies
     assert refused.message.startswith(says)
@@ -458,7 +458,7 @@ def asked(rig: World, user: bytes | None = USER, job_id: bytes | None = None) ->
     return [job for part in queries.answer(query, rig.stores[0]) for job in part.jobs]
 
 
-def test_what_jobs_there_are():
+def test_jobs_are_listed_by_their_owner():
     rig = shop(1)
     assert asked(rig) == []
     for number in range(23):

@@ -97,7 +97,7 @@ def test_however_a_linked_child_ends_its_target_goes_on(of, how, mode):
 
 @pytest.mark.parametrize("mode", [NON_BLOCKING, FORGET])
 @pytest.mark.parametrize("how", ["complete", "canceled", "reset"])
-def test_the_same_within_one_workflow(how, mode):
+def test_a_link_within_one_workflow_is_waited_for(how, mode):
     rig = running(new("a", NON_BLOCKING), new("above", FORGET))
     rig.complete("above", new("linked", mode, parent_link_id=rig["a"]))
     rig.complete("a")

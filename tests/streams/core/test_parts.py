@@ -168,7 +168,7 @@ def test_ids_differ_in_every_part():
     assert len(set(made)) == len(made)
 
 
-def test_what_is_not_ours():
+def test_ids_that_were_not_made_here_are_recognised():
     assert not ids.is_ours(b"")
     assert not ids.is_ours(b"\0" * 16)
     assert not ids.is_ours(bytes.fromhex("0123456789ab4cdef0123456789abcde")[:16])

@@ -23,7 +23,7 @@ def test_a_restart_is_a_retry_now_and_drops_the_waiting_one():
     assert rig.do(waiting).of(Ignored)
 
 
-def test_it_brings_an_exhausted_node_back():
+def test_a_restart_brings_an_exhausted_node_back():
     rig = running(new("a", retries=0), new("b"))
     rig.error("a")
     assert rig.restart("a").dispatched == ["a"]
@@ -35,7 +35,7 @@ def test_it_brings_an_exhausted_node_back():
     ("pending", "pending"), ("ready", "ready"), ("received", "received"), ("processing", "processing"),
     ("processing_children", "complete"), ("complete", "complete"),
 ])  # fmt: skip
-def test_it_needs_a_client_status_that_can_become_ready(state, found):
+def test_a_restart_needs_a_client_status_that_can_become_ready(state, found):
     rig = Rig()
     rig.signal("signal")
     rig.add("signal", new("first"), new("x"))

@@ -167,7 +167,7 @@ OTHERS_NODE = ids.node_id(ids.workflow_id(USER, "other", b'"other"'), JOB, 0)
         ),
     ],
 )
-def test_what_only_a_slip_or_a_stranger_sends(loop, kind, given, reason):
+def test_a_command_that_only_a_stranger_sends_is_a_dead_letter(loop, kind, given, reason):
     loop.signal()
     sent_by_engines = {"source": SOURCE} if kind in (c.Continue, c.WorkJob, c.CloseLink, c.AskSlot) else {}
     loop.send(kind, **{**sent_by_engines, **given})

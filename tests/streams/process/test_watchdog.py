@@ -17,7 +17,7 @@ def dog(positions, seconds_max=10.0, name="the restore of partition"):
     return Watchdog([Watched(name, lambda: positions, seconds_max)], pytest.fail)
 
 
-def test_what_moves_lives():
+def test_a_position_that_moves_is_no_reason():
     positions = {3: 0}
     guard = dog(positions)
     for _ in range(100):
@@ -26,7 +26,7 @@ def test_what_moves_lives():
     assert guard.reasons == []
 
 
-def test_what_stands_for_too_long_is_a_reason():
+def test_a_position_that_stands_for_too_long_is_a_reason():
     guard = dog({3: 7})
     for _ in range(11):
         guard.look(1.0)
@@ -35,7 +35,7 @@ def test_what_stands_for_too_long_is_a_reason():
     assert guard.reasons == ["the restore of partition 3 has not moved for 11 s (the most is 10 s)"]
 
 
-def test_what_came_back_begins_anew():
+def test_a_partition_that_came_back_begins_anew():
     positions = {3: 7}
     guard = dog(positions)
     for _ in range(9):
@@ -61,7 +61,7 @@ def test_positions_stand_each_for_itself():
     assert standing.look({1: 5, 2: 6}, 4.0) == {1: 4.0, 2: 0.0}
 
 
-def test_it_says_once_why_from_a_thread_of_its_own():
+def test_the_watchdog_gives_one_reason_from_a_thread_of_its_own():
     reasons = []
     done = threading.Event()
 
