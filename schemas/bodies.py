@@ -79,8 +79,8 @@ def learn(schema: Schema) -> None:
     _wire().learn(schema)
 
 
-def _read(value: bytes, kind: Any, wanted: str) -> Any:
+def _read(value: bytes, kind: Any, expected: str) -> Any:
     name, record = _wire().decode(value)
     if not isinstance(record, kind):
-        raise DecodeError(f"wrong type: a {name} where a {wanted} was expected")
+        raise DecodeError(f"wrong type: a {name} where a {expected} was expected")
     return record

@@ -54,17 +54,17 @@ class Json:
     def encode(self, value: Any) -> Any:
         """The value with what JSON does not have turned into what it has."""
         try:
-            found = msgspec.to_builtins(value, str_keys=True, enc_hook=self._hook)
+            plain = msgspec.to_builtins(value, str_keys=True, enc_hook=self._hook)
             # The value's keys, which are one text by now; and what the hook gave.
             check(value)
-            check(found)
+            check(plain)
         except RecursionError as error:
             raise CodecError(f"it cannot be written as JSON: it {TOO_DEEP}") from error
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise CodecError(f"it cannot be written as JSON: {error}") from error
-        if isinstance(found, dict) and MARK in found:
+        if isinstance(plain, dict) and MARK in plain:
             raise CodecError(f"an object with the key {MARK!r} cannot be sent: that key is Backbeat's own")
-        return found
+        return plain
 
     def decode(self, value: Any) -> Any:
         """The value itself; CodecError for one that another codec has written."""
@@ -133,12 +133,12 @@ def mark_of(value: Any) -> str | None:
 def _multi_fernet(keys: Sequence[str | bytes]) -> MultiFernet:
     fernet = _import_fernet()
     try:
-        found: MultiFernet = fernet.MultiFernet([fernet.Fernet(key) for key in keys])
+        cipher: MultiFernet = fernet.MultiFernet([fernet.Fernet(key) for key in keys])
     except ValueError as error:
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, f"That is no Fernet key: {error}", "(not shown)", "Fernet.new_key()"
         ) from error
-    return found
+    return cipher
 
 
 def _import_fernet() -> Any:

@@ -28,15 +28,15 @@ class ActivityFilter(logging.Filter):
         """True."""
         activity = running.get(None)
         if activity is None:
-            found = _EMPTY
+            fields = _EMPTY
         else:
-            found = {
+            fields = {
                 "workflow": activity.workflow_id,
                 "node": activity.id,
                 "attempt": str(activity.attempt),
                 "tid": activity.tid,
             }
-        for name, value in found.items():
+        for name, value in fields.items():
             record.__dict__.setdefault(name, value)
         return True
 

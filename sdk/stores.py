@@ -38,8 +38,8 @@ def open_store(url: str) -> Store:
     Who may use a bucket is said as everywhere with boto3: environment, profile or the machine's role. Needs the extra
     `s3`.
     """
-    found = parse_store(url)
-    return FolderStore(found) if isinstance(found, Path) else BucketStore(*found)
+    place = parse_store(url)
+    return FolderStore(place) if isinstance(place, Path) else BucketStore(*place)
 
 
 def parse_store(url: str) -> Path | tuple[str, str, str | None, str | None]:

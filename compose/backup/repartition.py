@@ -306,8 +306,8 @@ class Repartition:
                     raise self._refusal("has effects of a command to every partition that not all engines had taken")
                 self._renumbered[number, offset] += 1
                 self._places[source] = Source(number, offset, self._renumbered[number, offset])
-            for each in range(self._partitions) if target == _EVERYWHERE else (target,):
-                self._due[number, each].append(source)
+            for target_number in range(self._partitions) if target == _EVERYWHERE else (target,):
+                self._due[number, target_number].append(source)
 
     # --- state -------------------------------------------------------------------------------------------------------
 

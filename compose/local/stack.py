@@ -323,8 +323,8 @@ class Stack:
 
     def _make_gateway(self, index: int) -> Supervisor:
         avoid = [*self.http_ports, *([self.kafka.port] if self.kafka else [])]
-        wanted, default = (self._http_port, HTTP_PORT_DEFAULT) if index == 0 else (None, free_port(avoid))
-        port = choose_port(wanted, default, "--http-port", avoid)
+        asked_port, default = (self._http_port, HTTP_PORT_DEFAULT) if index == 0 else (None, free_port(avoid))
+        port = choose_port(asked_port, default, "--http-port", avoid)
         self.http_ports.append(port)
         name = f"gateway-{index + 1}"
         process = ChildProcess(

@@ -132,10 +132,10 @@ def _told(command: Command) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items() if each not in (None, [], b"{}", "", False)}
+        return {name: _plain(part) for name, part in value.items() if part not in (None, [], b"{}", "", False)}
     if isinstance(value, bytes):
         return value.hex() if len(value) == 16 else value.decode(errors="replace")  # noqa: PLR2004 - an id
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _short(text: str) -> str:

@@ -114,11 +114,11 @@ def find(path: str) -> dict[str, tuple[Row, dict[str, str]]]:
     return rows
 
 
-def _match(wanted: list[str], segments: list[str]) -> dict[str, str] | None:
-    if len(wanted) != len(segments):
+def _match(patterns: list[str], segments: list[str]) -> dict[str, str] | None:
+    if len(patterns) != len(segments):
         return None
     values = {}
-    for pattern, segment in zip(wanted, segments, strict=True):
+    for pattern, segment in zip(patterns, segments, strict=True):
         if pattern.startswith("{"):
             values[pattern[1:-1]] = segment
         elif pattern != segment:

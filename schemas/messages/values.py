@@ -82,8 +82,8 @@ def make_backoff(factor: float | None, longest_seconds: float | None, jitter: fl
         ("retry_jitter", backoff.jitter, 0.0, 1.0),
     ):
         if not least <= value <= most or math.isinf(value):
-            wanted = f"{least:g} is the least" if math.isinf(most) else f"{least:g} is the least and {most:g} the most"
-            raise ValueError(f"`{field}` is {value:g}, and {wanted}")
+            bounds = f"{least:g} is the least" if math.isinf(most) else f"{least:g} is the least and {most:g} the most"
+            raise ValueError(f"`{field}` is {value:g}, and {bounds}")
     return backoff
 
 

@@ -128,9 +128,9 @@ def _check_call(word: str, name: str, function: Callable[..., Any], params: Argu
         else:
             inspect.signature(function).bind(*params)
     except TypeError as error:
-        what = {"on_failure": "the error, then", "undo": "the result, then", "on_cancel": ""}[word]
+        before = {"on_failure": "the error, then", "undo": "the result, then", "on_cancel": ""}[word]
         raise TypeError(
-            f"{name!r} cannot be {word} here: {error}. It is called with {what} the arguments of what it follows, as "
+            f"{name!r} cannot be {word} here: {error}. It is called with {before} the arguments of what it follows, as "
             "many as it takes. What to do: give it defaults, or its arguments by with_options(params={…})"
         ) from None
 

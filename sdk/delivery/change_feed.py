@@ -79,13 +79,15 @@ class ChangeFeed:
 
     def _told(self, records: list[Followed]) -> None:
         for listener, workflows in list(self._listeners.items()):
-            own = [each for each in records if each.workflow_id in workflows]
+            own = [record for record in records if record.workflow_id in workflows]
             if own:
                 listener.told(own)
 
     def _ready(self, offsets: Mapping[bytes, int]) -> None:
         for listener, workflows in list(self._listeners.items()):
-            listener.followed({one: offset for one, offset in offsets.items() if one in workflows})
+            listener.followed(
+                {workflow_id: offset for workflow_id, offset in offsets.items() if workflow_id in workflows}
+            )
 
     def _fail(self, reason: str) -> None:
         for listener in list(self._listeners):

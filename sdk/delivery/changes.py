@@ -71,9 +71,9 @@ def changes_in(offset: int, record: StatusChangesRecord) -> Iterator[tuple[Place
             place = Place(offset, number)
             yield place, Change(f"{offset}-{number}", id_text(entry.node_id), "", status, before, _time(change.at))
     running = word(ServerStatus.SENT_TO_CLIENT)
-    for number, told in enumerate(record.progress, len(record.changes)):
-        fields = (f"{offset}-{number}", id_text(told.node_id), "", running, running, _time(told.at))
-        yield Place(offset, number), Change(*fields, told.progress.fraction, told.progress.note)
+    for number, report in enumerate(record.progress, len(record.changes)):
+        fields = (f"{offset}-{number}", id_text(report.node_id), "", running, running, _time(report.at))
+        yield Place(offset, number), Change(*fields, report.progress.fraction, report.progress.note)
 
 
 def _time(milliseconds: int) -> datetime:

@@ -118,9 +118,9 @@ class HistoryReader:
                         begins, self._begins = self._begins, []
                     if not followed or self._stopping:
                         return
-                    partitions = {one: ids.partition_of(one, count) for one in followed}
+                    partitions = {workflow_id: ids.partition_of(workflow_id, count) for workflow_id in followed}
                     _assign(consumer, offsets, set(partitions.values()), _by_partition(begins, partitions))
-                    self._ready({one: offsets[partition] for one, partition in partitions.items()})
+                    self._ready({workflow_id: offsets[partition] for workflow_id, partition in partitions.items()})
                 self._take(consumer.consume(_RECORDS_AT_ONCE, _POLL_SECONDS), followed, offsets)
         finally:
             consumer.close()

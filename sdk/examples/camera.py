@@ -15,7 +15,7 @@ from backbeat import Client, Fail, Worker, activity, current
 #: What a shop has in a database. Written by the id of the node, so that what runs twice is done once.
 reserved: dict[str, tuple[str, int]] = {}
 sold: dict[str, str] = {}
-told: list[str] = []
+messages: list[str] = []
 
 
 class SoldAlready(Fail):
@@ -56,7 +56,7 @@ async def successful_purchase(customer: str) -> None:
 @activity("Notify", retries=10, backoff=60)
 async def notify(message: str) -> None:
     """A mail that comes twice is better than none."""
-    told.append(message)
+    messages.append(message)
 
 
 ACTIVITIES = (make_purchase, reserve_money, mark_as_sold, successful_purchase, notify)

@@ -30,9 +30,9 @@ async def make_payment() -> None:
 @activity("Get Sold Vouchers", retries=3, backoff=10)
 def get_sold_vouchers() -> list[int]:
     """Look in the shop's database."""
-    found = vouchers.get(current().subject, [])
-    current().add(calculate_payment, found)
-    return found
+    codes = vouchers.get(current().subject, [])
+    current().add(calculate_payment, codes)
+    return codes
 
 
 @activity("Calculate Payment")

@@ -185,16 +185,16 @@ class MemoryTransport:
     async def follow(self, workflow_id: bytes, after: str | None) -> AsyncIterator[Change]:
         """The changes of a workflow, while anything is left to run that could bring about some."""
         place = Place(self._engine.history_count, -1) if after is None else Place.parse(after)
-        told = place.offset
+        offset = place.offset
         while True:
-            while told < self._engine.history_count:
-                record = self._engine.history_at(told)
-                for at, change in changes_in(told, record) if record.workflow_id == workflow_id else ():
+            while offset < self._engine.history_count:
+                record = self._engine.history_at(offset)
+                for at, change in changes_in(offset, record) if record.workflow_id == workflow_id else ():
                     if at > place:
                         yield change
-                told += 1
+                offset += 1
             try:
-                await self._until(partial(self._engine.has_history_behind, told), workflow_id)
+                await self._until(partial(self._engine.has_history_behind, offset), workflow_id)
             except NothingDue:
                 return
 

@@ -111,9 +111,9 @@ def _check_backoff(backoff: Backoff) -> None:
     for field, (least, most) in bounds.items():
         value: float = getattr(backoff, field)
         if not least <= value <= most or math.isinf(value):
-            wanted = f"{least:g} to {most:g}" if math.isfinite(most) else f"a number from {least:g} up"
-            message = f"The backoff's {field} is {value:g}; it must be {wanted}"
-            raise refuse(Reason.INVALID_PARAMETERS, message, found=f"{value:g}", wanted=wanted)
+            accepted = f"{least:g} to {most:g}" if math.isfinite(most) else f"a number from {least:g} up"
+            message = f"The backoff's {field} is {value:g}; it must be {accepted}"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=f"{value:g}", wanted=accepted)
 
 
 def check_retry_after(seconds: float | None) -> None:

@@ -163,7 +163,7 @@ class HeldSignals:
         """Drop the records of partitions that were revoked: their next owner reads them."""
         for name in {name for name, _ in places} & self._topics.keys():
             topic = self._topics[name]
-            topic.messages = deque(each for each in topic.messages if place_of(each)[:2] not in places)
+            topic.messages = deque(message for message in topic.messages if place_of(message)[:2] not in places)
             topic.bytes = sum(len(message.value() or b"") for message in topic.messages)
 
     def clear(self) -> None:

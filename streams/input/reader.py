@@ -372,7 +372,7 @@ class Reader:
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
     """Wait until one of them is over."""
-    tasks = [asyncio.ensure_future(each) for each in waits]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -94,10 +94,10 @@ def serve(
 
 def _codec(value: Any, target: str) -> Any:
     """The codec that a target is, or makes."""
-    found = value() if callable(value) and not hasattr(value, "decode") else value
-    if not callable(getattr(found, "decode", None)) or isinstance(found, type):
+    loaded = value() if callable(value) and not hasattr(value, "decode") else value
+    if not callable(getattr(loaded, "decode", None)) or isinstance(loaded, type):
         raise click.UsageError(f"{target} is no codec: it has no method decode (backbeat.codecs).")
-    return found
+    return loaded
 
 
 def _token(path: Path) -> str:

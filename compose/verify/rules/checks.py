@@ -329,7 +329,7 @@ def check_limit_values(values: Command) -> None:
     seconds = (values["rate_period_seconds"], values["aging_seconds"])
     if any(count is not None and count < 1 for count in counts):
         raise Refused(INVALID)
-    if not all(_SHORTEST_SECONDS <= each <= 366 * 86_400.0 for each in seconds):
+    if not all(_SHORTEST_SECONDS <= interval <= 366 * 86_400.0 for interval in seconds):
         raise Refused(INVALID)
     if values["rate_count"] is not None and values["rate_burst"] * seconds[0] > _TIMEOUT_SECONDS_MAX:
         raise Refused(INVALID)

@@ -36,7 +36,7 @@ from backbeat.schemas.messages.activities import error_of
 _DEFAULT = 2
 
 
-def add(work: Work, node: Node, wanted: list[Command]) -> None:
+def add(work: Work, node: Node, follow_ups: list[Command]) -> None:
     """A new node that activities follow. One that can be undone is known to all above it."""
     node.follow_ups = [
         FollowUp(
@@ -49,7 +49,7 @@ def add(work: Work, node: Node, wanted: list[Command]) -> None:
             row["retries"],
             None if row["backoff"] is None else list(row["backoff"].values()),
         )
-        for row in wanted
+        for row in follow_ups
     ]
     if _of(node, "undo") is not None:
         while node.parent:

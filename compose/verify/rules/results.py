@@ -153,8 +153,8 @@ def _check_word(work: Work, node: Node, word: str, command: Command) -> None:
     elif word == "completed":
         work.check(node, CLIENT_COMPLETE, PROCESSING_CHILDREN)
     elif word == "errored":
-        said = {name: command[name] for name in ("retriable", "attempted")}
-        work.check(node, *failure_statuses(node, **said))
+        flags = {name: command[name] for name in ("retriable", "attempted")}
+        work.check(node, *failure_statuses(node, **flags))
     elif word in ("resolved", "shutdown"):
         work.check(node, RESOLVED if word == "resolved" else SHUTDOWN, PROCESSING_CHILDREN)
     elif word == "canceled" and command["compensate"] and node.status == COMPLETE:
@@ -170,8 +170,8 @@ def _say(work: Work, node: Node, word: str, command: Command) -> None:
         progress.client_complete(work, node, CLIENT_COMPLETE, response)
         progress.children_ready(work, node)
     elif word == "errored":
-        said = {name: command[name] for name in ("retriable", "attempted")}
-        progress.client_error(work, node, response, **said, retry_after=command["retry_after_seconds"])
+        flags = {name: command[name] for name in ("retriable", "attempted")}
+        progress.client_error(work, node, response, **flags, retry_after=command["retry_after_seconds"])
     elif word == "resolved":
         follow_ups.decided(work, node)
         progress.client_complete(work, node, RESOLVED, response)
@@ -197,13 +197,13 @@ def on_heartbeat(work: Work, command: Command) -> None:
     """A worker is still at it."""
     node = work.own_node(command["node_id"])
     if is_running(node, command["attempt"]):
-        told = command["progress"]
-        if told is not None:
-            check_progress(told, work.settings)
+        progress_report = command["progress"]
+        if progress_report is not None:
+            check_progress(progress_report, work.settings)
         work.enter_node(node.id)
         progress.renew(work, node)
-        if told is not None:
-            node.progress = [told["fraction"], told["note"]]
+        if progress_report is not None:
+            node.progress = [progress_report["fraction"], progress_report["note"]]
             work.changed = True
         work.answer()
     elif command["reply_to"] is not None:

@@ -69,11 +69,11 @@ def check_returns(work: Work, node: Node, command: Command) -> None:
         raise Refused(INVALID)
 
 
-def add(work: Work, taker: Node, wanted: list[Command]) -> None:
+def add(work: Work, taker: Node, takes: list[Command]) -> None:
     """A new node waits for results."""
     if taker.server in CLOSED:
         return
-    for slot, take in enumerate(wanted):
+    for slot, take in enumerate(takes):
         pair = work.find(take["node_id"])
         assert pair is not None, "a producer that was looked for"
         producer = work.touch(pair[1])

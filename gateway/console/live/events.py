@@ -77,7 +77,7 @@ async def _tell(stream: Stream, response: web.StreamResponse) -> None:
     dirty, stale, has_new_figures = stream.take()
     events = [_event("stale", {"workflow": id_text(workflow_id)}) for workflow_id in stale]
     events += [
-        _event("nodes", {"workflow": id_text(workflow_id), "ids": [id_text(one) for one in sorted(node_ids)]})
+        _event("nodes", {"workflow": id_text(workflow_id), "ids": [id_text(node_id) for node_id in sorted(node_ids)]})
         for workflow_id, node_ids in dirty.items()
     ]
     if has_new_figures:

@@ -55,10 +55,10 @@ class Stream:
 
     def take(self) -> tuple[dict[bytes, set[bytes]], set[bytes], bool]:
         """Take the news; from now on they count as told."""
-        told = self.dirty, self.stale, self.has_new_figures
+        changes = self.dirty, self.stale, self.has_new_figures
         self.dirty, self.stale, self.has_new_figures = {}, set(), False
         self.wake.clear()
-        return told
+        return changes
 
 
 class Hub:

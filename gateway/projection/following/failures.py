@@ -67,10 +67,10 @@ class Failures:
 
 def forget(statements: Statements, numbers: list[int]) -> None:
     """Delete the rows of these nodes, where they have some, and causes that nothing else has."""
-    found = statements.select(tables.failed_nodes, "node_no", numbers, "node_no", "cause_key") if numbers else []
-    if found:
-        statements.delete(tables.failed_nodes, "node_no", [row.node_no for row in found])
-        _drop_unused(statements, {row.cause_key for row in found})
+    failed = statements.select(tables.failed_nodes, "node_no", numbers, "node_no", "cause_key") if numbers else []
+    if failed:
+        statements.delete(tables.failed_nodes, "node_no", [row.node_no for row in failed])
+        _drop_unused(statements, {row.cause_key for row in failed})
 
 
 def _drop_unused(statements: Statements, keys: set[int]) -> None:
@@ -82,7 +82,7 @@ def _newest_error(node: Node, server: ServerStatus, chunks: Mapping[int, bytes])
     """Time and text of the error that brought the node here; None: it came in an earlier batch."""
     is_engines = server is ServerStatus.ERRORED
     for content in (node.history, *(chunks[number] for number in sorted(chunks, reverse=True))):
-        found = rows.newest_error(content, of_engine=is_engines)
-        if found is not None:
-            return found[0], error_text(found[1])
+        newest = rows.newest_error(content, of_engine=is_engines)
+        if newest is not None:
+            return newest[0], error_text(newest[1])
     return None

@@ -145,9 +145,9 @@ def changes_in(chunk: bytes, begin: int) -> list[tuple[int, int, int]]:
 
 def newest_error(content: bytes, *, of_engine: bool) -> tuple[int, bytes | None] | None:
     """Time and response of the newest change to errored in packed history, the client's or the engine's own."""
-    position, head, found = 0, history._HEAD, None  # noqa: SLF001 - as above
+    position, head, newest = 0, history._HEAD, None  # noqa: SLF001 - as above
     machine_wanted = history.SERVER if of_engine else history.CLIENT
-    wanted = ServerStatus.ERRORED if of_engine else ClientStatus.ERRORED
+    status = ServerStatus.ERRORED if of_engine else ClientStatus.ERRORED
     response: bytes | None = None
     while position < len(content):
         machine, _, to_status, at, length = head.unpack_from(content, position)
@@ -155,9 +155,9 @@ def newest_error(content: bytes, *, of_engine: bool) -> tuple[int, bytes | None]
         if length != history._SAME_RESPONSE:  # noqa: SLF001 - as above
             response = content[position : position + length] if length else None
             position += length
-        if machine == machine_wanted and to_status == wanted:
-            found = at, response
-    return found
+        if machine == machine_wanted and to_status == status:
+            newest = at, response
+    return newest
 
 
 def json_text(data: bytes) -> str:

@@ -38,28 +38,28 @@ def take(step: Step, taker: Node, takes: tuple[Take, ...]) -> None:
         )
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(step.references_added), wanted=f"children_max {limit}")
     is_closed = taker.server in CLOSED  # born so, below a deactivated node
-    for slot, wanted in enumerate(takes):
-        if wanted.default is not None:
-            check_size("default", wanted.default, step.settings.payload_bytes_max)
-            check_json(step, "default", wanted.default)
-        producer = step.get_node(wanted.node_id)
+    for slot, row in enumerate(takes):
+        if row.default is not None:
+            check_size("default", row.default, step.settings.payload_bytes_max)
+            check_json(step, "default", row.default)
+        producer = step.get_node(row.node_id)
         # The old nodes of a workflow that begins anew while it is removed are none of it.
         if (
             producer is None
             or producer.workflow_id != taker.workflow_id
             or belongs_to_removed_workflow(producer, step.workflow)
         ):
-            message = f"{taker.name!r} takes the result of {wanted.node_id.hex()}, which is no node of its workflow"
+            message = f"{taker.name!r} takes the result of {row.node_id.hex()}, which is no node of its workflow"
             raise refuse(Reason.INVALID_PARAMETERS, message, found="no such node", wanted="a node of the workflow")
         check_position(step, taker, producer)
         if not is_closed:
-            _chain(step, step.node(producer.id), taker, slot, wanted)
+            _chain(step, step.node(producer.id), taker, slot, row)
     if not is_closed:
         taker.flow = replace(taker.flow or _NO_FLOW, taken=len(takes), missing=len(takes))
 
 
-def _chain(step: Step, producer: Node, taker: Node, slot: int, wanted: Take) -> None:
-    reference = Reference(wanted.node_id, wanted.of_children, wanted.default)
+def _chain(step: Step, producer: Node, taker: Node, slot: int, row: Take) -> None:
+    reference = Reference(row.node_id, row.of_children, row.default)
     step.transaction.add(REFERENCES, (taker.id, slot), reference)
     flow = producer.flow or _NO_FLOW
     was_empty = flow.first_taker is None
@@ -73,7 +73,7 @@ def _chain(step: Step, producer: Node, taker: Node, slot: int, wanted: Take) -> 
         first_slot=slot if was_empty else flow.first_slot,
         last_taker=taker.id,
         last_slot=slot,
-        of_children=flow.of_children or wanted.of_children,
+        of_children=flow.of_children or row.of_children,
     )
     if was_empty and producer.server in CLOSED:
         _give_later(step, producer)

@@ -87,10 +87,10 @@ def _has_failed(node: Node, server: ServerStatus) -> bool:
 
 def _last_error(store: Store, node: Node) -> str:
     """The text of the error that brought the node where it is: among its newest changes."""
-    wanted = _WITH_ERROR.get(node.server, _CLIENT_ERROR)
+    error_change = _WITH_ERROR.get(node.server, _CLIENT_ERROR)
     for content in (node.history, _older(store, node)):
         for change in reversed(list(history.unpack(content))):
-            if (change.server, change.to_status) == wanted:
+            if (change.server, change.to_status) == error_change:
                 return error_text(change.response)
     return ""
 

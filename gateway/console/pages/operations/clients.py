@@ -64,9 +64,9 @@ async def _rows(visit: Visit, clients: list[RegisteredClient]) -> list[ClientRow
         return [ClientRow(client, [], []) for client in clients]
     activities: dict[str, list[Queue]] = {}
     signals: dict[str, list[Queue]] = {}
-    for queues, found in ((backlog.queues.activities, activities), (backlog.queues.signals, signals)):
+    for queues, queues_of in ((backlog.queues.activities, activities), (backlog.queues.signals, signals)):
         for queue in queues:
-            found.setdefault(queue.topic if found is activities else queue.client, []).append(queue)
+            queues_of.setdefault(queue.topic if queues_of is activities else queue.client, []).append(queue)
     return [ClientRow(client, activities.get(client.topic, []), signals.get(client.name, [])) for client in clients]
 
 
