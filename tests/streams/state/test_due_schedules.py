@@ -111,7 +111,7 @@ def test_after_an_outage_it_has_as_many_as_one_command_may_deal_with(store):
 
 
 def test_one_that_this_machine_cannot_read_says_so(store):
-    command = due(store, BEGIN + HOUR, schedule_plan=plan("0 0 * * *", "Mars/Olympus"))
+    command = due(store, BEGIN + HOUR, plan=plan("0 0 * * *", "Mars/Olympus"))
     assert (command.times, command.next_at) == ((), None)
     assert "Mars/Olympus" in command.problem
 
