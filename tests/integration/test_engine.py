@@ -424,6 +424,7 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     assert (code, verdict["differences"], verdict["sends"], verdict["unjudged"]) == (0, [], [], [])
     assert verdict["judged"]["workflows"] > 200
     assert verdict["judged"]["nodes"] > 800
+    whole = verdict["judged"]["records"]
     code, again = judged(system.kafka, "--replay")
     assert (code, again["differences"], again["unjudged"]) == (0, [], [])
     # From the snapshot on, and no record is folded twice.
@@ -433,7 +434,7 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     caller.commit(partition)
     code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
     assert (code, verdict["differences"], verdict["sends"]) == (0, [], [])
-    assert 0 < verdict["judged"]["records"] < 50
+    assert 0 < verdict["judged"]["records"] < whole
     text = tmp_path / "text"
     text.write_text("no snapshot " * 1_000)
     done = verify(system.kafka, "--snapshot", str(text))

@@ -237,17 +237,17 @@ async def test_heartbeats_keep_the_deadline_away(client: Client, worker: Worker)
     @worker.activity("By itself", heartbeat=0.3)
     async def by_itself() -> None:
         attempts.append(current().attempt)
-        await asyncio.sleep(6)
+        await asyncio.sleep(12)
 
     @worker.activity("By hand")
     async def by_hand() -> None:
         attempts.append(current().attempt)
-        for _ in range(12):
+        for _ in range(24):
             await asyncio.sleep(0.5)
             await current().heartbeat()
 
     async with running(worker):
-        nodes = [await client.signal("Sale", kind, kind, timeout=4) for kind in ("By itself", "By hand")]
+        nodes = [await client.signal("Sale", kind, kind, timeout=10) for kind in ("By itself", "By hand")]
         for node in nodes:
             await node.result(120)
     assert attempts == [1, 1]

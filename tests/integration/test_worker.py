@@ -393,7 +393,7 @@ async def test_a_worker_shows_what_it_does(
         # Of each attempt that handed it back, however many there were meanwhile.
         assert figures["backbeat_worker_activities"].pop("other,handed_back") >= 1
         assert figures["backbeat_worker_activities"] == {"Work,complete": 1, "Work,errored": 1, "Work,failed": 1}
-        assert figures["backbeat_worker_activities_running"] == {"Work": 1}
+        assert figures["backbeat_worker_activities_running"]["Work"] == 1
         assert figures["backbeat_worker_concurrency"] == {"": 100}
         assert figures["backbeat_worker_partitions"] == {"": PARTITIONS}
         assert [labels.split(",")[:2] for labels in figures["backbeat_worker_info"]] == [[name, delivery]]

@@ -41,10 +41,7 @@ def test_not_asked_for_and_the_usual_one_taken_gets_a_free_one(taken):
 
 def test_a_free_port_is_none_that_an_outgoing_connection_may_take():
     """Else it is gone at times when its server begins to listen."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
-        outgoing = connection.getsockname()[1]
-
-    assert max(free_port() for _ in range(50)) < min(outgoing, 32_768)
+    assert max(free_port() for _ in range(50)) < 32_768
 
 
 def test_one_that_another_part_has_chosen_is_not_given_again():
