@@ -32,6 +32,7 @@ _OTHER_EVERY = 10  #: one workflow of so many is the other user's
 _NAMES = 40
 _WORKFLOW_NAMES = 20
 _PLACES = 500
+_KEYS = 7
 _SPAN_MS = 30 * 86_400_000
 _BEGIN_MS = 1_700_000_000_000
 _BATCH_WORKFLOWS = 2_000
@@ -60,6 +61,7 @@ _PATHS: list[tuple[int, ServerStatus, ClientStatus, list[ServerStatus | ClientSt
         _MADE + _DISPATCHED + _FAILED + _DISPATCHED + [_C.ERRORED, _S.RETRIES_EXHAUSTED],
     ),
     (1, _S.PAUSED, _C.READY, [*_MADE, _S.STARTED, _S.PAUSED]),
+    (150, _S.STARTED, _C.READY, [*_MADE, _S.STARTED]),
 ]
 
 
@@ -141,6 +143,20 @@ def _node_filters() -> dict[str, dict[str, Any]]:
             "status_start_ms": middle,
             "status_end_ms": middle + 5 * day,
         },
+        "below a node": {"parent_id": node_id(50_010)},
+        "of a workflow, failing": {"workflow_id": workflow_id(5_001), "current_status": "failing"},
+        "by a transaction": {"tid": _tid(5_001)},
+        "at a slot": {"slot": "step-3"},
+        "at a slot of a key": {"slot": "step-3", "slot_key": _key(3)},
+        "at a slot of a key, none": {"slot": "step-3", "slot_key": "none"},
+        "failing": {"current_status": "failing"},
+        "running": {"current_status": "running"},
+        "made on a day": {"created_start_ms": middle, "created_end_ms": middle + day},
+        "made on a day, failing": {
+            "current_status": "failing",
+            "created_start_ms": middle,
+            "created_end_ms": middle + day,
+        },
         "last_id": {"name": "step-13", "last_id": node_id(50_013)},
         "last_id, complete": {"current_status": "complete", "last_id": node_id(500_013)},
     }
@@ -176,6 +192,11 @@ def _workflow_filters() -> dict[str, dict[str, Any]]:
             "status_start_ms": middle,
             "status_end_ms": middle + 5 * day,
         },
+        "by a transaction": {"tid": _tid(5_001)},
+        "at a slot": {"slot": "step-3"},
+        "at a slot of a key": {"slot": "step-3", "slot_key": _key(3)},
+        "failing": {"current_status": "failing"},
+        "made on a day": {"created_start_ms": middle, "created_end_ms": middle + day},
         "last_id": {"current_status": "errored", "last_id": workflow_id(40_003)},
     }
 
@@ -220,6 +241,14 @@ def workflow_id(number: int) -> bytes:
 def node_id(number: int) -> bytes:
     """The id of a node that is loaded."""
     return ids.node_id(workflow_id(number // NODES_PER_WORKFLOW), b"bench", number)
+
+
+def _tid(workflow: int) -> str:
+    return f"{workflow:07x}"
+
+
+def _key(number: int) -> str:
+    return f'"bank-{number % _KEYS}"'
 
 
 def load(engine: Engine, nodes: int, seed: int) -> None:
@@ -305,8 +334,13 @@ class _Rows:
         state = states.pack(server, client, waits=False, had=status_bits)
         node_rest = _encode(rows.NodeRest(created, 1, None, 6))
         key = states.name_key(user, f"step-{step}")
-        node_columns = (number + 1, identity, workflow + 1, user_key, key, created, place + 1, None)
-        self.nodes.append((*node_columns, state, at, 0, len(changes), 0, node_rest))
+        # The first node of a workflow is above the others; some wait for a slot of a key.
+        parent_id = node_id(workflow * NODES_PER_WORKFLOW) if place else None
+        tid_key = states.tid_key(_tid(workflow))
+        is_at_pool = server is _S.STARTED
+        pool_key = states.pool_key(ids.pool_id(user, f"step-{step}", _key(number))) if is_at_pool else None
+        node_columns = (number + 1, identity, workflow + 1, user_key, key, created, place + 1, parent_id, tid_key)
+        self.nodes.append((*node_columns, pool_key, state, at, 0, len(changes), 0, node_rest))
         body = rows.NodeBody(
             None, user, f"step-{step}", Mode.BLOCKING, "activity", b'{"name":"pay","params":[]}', 1200.0, None, 1, ""
         )

@@ -4,30 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
+
+from backbeat.compose.cli.deeds import Deed, written_down
+from backbeat.compose.cli.errors import SetupError
 
 if TYPE_CHECKING:
     from backbeat import Client
-    from backbeat.client.session import Session
 
 T = TypeVar("T")
 
-_ANSWER_SECONDS_MAX = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Values of the options of `backbeat.compose.cli.options.connected`."""
+    """Values of the options of `backbeat.compose.cli.options.connected` and `operating`."""
 
     bootstrap_servers: str
     gateway: str
+    #: Client application; empty: it is about all of them.
     client: str
     token: str | None
     timeout_seconds: float
     #: True: everything goes through the gateway, not only searches.
     only_gateway: bool
+    #: Person who asks, through the gateway; None: the client application does.
+    person: str | None = None
+    #: Reason of a change, for the audit.
+    reason: str = ""
+    #: Name that a change on Kafka itself is under in the audit, as it was given.
+    actor: str = ""
+
+    def change(self, deed: Deed, action: Callable[[Client], Awaitable[T]]) -> T:
+        """Result of an action that changes something; see `written`."""
+
+        async def write_and_act(client: Client) -> T:
+            async with self.written(client, deed):
+                return await action(client)
+
+        return self.because(deed.reason).run(write_and_act)
+
+    def because(self, reason: str) -> Connection:
+        """This connection with the reason of a change, where it has none. SetupError: a person gives none."""
+        if self.person is not None and not (self.reason or reason):
+            raise SetupError(
+                "a person says why, for the audit. What to do: give --reason, or --note where there is one."
+            )
+        return replace(self, reason=self.reason or reason)
+
+    @asynccontextmanager
+    async def written(self, client: Client, deed: Deed) -> AsyncIterator[None]:
+        """Write into the audit what is done meanwhile on Kafka itself; a gateway does so for people."""
+        if self.person is not None or self.only_gateway:
+            yield
+            return
+        ids = {user.name: user.id for user in await client.users()} if self.client else {}
+        deed = replace(deed, reason=deed.reason or self.reason, client_id=ids.get(self.client, ""))
+        with written_down(self.bootstrap_servers, self.actor, deed):
+            yield
 
     def run(self, action: Callable[[Client], Awaitable[T]]) -> T:
         """Result of an action, with a client that is connected while it runs."""
@@ -44,30 +82,21 @@ class Connection:
         """The client, not connected yet."""
         from backbeat import Client
 
+        if self.person is not None:
+            return Client(
+                self.gateway,
+                self.client or None,
+                person=self.person,
+                token=self.token,
+                reason=self.reason,
+                timeout=self.timeout_seconds,
+            )
         if self.only_gateway:
             return Client(self.gateway, self.client, token=self.token, timeout=self.timeout_seconds)
         return Client(
             self.bootstrap_servers,
             self.client,
-            gateway=self.gateway,
+            gateway=self.gateway if self.client else None,
             token=self.token,
             timeout=self.timeout_seconds,
         )
-
-
-def as_operator(bootstrap_servers: str, action: Callable[[Session], Awaitable[T]]) -> T:
-    """Result of an action that is of no client application, but about all of them: over Kafka."""
-    from backbeat.client.session import Session
-    from backbeat.payload.payload_codec import PayloadCodec
-    from backbeat.transport.kafka import KafkaTransport
-
-    async def connect() -> T:
-        transport = KafkaTransport(bootstrap_servers, _ANSWER_SECONDS_MAX)
-        session = Session("", transport, PayloadCodec(None, None), _ANSWER_SECONDS_MAX)
-        await session.start()
-        try:
-            return await action(session)
-        finally:
-            await session.stop()
-
-    return asyncio.run(connect())

@@ -11,7 +11,8 @@ from typing import Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.connection import TIMEOUT_SECONDS, Connection
+from backbeat.compose.cli.deeds import actor_of
 from backbeat.compose.cli.durations import Number
 from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
@@ -117,6 +118,20 @@ token_option = setting("--token", "The client application's token, for a gateway
 timeout_option = setting(
     "--timeout-seconds", "How long an answer is awaited.", type=Number(min=0, min_open=True), default=10.0
 )
+person_option = setting(
+    "--person",
+    "Who asks, through the gateway (`backbeat person`): the token is that person's. Without --client: about all client "
+    "applications.",
+    metavar="NAME",
+)
+as_option = click.option(
+    "--as",
+    "actor",
+    metavar="NAME",
+    callback=lambda _, __, name: actor_of(name),
+    help="Under which name the audit has it, where Kafka itself is asked; nobody checks it.  [default: $USER]",
+)
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, for the audit. A person must say it.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
 )
@@ -169,7 +184,8 @@ def status_port_option(default: int | None) -> Option:
     )
 
 
-_CONNECTION = (bootstrap_option, gateway_option, client_option, token_option, timeout_option)
+_CONNECTION = (bootstrap_option, gateway_option, client_option, token_option, person_option, timeout_option)
+_OPERATING = (bootstrap_option, gateway_option, token_option, person_option)
 _NOT_NAMED = (ParameterSource.DEFAULT, None)
 
 
@@ -183,15 +199,22 @@ def connected(command: F) -> F:
         gateway: str,
         client: str,
         token: str | None,
+        person: str | None,
         timeout_seconds: float,
+        actor: str = "",
+        reason: str = "",
         **options: Any,
     ) -> Any:
         source = click.get_current_context().get_parameter_source
+        is_of_all = person is not None and source("client") in _NOT_NAMED
         connection = Connection(
             bootstrap_servers=bootstrap_servers,
             gateway=gateway.rstrip("/"),
-            client=client,
+            client="" if is_of_all else client,
             token=token,
+            person=person,
+            actor=actor,
+            reason=reason,
             timeout_seconds=timeout_seconds,
             # A gateway that is named without a Kafka: there is none at hand.
             only_gateway=source("gateway") not in _NOT_NAMED and source("bootstrap_servers") in _NOT_NAMED,
@@ -199,3 +222,40 @@ def connected(command: F) -> F:
         return command(*arguments, connection=connection, **options)
 
     return cast("F", add_options(*_CONNECTION)(run))
+
+
+def operating(command: F) -> F:
+    """Add the options of a command about all client applications: over Kafka, or as a person through a gateway.
+
+    The command gets them as `connection`.
+    """
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        bootstrap_servers: str,
+        gateway: str,
+        token: str | None,
+        person: str | None,
+        actor: str = "",
+        reason: str = "",
+        **options: Any,
+    ) -> Any:
+        connection = Connection(
+            bootstrap_servers=bootstrap_servers,
+            gateway=gateway.rstrip("/"),
+            client="",
+            token=token,
+            person=person,
+            actor=actor,
+            reason=reason,
+            timeout_seconds=TIMEOUT_SECONDS,
+            only_gateway=False,
+        )
+        return command(*arguments, connection=connection, **options)
+
+    return cast("F", add_options(*_OPERATING)(run))
+
+
+#: Options of a command that changes something: in whose name, and why.
+acting = add_options(connected, as_option, reason_option)

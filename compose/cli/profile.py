@@ -44,6 +44,7 @@ SHARED_KEYS = (
     "gateway",
     "client",
     "token",
+    "person",
     "timeout-seconds",
     "database-url",
     "development",

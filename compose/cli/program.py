@@ -42,7 +42,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "dead-letters": _Entry("cli.dead_letters.command", "What was refused: show, redrive, drop."),
         "limit": _Entry("cli.commands.limit", "Limit or pause activity types: how many at once, how often."),
         "user": _Entry("cli.user.command", "Add, list, change or remove client applications."),
-        "audit": _Entry("cli.user.audit", "What people did in the console, and why."),
+        "audit": _Entry("cli.user.audit", "What people did, and why."),
         "person": _Entry("cli.user.person", "Add, list, change or remove people who may use the console."),
         "engines": _Entry("cli.commands.system.engines", "Which engine has which partition, and how that stands."),
         "settings": _Entry("cli.commands.system.settings", "Change the settings that are kept in the log."),

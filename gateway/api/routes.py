@@ -90,6 +90,11 @@ _WAITS = (
     _get("/workflows/{id}/top", waits.top_of_workflow, "The nodes at the top of a workflow, and their waits"),
 )
 
+_COUNTS = (
+    _get("/workflows/search/count", search.count_workflows, "How many workflows a search finds"),
+    _get("/activities/search/count", search.count_nodes, "How many activities a search finds"),
+)
+
 _MESSAGES = (_post("/workflows/{id}/messages/{name}", waits.send, "Send a message to a workflow", Access.WRITER),)
 
 _LIMITS = (
@@ -198,7 +203,18 @@ _TABLE: tuple[Route, ...] = (
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
     *(
         replace(route, new=True)
-        for route in (*_WAITS, *_MESSAGES, *_LIMITS, *_SCHEDULES, *_JOBS, *_RETENTION, *_LETTERS, *_REPORTS, *_RECORDS)
+        for route in (
+            *_WAITS,
+            *_COUNTS,
+            *_MESSAGES,
+            *_LIMITS,
+            *_SCHEDULES,
+            *_JOBS,
+            *_RETENTION,
+            *_LETTERS,
+            *_REPORTS,
+            *_RECORDS,
+        )
     ),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
@@ -217,6 +233,7 @@ _WITH_PAYLOADS = frozenset(
         "GET /workflows/{id}/children",
         "GET /workflows/{id}/nodes",
         "GET /activities/search",
+        "GET /activities/search/count",
         "GET /activities/{id}",
         "GET /activities/{id}/errors",
         "GET /activities/{id}/status_changes",

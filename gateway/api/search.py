@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp.web import Response
 
+from backbeat.client.search import COUNT_DEFAULT
 from backbeat.gateway.http import errors
+from backbeat.gateway.http.access.person import check_right
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, find_id
 from backbeat.gateway.http.presentation import error_row_json, workflow_json
 from backbeat.gateway.http.times import to_milliseconds
+from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
 
 #: Header: seconds that an answer may be older than the newest writes; only on answers that may be.
 STALE_HEADER = "X-backbeat-stale-seconds"
 PER_PAGE_MAX = 10_000
+COUNT_MAX = 100_000
 
 _PAGE_MAX = 2**31 - 1
 
 
 async def workflows(call: Call) -> Response:
     """GET /workflows/search: newest first."""
-    parameters = call.parameters
-    values = read_filters(parameters)
-    if values is None:
+    filters = _workflow_filters(call)
+    if filters is None:
         return answer([])
-    filters = WorkflowFilters(subject_contains=parameters.raw_text("subject"), **values)
     projection, headers = await freshened(call)
     if call.client is None:
         views = await projection.search_workflows_of(_every_client(call, filters), filters)
@@ -37,17 +40,60 @@ async def workflows(call: Call) -> Response:
 
 async def nodes(call: Call) -> Response:
     """GET /activities/search: oldest first."""
-    parameters = call.parameters
-    values = read_filters(parameters)
-    if values is None:
+    filters = _node_filters(call.parameters)
+    if filters is None:
         return answer([])
-    filters = NodeFilters(metadata_contains=parameters.raw_text("metadata"), **values)
     projection, headers = await freshened(call)
     if call.client is None:
         views = await projection.search_nodes_of(_every_client(call, filters), filters)
     else:
         views = await projection.search_nodes(call.user_id, filters)
     return answer([call.node_json(view) for view in await call.whole_nodes(views)], headers=headers)
+
+
+async def count_workflows(call: Call) -> Response:
+    """GET /workflows/search/count: how many match, up to a bound."""
+    filters = _workflow_filters(call) or WorkflowFilters()
+    return await _count(call, filters)
+
+
+async def count_nodes(call: Call) -> Response:
+    """GET /activities/search/count, likewise."""
+    filters = _node_filters(call.parameters) or NodeFilters()
+    return await _count(call, filters)
+
+
+async def _count(call: Call, filters: WorkflowFilters | NodeFilters) -> Response:
+    count_max = call.parameters.whole_number("count_max")
+    if count_max is None:
+        count_max = COUNT_DEFAULT
+    if not 1 <= count_max <= COUNT_MAX:
+        raise errors.invalid(f"count_max is {count_max}; 1 is the least and {COUNT_MAX} the most")
+    user_ids = _every_client(call, filters) if call.client is None else [call.user_id]
+    projection, headers = await freshened(call)
+    return answer(await projection.count(user_ids, filters, count_max), headers=headers)
+
+
+def _workflow_filters(call: Call) -> WorkflowFilters | None:
+    """None: the answer is an empty list. 403: a person who may not see payloads asks for a part of them."""
+    parameters = call.parameters
+    if "slot_key" in parameters and call.person is not None:
+        check_right(call.person, Right.PAYLOADS)
+    values = read_filters(parameters)
+    return None if values is None else WorkflowFilters(subject_contains=parameters.raw_text("subject"), **values)
+
+
+def _node_filters(parameters: Parameters) -> NodeFilters | None:
+    """None: the answer is an empty list."""
+    values = read_filters(parameters)
+    if values is None:
+        return None
+    return NodeFilters(
+        metadata_contains=parameters.raw_text("metadata"),
+        workflow_id=_id(parameters, "workflow_id"),
+        parent_id=_id(parameters, "parent_id"),
+        **values,
+    )
 
 
 def _every_client(call: Call, filters: WorkflowFilters | NodeFilters) -> list[bytes]:
@@ -95,9 +141,13 @@ def read_filters(parameters: Parameters) -> dict[str, Any] | None:
         "past_status": parameters.raw_text("past_status"),
         "status_start_ms": _time(parameters, "status_start"),
         "status_end_ms": _time(parameters, "status_end"),
+        "created_start_ms": _time(parameters, "created_start"),
+        "created_end_ms": _time(parameters, "created_end"),
+        "tid": parameters.raw_text("tid"),
+        **_slot(parameters),
         "per_page": per_page,
         "page": page,
-        "last_id": _last_id(parameters),
+        "last_id": _id(parameters, "last_id"),
     }
 
 
@@ -133,11 +183,27 @@ def _time(parameters: Parameters, name: str) -> int | None:
     return milliseconds
 
 
-def _last_id(parameters: Parameters) -> bytes | None:
-    text = parameters.raw_text("last_id")
+def _slot(parameters: Parameters) -> dict[str, str | None]:
+    slot, key = parameters.raw_text("slot"), parameters.raw_text("slot_key")
+    if key is not None and slot is None:
+        raise errors.invalid_value("slot_key needs slot, the activity whose limit has the key")
+    return {"slot": slot, "slot_key": None if key is None else key_text(key)}
+
+
+def key_text(text: str) -> str:
+    """Key of a limit as its JSON text: what is none is a string."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return msgspec.json.encode(text).decode()
+    return text
+
+
+def _id(parameters: Parameters, name: str) -> bytes | None:
+    text = parameters.raw_text(name)
     if text is None:
         return None
     identity = find_id(text)
     if identity is None:
-        raise errors.invalid_value(f"last_id must be a UUID, not {text[:40]!r}")
+        raise errors.invalid_value(f"{name} must be a UUID, not {text[:40]!r}")
     return identity

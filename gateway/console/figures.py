@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter as Tally
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 
 from backbeat.errors import Unavailable
+from backbeat.gateway.console.course import Course
 from backbeat.gateway.people.visitor import Visitor
 from backbeat.gateway.projection import Projection, ProjectionError
 from backbeat.gateway.projection.reading.workflow_nodes import newest_number
@@ -27,6 +29,8 @@ WINDOW_SECONDS = 60.0
 #: Time that a page waits for figures; without any yet it says so.
 _WAIT_SECONDS = 2.0
 _ENGINE_SECONDS = 1.0
+#: Time between two figures of the course.
+_KEPT_SECONDS = 60.0
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,29 @@ class Counter:
         self._figures: Figures | None = None
         self._counted_at = 0.0
         self._counting: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        #: What needs a person, over the last day.
+        self.course = Course()
+
+    def start(self) -> None:
+        """Count once a minute, also where nobody looks: who does at night sees the day before."""
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Stop that."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait((self._keeping,))
+
+    async def _keep(self) -> None:
+        while True:
+            figures = await self.figures(_KEPT_SECONDS)
+            if figures is not None and figures.activities is not None:
+                failing: Tally[bytes] = Tally()
+                for activity in figures.activities:
+                    failing[UUID(activity.user_id).bytes] += activity.failing
+                self.course.note(failing)
+            await asyncio.sleep(_KEPT_SECONDS)
 
     async def figures(self, age_seconds_max: float = _SHOWN_SECONDS_MAX) -> Figures | None:
         """Figures of this age at most, unless counting takes long; None: they are being counted for the first time."""

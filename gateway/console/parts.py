@@ -45,11 +45,13 @@ class Parts:
 
     async def start(self) -> None:
         """Begin to follow people and audit, once Kafka is there."""
+        self.counter.start()
         self.audit.follower.start()
         await self.entrance.start()
 
     async def stop(self) -> None:
-        """Stop the streams of live pages."""
+        """Stop counting, and the streams of live pages."""
+        await self.counter.stop()
         await self.hub.stop()
 
     @asynccontextmanager

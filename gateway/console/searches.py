@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from backbeat.client.search import SearchCount
 from backbeat.gateway.console.show.statuses import Share, shares
 from backbeat.gateway.projection import Projection
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
@@ -45,6 +46,12 @@ class Searches:
             return [WorkflowRow(view, shares(states.get(view.id, {}))) for view in views]
 
         return await self._projection.read(read)
+
+    async def count(
+        self, client_ids: Sequence[bytes], filters: WorkflowFilters | NodeFilters, count_max: int
+    ) -> SearchCount:
+        """Number of rows of these clients that match, counted up to a bound."""
+        return await self._projection.count(client_ids, filters, count_max)
 
     async def nodes(self, client_ids: Sequence[bytes], filters: NodeFilters) -> list[NodeView]:
         """A page of nodes that these clients run, newest first."""

@@ -68,9 +68,9 @@ def too_large(message: str) -> Refusal:
     return _refusal(413, "Backbeat::LimitExceeded", message)
 
 
-def too_many(message: str) -> Refusal:
-    """429: the caller has more calls under way than it may; none of this one was done."""
-    return Refusal(429, Error("Backbeat::TooManyRequests", message), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+def too_many(message: str, seconds: int = RETRY_AFTER_SECONDS) -> Refusal:
+    """429: the caller has more calls under way, or more wrong tries, than it may; none of this one was done."""
+    return Refusal(429, Error("Backbeat::TooManyRequests", message), {"Retry-After": str(seconds)})
 
 
 def hung_up() -> Refusal:

@@ -18,6 +18,7 @@ from backbeat.gateway.letters.letters import Letters
 from backbeat.gateway.payloads import Payloads
 from backbeat.gateway.people.audit import Audit
 from backbeat.gateway.people.person import People
+from backbeat.gateway.people.wrong_tries import WrongTries
 from backbeat.gateway.projection import Projection
 from backbeat.gateway.queue_log import QueueLog
 from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
@@ -47,6 +48,7 @@ class Services:
         self.letters = Letters(settings.bootstrap_servers)
         #: People and what they do, followed once a console or a person's call needs them.
         self.people, self.audit = People(settings.bootstrap_servers), Audit(settings.bootstrap_servers)
+        self.wrong_tries = WrongTries()
         self.backlog = BacklogReader(settings.bootstrap_servers, settings.application_id)
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.api.search import PER_PAGE_MAX, STALE_HEADER
+from backbeat.client.search import COUNT_DEFAULT
+from backbeat.gateway.api.search import COUNT_MAX, PER_PAGE_MAX, STALE_HEADER
 from backbeat.gateway.http.pages import LIMIT_MAX
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi.limits import LIMITS
-from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameters, query
+from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameter, Parameters, query
 from backbeat.gateway.openapi.records import RECORDS
 from backbeat.gateway.openapi.reports import LETTERS, POSITION, REPORTS
 from backbeat.gateway.openapi.retention import RETENTION
@@ -17,6 +18,7 @@ from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
 from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.openapi.waits import MESSAGES, WAITS
+from backbeat.schemas.messages.status import Bucket
 from backbeat.transport.http_words import NEXT_HEADER
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -139,14 +141,34 @@ _STATUSES = (
 )
 
 
-def _search(contained: str, example: str) -> Parameters:
+_BUCKETS = ", ".join(Bucket)
+_OF_NODES = (
+    query("workflow_id", UUID, "a node of this workflow"),
+    query("parent_id", UUID, "a node right below this one"),
+)
+
+
+def _filters(contained: str, example: str, *of_nodes: Parameter) -> Parameters:
+    row = "node" if of_nodes else "workflow"
     return (
+        *of_nodes,
         query("name", TEXT, "exactly this name"),
         query(contained, TEXT, f"contained in the compact JSON text of the {contained}", example=example),
-        query("current_status", TEXT, "a node is at this server or client status"),
+        query("current_status", TEXT, f"a node is at this server or client status, or is {_BUCKETS}"),
         query("past_status", TEXT, "a node was once changed to this status"),
         query("status_start", TIME, "a node's status was changed then or later (ISO 8601; a date will do)"),
         query("status_end", TIME, "a node's status was changed then or before"),
+        query("created_start", TIME, f"the {row} was made then or later"),
+        query("created_end", TIME, f"the {row} was made then or before"),
+        query("tid", TEXT, "a node was made by the command of this transaction id"),
+        query("slot", TEXT, "a node waits for a slot of the limit of this activity of the caller's"),
+        query("slot_key", TEXT, "and for one of this key; JSON text, or a string without its quotes"),
+    )
+
+
+def _search(contained: str, example: str, *of_nodes: Parameter) -> Parameters:
+    return (
+        *_filters(contained, example, *of_nodes),
         query(
             "per_page",
             {"type": "integer", "minimum": 0, "default": 25},
@@ -158,6 +180,12 @@ def _search(contained: str, example: str) -> Parameters:
 
 
 _SEARCH_TEXT = "Filters add up; those of status changes hold for one and the same change. No parameter: an empty list."
+_COUNT_TEXT = "Filters as those of the search; without any, all count."
+_COUNT_BOUND = query(
+    "count_max",
+    {"type": "integer", "minimum": 1, "maximum": COUNT_MAX, "default": COUNT_DEFAULT},
+    "counted up to this: `more` says whether there are more",
+)
 _NO_BODY = "It takes no body."
 _ONCE = "Nothing is changed on a node that is deactivated; with `X-backbeat-whole: 1` it is a 409."
 
@@ -204,6 +232,13 @@ _WORKFLOWS: dict[str, OperationDoc] = {
         answer=list_of(ref("Workflow")),
         example=[_WORKFLOW],
         query=_search("subject", "17"),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /workflows/search/count": OperationDoc(
+        text=_COUNT_TEXT,
+        answer=ref("SearchCount"),
+        example={"count": 412, "more": False},
+        query=(*_filters("subject", "17"), _COUNT_BOUND),
         headers=(STALE_HEADER,),
     ),
     "GET /workflows/{id}": OperationDoc(answer=ref("Workflow"), example=_WORKFLOW),
@@ -254,7 +289,14 @@ _ACTIVITIES: dict[str, OperationDoc] = {
         text=f"Oldest first. {_SEARCH_TEXT}",
         answer=list_of(ref("Node")),
         example=[_NODE],
-        query=_search("metadata", "Oslo"),
+        query=_search("metadata", "Oslo", *_OF_NODES),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /activities/search/count": OperationDoc(
+        text=_COUNT_TEXT,
+        answer=ref("SearchCount"),
+        example={"count": 10_000, "more": True},
+        query=(*_filters("metadata", "Oslo", *_OF_NODES), _COUNT_BOUND),
         headers=(STALE_HEADER,),
     ),
     "GET /activities/{id}": OperationDoc(answer=ref("Node"), example=_NODE, query=_IN_WORKFLOW),

@@ -9,6 +9,7 @@ import msgspec
 from backbeat.client.jobs.views import Job, JobFilter, JobMatch, JobRefusal
 from backbeat.client.limits.views import ActivityLimit, LimitPool
 from backbeat.client.schedules.views import Run, Schedule
+from backbeat.client.search import SearchCount
 from backbeat.client.waits import Child, FailingStep, Outcome, Wait
 from backbeat.gateway.api.health import Health, Stats, Today
 from backbeat.gateway.api.operations.audit import AuditEntry
@@ -26,7 +27,7 @@ from backbeat.payload.nouns import json_names
 from backbeat.transport.http_nouns import Error, Node, Rejection, StatusChange, User, Workflow
 
 _NOUNS: tuple[type[msgspec.Struct], ...] = (
-    *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow, Error, Rejection, Health, Stats, Today),
+    *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow, Error, Rejection, SearchCount, Health, Stats, Today),
     *(Job, JobFilter, JobMatch, JobRefusal, ActivityLimit, LimitPool, Schedule, Run, Wait, Child, Outcome, FailingStep),
     *(Letter, WholeLetter, LetterMark, SettledLetter),
 )

@@ -11,7 +11,8 @@ JSON = "application/json"
 PLAIN = "text/plain"
 HTML = "text/html"
 
-Parameters = tuple[dict[str, Any], ...]
+Parameter = dict[str, Any]
+Parameters = tuple[Parameter, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,9 @@ class OperationDoc:
 
 def query(
     name: str, schema: Schema, description: str, *, required: bool = False, example: str | None = None
-) -> dict[str, Any]:
+) -> Parameter:
     """A query parameter."""
-    parameter: dict[str, Any] = {"name": name, "in": "query", "schema": schema, "description": description}
+    parameter: Parameter = {"name": name, "in": "query", "schema": schema, "description": description}
     if required:
         parameter["required"] = True
     if example is not None:

@@ -37,7 +37,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     actor: str
     role: str
-    #: Way in: `person`, `client`, `proxy`, `open`; `http`: a person called the API.
+    #: Way in: `person`, `client`, `proxy`, `open`; `http`: a person called the API; `cli`: the command line on Kafka
+    #: itself, under a name that nobody has checked.
     way: str
     address: str
     action: str
@@ -75,8 +76,12 @@ class Audit:
 
     async def write(self, entry: Entry) -> None:
         """Write an entry. Unavailable: it cannot be written, so nothing may be done."""
+        await asyncio.to_thread(self.put, entry)
+
+    def put(self, entry: Entry) -> None:
+        """Write an entry, and block meanwhile. Unavailable."""
         try:
-            await asyncio.to_thread(self._writer.write, entry.subject_id.encode(), msgspec.json.encode(entry))
+            self._writer.write(entry.subject_id.encode(), msgspec.json.encode(entry))
         except Unavailable as error:
             raise Unavailable(
                 f"{error}. Try again when Kafka is back; a missing topic is made by: backbeat topics create."

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from backbeat.client.search import SearchCount
 from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
@@ -150,6 +151,12 @@ class Projection:
     async def search_nodes_of(self, user_ids: list[bytes], filters: NodeFilters) -> list[NodeView]:
         """A page of these users' nodes, newest first."""
         return await self._read(lambda connection: several.nodes_of(connection, user_ids, filters))
+
+    async def count(
+        self, user_ids: Iterable[bytes], filters: WorkflowFilters | NodeFilters, count_max: int
+    ) -> SearchCount:
+        """Number of these users' rows that match, counted up to a bound."""
+        return await self._read(lambda connection: several.count(connection, user_ids, filters, count_max))
 
     async def workflow_names(self, user_id: bytes) -> list[str]:
         """Names of the user's workflows, sorted, without duplicates."""

@@ -46,6 +46,35 @@ class ServerStatus(enum.IntEnum):
 CLOSED: frozenset[ServerStatus] = frozenset({ServerStatus.COMPLETE, ServerStatus.DEACTIVATED})
 
 
+class Bucket(enum.StrEnum):
+    """Bearing of a node, in the order in which people look for it."""
+
+    FAILING = "failing"  #: it waits for a person
+    RETRYING = "retrying"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    OPEN = "open"
+    DONE = "done"
+    CANCELED = "canceled"
+
+
+#: Bucket of a node by its server status. The words that are statuses, too, say the same there.
+BUCKETS: dict[ServerStatus, Bucket] = {
+    ServerStatus.PENDING: Bucket.OPEN,
+    ServerStatus.READY: Bucket.OPEN,
+    ServerStatus.STARTED: Bucket.WAITING,
+    ServerStatus.SENT_TO_CLIENT: Bucket.RUNNING,
+    ServerStatus.PROCESSING_CHILDREN: Bucket.OPEN,
+    ServerStatus.COMPLETE: Bucket.DONE,
+    ServerStatus.PAUSED: Bucket.PAUSED,
+    ServerStatus.ERRORED: Bucket.FAILING,
+    ServerStatus.RETRYING: Bucket.RETRYING,
+    ServerStatus.RETRIES_EXHAUSTED: Bucket.FAILING,
+    ServerStatus.DEACTIVATED: Bucket.CANCELED,
+}
+
+
 def word(status: enum.IntEnum) -> str:
     """The status or mode as it is spelt at every edge: `sent_to_client`."""
     return status.name.lower()

@@ -7,24 +7,22 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from backbeat.activities.definition import ActivityFunction, BoundActivity
-from backbeat.client import node_calls, search, workflow_calls
+from backbeat.client import node_calls, workflow_calls
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
 from backbeat.client.operations.archives import Archives
 from backbeat.client.operations.dead_letters import DeadLetters
-from backbeat.client.operations.engines import EnginePartition, get_engines
 from backbeat.client.operations.retention import Retention
 from backbeat.client.operations.settings import Settings
 from backbeat.client.schedules.schedules import Schedules
-from backbeat.client.search import Cause, NodeSearchOptions, Timeline, WorkflowSearchOptions
+from backbeat.client.searches import Searches
 from backbeat.client.session import Session
 from backbeat.client.signalled import signalled
 from backbeat.client.signals import SignalOptions
-from backbeat.client.views import StatusChange, Tree, User, Workflow
+from backbeat.client.views import StatusChange, Tree, Workflow
 from backbeat.client.waiting import wait_for_result
 from backbeat.client.waits import Child, Outcome, Wait, get_children, get_outcome, get_waits
-from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.changes import Change
 from backbeat.errors import KeyReused, WorkflowComplete
@@ -39,7 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Client:
+class Client(Searches):
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
@@ -364,37 +362,3 @@ class Client:
     async def deactivate_previous(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """Deactivate every older node of the node's workflow, ancestors too; nothing is started by that."""
         await node_calls.change_node(self._session, to_id(node_id), "deactivated", idempotency_key)
-
-    # --- searches: a gateway answers them, with every write that was answered before it was asked --------------------
-
-    def search_workflows(self, **options: Unpack[WorkflowSearchOptions]) -> AsyncIterator[Workflow]:
-        """Workflows that have nodes and match, newest first. What the options mean: `WorkflowSearchOptions`."""
-        check_options("search_workflows", options, search.WORKFLOW_SEARCH_WORDS)
-        return search.find_workflows(self._session, options)
-
-    def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
-        """Nodes that match, oldest first (of all clients newest first); what changes meanwhile may be left out."""
-        check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
-        return search.find_nodes(self._session, options)
-
-    async def workflow_names(self) -> list[str]:
-        """The names of this client application's workflows, sorted, once each."""
-        return list(await self._session.search("names", {}))
-
-    async def causes(self, *, limit: int = 100) -> list[Cause]:
-        """Failed nodes by cause, first those that need a person; `jobs.start("retry", error=cause.fixed)` mends one."""
-        return await search.find_causes(self._session, limit)
-
-    async def timeline(
-        self, workflow_id: Id, *, below: Id | None = None, after: Id | None = None, limit: int = 200
-    ) -> Timeline:
-        """Spans of the nodes at its top, or right `below` a node, 1,000 at most; `after`: `next` of the page before."""
-        return await search.find_timeline(self._session, workflow_id, below, after, limit)
-
-    async def engines(self) -> list[EnginePartition]:
-        """Partitions, with the engine that has each and how it stands; `silent`: nobody has answered within 2 s."""
-        return await get_engines(self._session)
-
-    async def users(self) -> list[User]:
-        """All client applications, sorted by name."""
-        return [User(name, user_id) for name, user_id in sorted((await self._session.users()).items())]

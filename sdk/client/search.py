@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
+from msgspec import Meta
 
 from backbeat.client.node import Node
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import Workflow
 from backbeat.payload.values import Id as AnyId
-from backbeat.payload.values import aware, to_datetime
+from backbeat.payload.values import aware, to_datetime, to_json
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
@@ -23,12 +24,21 @@ class SearchOptions(TypedDict, total=False):
 
     #: The whole name.
     name: str | None
-    #: Either status of a node (for workflows: of one of its nodes) now.
+    #: Either status of a node (for workflows: of one of its nodes) now; or its bucket: failing, retrying, running,
+    #: waiting, paused, open, done, canceled.
     current_status: str | None
     #: A status change to it, or within these times, or both.
     past_status: str | None
     status_start: datetime | None
     status_end: datetime | None
+    #: When it was made.
+    created_start: datetime | None
+    created_end: datetime | None
+    #: The transaction id of the command that made a node.
+    tid: str | None
+    #: An activity of whose limit a node waits for a slot, and the key that the slot is of (`LimitPool.key`).
+    slot: str | None
+    slot_key: Any
     #: The id of a workflow or node: only older ones.
     older_than: str | None
     #: Rows at most.
@@ -47,10 +57,27 @@ class NodeSearchOptions(SearchOptions, total=False):
 
     #: Contained in the compact JSON text of the node's metadata.
     metadata: str | None
+    #: The id of its workflow, and of the node right above it.
+    workflow_id: AnyId | bytes | None
+    parent_id: AnyId | bytes | None
 
 
+class SearchCount(msgspec.Struct, frozen=True):
+    """Number of rows that a search finds, counted up to a bound."""
+
+    count: int
+    more: Annotated[bool, Meta(description="the bound was reached, and there are more")]
+
+    def __str__(self) -> str:
+        return f"{self.count:,}{'+' if self.more else ''}"
+
+
+_OF_A_PAGE = ("older_than", "limit")
 WORKFLOW_SEARCH_WORDS = tuple(WorkflowSearchOptions.__annotations__)
 NODE_SEARCH_WORDS = tuple(NodeSearchOptions.__annotations__)
+WORKFLOW_COUNT_WORDS = tuple(word for word in WORKFLOW_SEARCH_WORDS if word not in _OF_A_PAGE)
+NODE_COUNT_WORDS = tuple(word for word in NODE_SEARCH_WORDS if word not in _OF_A_PAGE)
+COUNT_DEFAULT = 10_000
 
 
 async def find_workflows(session: Session, options: WorkflowSearchOptions) -> AsyncIterator[Workflow]:
@@ -105,11 +132,21 @@ async def _find_anybodys_nodes(session: Session, options: NodeSearchOptions, lim
 def _parameters(options: SearchOptions) -> dict[str, Any]:
     """Filters as the HTTP API has them, paging left out."""
     filters: dict[str, Any] = {**options}
-    for name in ("older_than", "limit"):
+    for name in _OF_A_PAGE:
         filters.pop(name, None)
-    for name in ("status_start", "status_end"):
+    for name in ("status_start", "status_end", "created_start", "created_end"):
         filters[name] = time_text(name, filters.get(name))
+    for name in ("workflow_id", "parent_id"):
+        if filters.get(name) is not None:
+            filters[name] = as_id(filters[name])[1]
+    if "slot_key" in filters:
+        filters["slot_key"] = to_json("slot_key", filters["slot_key"]).decode()
     return filters
+
+
+async def count(session: Session, call: str, options: SearchOptions, count_max: int) -> SearchCount:
+    """Number of rows. Unavailable: the client knows no gateway."""
+    return msgspec.convert(await session.search(call, {**_parameters(options), "count_max": count_max}), SearchCount)
 
 
 def time_text(name: str, at: datetime | None) -> str | None:

@@ -28,7 +28,11 @@ class Search(NamedTuple):
 SEARCHES = {
     "workflows": Search("/workflows/search"),
     "activities": Search("/activities/search"),
+    "count_workflows": Search("/workflows/search/count"),
+    "count_activities": Search("/activities/search/count"),
     "names": Search("/workflows/names"),
+    "queues": Search("/reports/queues"),
+    "audit": Search("/audit"),
     "causes": Search("/reports/causes"),
     "timeline": Search("/workflows/{workflow}/timeline"),
     "letters": Search("/dead-letters", is_page=True),

@@ -6,12 +6,14 @@ import asyncio
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 import click
 
+from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.exit_codes import CommandError, Exit
-from backbeat.compose.cli.options import bootstrap_option, json_option, log_format_option, setting
+from backbeat.compose.cli.options import bootstrap_option, json_option, log_format_option, operating, setting
 from backbeat.compose.cli.show.printing import (
     emit,
     json_text,
@@ -24,13 +26,13 @@ from backbeat.compose.cli.show.printing import (
 from backbeat.compose.cli.show.rows import change_row, node_row
 
 if TYPE_CHECKING:
-    from backbeat import Node
-    from backbeat.client.views import NodeValue, Tree
-    from backbeat.gateway.archiving import Archive, Archiver
+    from backbeat import Client, Node
+    from backbeat.client.operations.archives import ArchivedNode, ArchivedWorkflow
+    from backbeat.gateway.archiving import Archiver
 
 READY_LINE = "backbeat archive ready"
 
-_file_argument = click.argument("file", metavar="FILE|URL")
+_file_argument = click.argument("file", metavar="FILE|URL|NAME")
 
 
 @click.group()
@@ -114,16 +116,34 @@ Examples:
   backbeat archive list s3://bucket/backbeat --client shop --json
 """,
 )
-@click.argument("url", envvar="BACKBEAT_ARCHIVE_TO")
+@click.argument("url", envvar="BACKBEAT_ARCHIVE_TO", required=False)
+@operating
 @click.option("--client", help="Only those of this client application.")
 @json_option
-def list_(url: str, client: str | None, *, as_json: bool) -> None:
-    """List the archives of a store by their names: client, workflow name, day, id."""
+def list_(url: str | None, connection: Connection, client: str | None, *, as_json: bool) -> None:
+    """List the archives of a store by their names: client, workflow name, day, id.
+
+    As a person (--person): those of a gateway, without a URL.
+    """
+    if connection.person is not None:
+        for name in connection.run(lambda made: _names(made, "" if client is None else quote(client, safe=""))):
+            emit({"name": name}) if as_json else click.echo(name)
+        return
+    if url is None:
+        raise click.UsageError("give the URL of a store, or --person")
     from backbeat.gateway.archiving import open_archive_store
     from backbeat.gateway.archiving.stores import name_part
 
     for name in open_archive_store(url).names("" if client is None else name_part(client)):
         emit({"name": name}) if as_json else click.echo(name)
+
+
+async def _names(client: Client, under: str) -> list[str]:
+    """Names of all archives below a folder."""
+    names: list[str] = []
+    for entry in await client.archives.list(under):
+        names += await _names(client, entry.name) if entry.is_folder else [entry.name]
+    return names
 
 
 @archive.command(
@@ -134,17 +154,15 @@ Examples:
 """
 )
 @_file_argument
+@operating
 @json_option
-def show(file: str, *, as_json: bool) -> None:
+def show(file: str, connection: Connection, *, as_json: bool) -> None:
     """Show what an archive holds. With --json: a line for each node, with its history."""
-    from backbeat.client.views import NodeValue, StatusChange, Workflow
-
-    archive = _read(file)
-    workflow = Workflow(archive.workflow)
+    archive = _read(file, connection)
+    workflow = archive.workflow
     if as_json:
-        for view in archive.nodes:
-            history = [change_row(StatusChange(change)) for change in archive.history[view.id]]
-            emit({**node_row(cast("Node", NodeValue(view))), "history": history})
+        for archived in archive.nodes:
+            emit({**node_row(archived.node), "history": list(map(change_row, archived.history))})
         return
     print_fields(
         [
@@ -157,18 +175,13 @@ def show(file: str, *, as_json: bool) -> None:
             ("nodes", str(len(archive.nodes))),
         ]
     )
-    print_table(("ID", "NAME", "STATUS", "CLIENT STATUS", "CREATED", "CHANGES"), map(_row, _values(archive)))
+    print_table(("ID", "NAME", "STATUS", "CLIENT STATUS", "CREATED", "CHANGES"), map(_row, archive.nodes))
 
 
-def _row(value: tuple[NodeValue, int]) -> tuple[Any, ...]:
-    node, changes = value
-    return (node.id, node.name, status_text(node.status), node.client_status, when(node.created_at), str(changes))
-
-
-def _values(archive: Archive) -> list[tuple[NodeValue, int]]:
-    from backbeat.client.views import NodeValue
-
-    return [(NodeValue(view), len(archive.history[view.id])) for view in archive.nodes]
+def _row(archived: ArchivedNode) -> tuple[Any, ...]:
+    node = archived.node
+    status = status_text(node.status)
+    return (node.id, node.name, status, node.client_status, when(node.created_at), str(len(archived.history)))
 
 
 @archive.command(
@@ -179,25 +192,38 @@ Examples:
 """
 )
 @_file_argument
+@operating
 @json_option
-def tree(file: str, *, as_json: bool) -> None:
+def tree(file: str, connection: Connection, *, as_json: bool) -> None:
     """Draw the tree of an archived workflow. With --json: one document, as `backbeat workflow tree` has it."""
-    from backbeat.client.views import Tree, Workflow
+    from backbeat.client.views import Tree
     from backbeat.compose.cli.show.rows import tree_row
     from backbeat.compose.cli.show.tree import TreeOptions, draw
 
-    archive = _read(file)
-    # The value of an archived node has all fields that are drawn of a live one.
-    nodes = Tree(Workflow(archive.workflow), [node for node, _ in _values(archive)])
-    archived_tree = cast("Tree[Node]", nodes)
+    archive = _read(file, connection)
+    archived_tree = Tree(archive.workflow, [archived.node for archived in archive.nodes])
     emit(tree_row(archived_tree, TreeOptions())) if as_json else make_console().print(
         draw(archived_tree, TreeOptions())
     )
 
 
-def _read(address: str) -> Archive:
+def _read(address: str, connection: Connection) -> ArchivedWorkflow:
+    """An archive of a file or store; for a person that of a gateway, by its name."""
+    from backbeat.client.operations.archives import ArchivedNode, ArchivedWorkflow
+    from backbeat.client.views import NodeValue, StatusChange, Workflow
     from backbeat.gateway.archiving import read_archive, split_address
 
+    if connection.person is not None:
+        return connection.run(lambda client: client.archives.read(address))
     store, name = split_address(address)
     with store.open(name) as file:
-        return read_archive(file, address)
+        archive = read_archive(file, address)
+    # The value of an archived node has all fields that are shown of a live one.
+    return ArchivedWorkflow(
+        archive.client,
+        Workflow(archive.workflow),
+        [
+            ArchivedNode(cast("Node", NodeValue(view)), list(map(StatusChange, archive.history[view.id])))
+            for view in archive.nodes
+        ],
+    )

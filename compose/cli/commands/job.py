@@ -10,8 +10,9 @@ import click
 
 from backbeat.compose.cli.conditions import KEYS, conditions_text, read_conditions
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.exit_codes import CommandError
-from backbeat.compose.cli.options import add_options, connected, json_option, yes_option
+from backbeat.compose.cli.options import acting, add_options, as_option, connected, json_option, yes_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.follow_job import end_with, follow_job, print_ended
 from backbeat.compose.cli.show.printing import emit, note, print_fields, print_table, when
@@ -67,6 +68,7 @@ retry, resolve and shutdown mean nodes whose retries are exhausted, unless a sta
 )
 @click.argument("action", type=click.Choice(_ACTIONS), metavar="ACTION")
 @connected
+@as_option
 @_where_option
 @_all_option
 @_all_clients_option
@@ -87,7 +89,7 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
 
     def make(run: F) -> click.Command:
         options = (
-            *(connected, _where_option, _all_option, _all_clients_option, _note_option, _dry_run_option),
+            *(connected, as_option, _where_option, _all_option, _all_clients_option, _note_option, _dry_run_option),
             *(yes_option, json_option),
         )
         text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
@@ -170,7 +172,10 @@ def _start(
             note(f"{counted.matched} {noun} match" + ("; nothing was changed." if counted.matched else "."))
             return
         _confirm(action, counted.matched, noun, yes=yes)
-        started = await client.jobs.start(action, job_id=job_id or uuid.uuid4(), **job_options)
+        started_id = job_id or uuid.uuid4()
+        deed = Deed(action=action, kind="job", subjects=[str(started_id)], name=" ".join(where) or "all", reason=why)
+        async with connection.written(client, deed):
+            started = await client.jobs.start(action, job_id=started_id, **job_options)
         if follow:
             await _watch(client, started, counted.matched, all_clients=all_clients, as_json=as_json)
             return
@@ -180,7 +185,7 @@ def _start(
             click.echo(started.id)
         note(_commands_text(started.id, all_clients=all_clients))
 
-    connection.run(count_and_start)
+    connection.because(why).run(count_and_start)
 
 
 def _print_matches(counted: Job) -> None:
@@ -292,12 +297,13 @@ def _print_job(job: Job) -> None:
 
 @job.command(epilog="Example: backbeat job stop 0f6b1a52-…")
 @_job_argument
-@connected
+@acting
 @_all_clients_option
 @json_option
 def stop(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, as_json: bool) -> None:
     """Have a job go no further; what it has done stays."""
-    job = connection.run(lambda client: client.jobs.stop(job_id, all_clients=all_clients))
+    deed = Deed(action="stop", kind="job", subjects=[str(job_id)])
+    job = connection.change(deed, lambda client: client.jobs.stop(job_id, all_clients=all_clients))
     if as_json:
         emit(job_row(job))
     else:

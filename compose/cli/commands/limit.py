@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import CommandError
-from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.options import acting, connected, json_option
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_table
 from backbeat.compose.cli.show.rows import limit_row
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from backbeat.client.limits.views import ActivityLimit, LimitPool
 
 _activity = click.argument("activity")
+
+
+def _deed(action: str, activity: str) -> Deed:
+    return Deed(action=action, kind="activity", subjects=[activity], name=activity)
 
 
 @click.group()
@@ -39,7 +44,7 @@ Examples:
 """,
 )
 @_activity
-@connected
+@acting
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Started and not answered, at most.")
 @click.option("--rate", metavar="N/UNIT", help="Starts in a time, at most: 5/s, 100/min, 1000/h, 10/30s.")
 @click.option("--burst", type=click.IntRange(min=1), default=1, show_default=True, help="Starts at once after a pause.")
@@ -60,36 +65,37 @@ def set_(
     if concurrency is None and rate is None:
         raise click.UsageError("give --concurrency, --rate or both; `backbeat limit remove` ends a limit")
     options: dict[str, Any] = {} if aging is None else {"aging": aging}
-    connection.run(
-        lambda client: client.limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, **options)
+    connection.change(
+        _deed("limit", activity),
+        lambda client: client.limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, **options),
     )
     note(f"{activity} is limited. How it stands: backbeat limit show {activity!r}")
 
 
 @limit.command(epilog="Example: backbeat limit remove 'Send to Bank'")
 @_activity
-@connected
+@acting
 def remove(activity: str, connection: Connection) -> None:
     """Limit an activity no more; what waits starts. A pause of it ends, too."""
-    connection.run(lambda client: client.limits.remove(activity))
+    connection.change(_deed("unlimit", activity), lambda client: client.limits.remove(activity))
     note(f"{activity} is not limited")
 
 
 @limit.command(epilog="Example: backbeat limit pause 'Send to Bank'")
 @_activity
-@connected
+@acting
 def pause(activity: str, connection: Connection) -> None:
     """Start none of an activity until it is resumed; what runs goes on."""
-    connection.run(lambda client: client.limits.pause(activity))
+    connection.change(_deed("pause", activity), lambda client: client.limits.pause(activity))
     note(f"{activity} is paused. To go on: backbeat limit resume {activity!r}")
 
 
 @limit.command(epilog="Example: backbeat limit resume 'Send to Bank'")
 @_activity
-@connected
+@acting
 def resume(activity: str, connection: Connection) -> None:
     """Go on with a paused activity: what waits starts in its order, as far as the limit allows."""
-    connection.run(lambda client: client.limits.resume(activity))
+    connection.change(_deed("resume", activity), lambda client: client.limits.resume(activity))
     note(f"{activity} is resumed")
 
 

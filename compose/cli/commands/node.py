@@ -11,7 +11,8 @@ import click
 
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.options import compensate_option, connected, json_option
+from backbeat.compose.cli.deeds import Deed
+from backbeat.compose.cli.options import acting, compensate_option, connected, json_option
 from backbeat.compose.cli.references import node_argument, nodes_argument, read_ids, read_value
 from backbeat.compose.cli.show.printing import (
     ago,
@@ -252,7 +253,11 @@ def _change(
     as_json: bool,
 ) -> None:
     ids = read_ids(arguments)
-    connection.run(lambda client: change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json))
+    action = click.get_current_context().info_name or verb
+    connection.change(
+        Deed(action=action, kind="node", subjects=ids),
+        lambda client: change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json),
+    )
 
 
 @node.command(
@@ -263,7 +268,7 @@ Examples:
 """
 )
 @nodes_argument
-@connected
+@acting
 @json_option
 def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Try nodes again now: failed ones, and those that wait for their next retry."""
@@ -272,7 +277,7 @@ def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 
 @node.command(epilog="""Example: backbeat node resolve 5d3f8a10-… --result 703""")
 @nodes_argument
-@connected
+@acting
 @_response_option
 @click.option(
     "--result",
@@ -305,7 +310,7 @@ Examples:
 """
 )
 @node_argument
-@connected
+@acting
 @click.option("--result", metavar="VALUE", help="What it gave: JSON, else text.  [default: null]")
 @click.option("--error", metavar="TEXT", help="It failed, and this is why; it is tried again while there are retries.")
 @click.option("--final", is_flag=True, help="With --error: it is not tried again.")
@@ -337,7 +342,7 @@ Examples:
 """
 )
 @nodes_argument
-@connected
+@acting
 @compensate_option
 @json_option
 def cancel(node_id: tuple[str, ...], connection: Connection, *, compensate: bool, as_json: bool) -> None:
@@ -351,7 +356,7 @@ def cancel(node_id: tuple[str, ...], connection: Connection, *, compensate: bool
 
 @node.command(epilog="Example: backbeat node shutdown 5d3f8a10-…")
 @nodes_argument
-@connected
+@acting
 @_response_option
 @json_option
 def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | None, *, as_json: bool) -> None:
@@ -364,7 +369,7 @@ def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | N
 
 @node.command(epilog="Example: backbeat node deactivate-previous 5d3f8a10-…")
 @node_argument
-@connected
+@acting
 @json_option
 def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Deactivate every OLDER node of a node's whole workflow, complete ones and its ancestors too.
@@ -382,7 +387,7 @@ def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: 
 
 @node.command(epilog="Example: backbeat node reset 5d3f8a10-…")
 @nodes_argument
-@connected
+@acting
 @json_option
 def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Deactivate everything below nodes. The nodes themselves stay as they are: `start-next` lets them go on."""
@@ -391,7 +396,7 @@ def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 
 @node.command(epilog="Example: backbeat node start-next 5d3f8a10-…")
 @nodes_argument
-@connected
+@acting
 @json_option
 def start_next(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Start what can start below nodes, and complete those below which all is done: the engine looks again."""

@@ -9,8 +9,9 @@ import click
 from rich.text import Text
 
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Length, Moment
-from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.options import acting, as_option, connected, json_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_fields, print_table, when
 from backbeat.compose.cli.show.rows import schedule_row
@@ -35,6 +36,10 @@ _note_option = click.option("--note", "reason", default="", metavar="TEXT", help
 _key_option = click.option("--key", "idempotency_key", help="A repeat with the same key runs nothing again.")
 
 
+def _deed(action: str, name: str) -> Deed:
+    return Deed(action=action, kind="schedule", subjects=[name], name=name)
+
+
 @click.group()
 def schedule() -> None:
     """Signal workflows at times: make, list, show, pause, resume, trigger, backfill and delete schedules.
@@ -55,7 +60,7 @@ Examples:
 @click.argument("workflow", metavar="WORKFLOW")
 @click.argument("subject", metavar="SUBJECT")
 @click.argument("signal", metavar="SIGNAL")
-@connected
+@acting
 @click.option("--cron", metavar="FIELDS", help="Minute, hour, day of month, month, day of week.")
 @click.option("--zone", metavar="ZONE", help="The time zone that they are read in.  [default: UTC]")
 @click.option("--every", type=Length(), help="An interval, instead of --cron.")
@@ -111,7 +116,7 @@ def create(
             **signal_options,
         )
 
-    _show(connection.run(run), as_json=as_json)
+    _show(connection.change(_deed("create", name), run), as_json=as_json)
 
 
 @schedule.command("list", epilog="Example: backbeat schedule list --json | jq 'select(.paused)'")
@@ -157,35 +162,40 @@ def show(name: str, connection: Connection, *, as_json: bool) -> None:
 @schedule.command(epilog="Example: backbeat schedule pause nightly --note 'the bank is closed'")
 @_name_argument
 @connected
+@as_option
 @_note_option
 @json_option
-def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
+def pause(name: str, connection: Connection, *, as_json: bool) -> None:
     """Let nothing be due until it is resumed. What runs goes on, what is queued waits."""
-    connection.run(lambda client: client.schedules.pause(name, reason))
+    connection.change(_deed("pause", name), lambda client: client.schedules.pause(name, connection.reason))
     _done(name, "paused", as_json=as_json)
 
 
 @schedule.command(epilog="Example: backbeat schedule resume nightly")
 @_name_argument
 @connected
+@as_option
 @_note_option
 @json_option
-def resume(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
+def resume(name: str, connection: Connection, *, as_json: bool) -> None:
     """Go on with a paused schedule from now. What would have been due meanwhile is not made up for: see backfill."""
-    connection.run(lambda client: client.schedules.resume(name, reason))
+    connection.change(_deed("resume", name), lambda client: client.schedules.resume(name, connection.reason))
     _done(name, "resumed", as_json=as_json)
 
 
 @schedule.command(epilog="Example: backbeat schedule trigger nightly --overlap allow")
 @_name_argument
-@connected
+@acting
 @_overlap_option
 @_key_option
 @json_option
 def trigger(name: str, connection: Connection, overlap: Any, idempotency_key: str | None, *, as_json: bool) -> None:
     """Run it now, also where it is paused; as the schedule's own overlap lets it, unless another is given."""
     _show(
-        connection.run(lambda client: client.schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key)),
+        connection.change(
+            _deed("trigger", name),
+            lambda client: client.schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key),
+        ),
         as_json=as_json,
     )
 
@@ -200,7 +210,7 @@ Examples:
 @_name_argument
 @click.argument("start", type=Moment(), metavar="START")
 @click.argument("end", type=Moment(), metavar="END")
-@connected
+@acting
 @_overlap_option
 @_key_option
 @json_option
@@ -219,8 +229,11 @@ def backfill(
     They are run whether they were run before or not, one after the other unless another overlap is given.
     """
     _show(
-        connection.run(
-            lambda client: client.schedules.backfill(name, start, end, overlap=overlap, idempotency_key=idempotency_key)
+        connection.change(
+            _deed("backfill", name),
+            lambda client: client.schedules.backfill(
+                name, start, end, overlap=overlap, idempotency_key=idempotency_key
+            ),
         ),
         as_json=as_json,
     )
@@ -228,11 +241,11 @@ def backfill(
 
 @schedule.command(epilog="Example: backbeat schedule delete nightly")
 @_name_argument
-@connected
+@acting
 @json_option
 def delete(name: str, connection: Connection, *, as_json: bool) -> None:
     """Forget a schedule. What it has started goes on."""
-    connection.run(lambda client: client.schedules.delete(name))
+    connection.change(_deed("delete", name), lambda client: client.schedules.delete(name))
     _done(name, "deleted", as_json=as_json)
 
 

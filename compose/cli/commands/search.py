@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.filters import Filters, filter_options, find_nodes, find_workflows
+from backbeat.compose.cli.filters import (
+    Filters,
+    filter_options,
+    find_nodes,
+    find_workflows,
+    node_filters,
+    workflow_filters,
+)
 from backbeat.compose.cli.options import add_options, connected, json_option
 from backbeat.compose.cli.show.printing import emit, json_text, note, print_table, status_text, when
 from backbeat.compose.cli.show.rows import node_row, wait_row, workflow_row
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
+    from backbeat.client.search import SearchCount
     from backbeat.client.views import Workflow
     from backbeat.client.waits import Wait
 
@@ -37,6 +45,18 @@ _page_options = add_options(
     click.option("--quiet", "-q", is_flag=True, help="Ids only, one on each line: for `-` of other commands."),
     json_option,
 )
+
+_count_options = add_options(
+    click.option("--count", "counts", is_flag=True, help="Only how many there are."),
+    click.option(
+        "--count-max",
+        type=click.IntRange(1, 100_000),
+        default=10_000,
+        show_default=True,
+        help="Counted up to this: 10,000+ means that there are more.",
+    ),
+)
+_OF_A_PAGE = ("limit", "older_than", "all_", "quiet", "as_json", "why")
 
 
 @click.group()
@@ -91,14 +111,20 @@ Examples:
   backbeat search nodes --metadata '"shop":1' --past-status errored --since 1d
   backbeat search nodes --status retries_exhausted --all --quiet | backbeat node retry -
   backbeat search nodes --status ready --why
+  backbeat search nodes --slot "Charge card" --slot-key bank-7 --count
 """,
 )
 @connected
 @filter_options("--metadata", "Stands in the metadata, as compact JSON.")
+@click.option("--workflow-id", type=click.UUID, metavar="ID", help="Nodes of this workflow.")
+@click.option("--parent-id", type=click.UUID, metavar="ID", help="Nodes right below this one.")
 @_page_options
+@_count_options
 @click.option("--why", is_flag=True, help="Also what each that is open waits for: whose result, or which node, time, …")
 def nodes(connection: Connection, *, why: bool, **options: Any) -> None:
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
+    if _is_counted(connection, lambda client: client.count_nodes, node_filters, options):
+        return
     if why and not options["quiet"]:
         _explain(connection, **options)
     else:
@@ -165,6 +191,30 @@ _workflow_options = add_options(
 )
 
 
+def _is_counted(
+    connection: Connection,
+    count_of: Callable[[Client], Callable[..., Awaitable[SearchCount]]],
+    filters_of: Callable[[Filters], dict[str, Any]],
+    options: dict[str, Any],
+) -> bool:
+    """Print how many match, where that is asked; the options of counts are taken out of the others."""
+    counts, count_max = options.pop("counts"), options.pop("count_max")
+    if not counts:
+        return False
+    as_json = options["as_json"]
+    filters = Filters(**{name: value for name, value in options.items() if name not in _OF_A_PAGE})
+
+    async def run(client: Client) -> None:
+        found = await count_of(client)(count_max=count_max, **filters_of(filters))
+        if as_json:
+            emit({"count": found.count, "more": found.more})
+        else:
+            click.echo(found)
+
+    connection.run(run)
+    return True
+
+
 @search.command(
     "workflows",
     epilog="""\b
@@ -175,8 +225,11 @@ Examples:
 """,
 )
 @_workflow_options
+@_count_options
 def workflows(connection: Connection, **options: Any) -> None:
-    """Find workflows that have nodes; the newest come first. The status filters hold on one and the same node."""
+    """Find workflows that have nodes; the newest come first. The filters of nodes hold on one and the same node."""
+    if _is_counted(connection, lambda client: client.count_workflows, workflow_filters, options):
+        return
     _show(connection, find_workflows, workflow_row, _workflows_table, **options)
 
 

@@ -12,7 +12,7 @@ from backbeat.client.words import hint
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Due, Length
 from backbeat.compose.cli.exit_codes import CommandError, Exit
-from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.options import connected, json_option, reason_option
 from backbeat.compose.cli.references import STANDARD_INPUT, is_id, read_value
 from backbeat.compose.cli.show.printing import emit, note
 from backbeat.compose.cli.show.rows import node_row
@@ -42,6 +42,7 @@ Examples:
 )
 @click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME")
 @connected
+@reason_option
 @run_options
 @click.option("--at", type=Due(), help="Not before: a time, or a length of time from now.")
 @click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")

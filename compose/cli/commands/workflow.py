@@ -12,8 +12,9 @@ from msgspec.structs import asdict
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.commands.search import list_
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Number
-from backbeat.compose.cli.options import compensate_option, connected, json_option, yes_option
+from backbeat.compose.cli.options import acting, compensate_option, connected, json_option, reason_option, yes_option
 from backbeat.compose.cli.references import (
     STANDARD_INPUT,
     is_id,
@@ -195,6 +196,7 @@ Examples:
 )
 @click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME [VALUE]")
 @connected
+@reason_option
 @click.option("--key", "idempotency_key", help="A repeat with the same key counts once.")
 @json_option
 def send(target: tuple[str, ...], connection: Connection, idempotency_key: str | None, *, as_json: bool) -> None:
@@ -283,16 +285,19 @@ def _change(
     *,
     as_json: bool,
 ) -> None:
-    connection.run(
-        lambda client: change_all(
-            workflow_ids(client, arguments), lambda identity: change(client, identity), verb, as_json=as_json
-        )
-    )
+    action = click.get_current_context().info_name or verb
+
+    async def run(client: Client) -> None:
+        ids = workflow_ids(client, arguments)
+        async with connection.written(client, Deed(action=action, kind="workflow", subjects=ids)):
+            await change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json)
+
+    connection.because("").run(run)
 
 
 @workflow.command(epilog='Example: backbeat workflow pause "Camera sale" "Camera 703"')
 @workflows_argument
-@connected
+@acting
 @json_option
 def pause(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Start nothing in a workflow until it is resumed; what runs may end."""
@@ -307,7 +312,7 @@ Examples:
 """
 )
 @workflows_argument
-@connected
+@acting
 @json_option
 def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Go on with a paused workflow."""
@@ -316,7 +321,7 @@ def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) 
 
 @workflow.command(epilog='Example: backbeat workflow close "Camera sale" "Camera 703"')
 @workflows_argument
-@connected
+@acting
 @json_option
 def close(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Take no more signals in a workflow; what is in it goes on."""
@@ -332,7 +337,7 @@ Examples:
 """
 )
 @workflow_argument
-@connected
+@acting
 @compensate_option
 @yes_option
 @json_option
@@ -354,9 +359,11 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, compensate: boo
         def send(identity: str) -> Awaitable[None]:
             return client.cancel(identity, compensate=compensate)
 
-        await change_all(roots, send, "canceled", as_json=as_json, concurrency=1)
+        deed = Deed(action="cancel", kind="workflow", subjects=[tree.workflow.id], name=tree.workflow.name)
+        async with connection.written(client, deed):
+            await change_all(roots, send, "canceled", as_json=as_json, concurrency=1)
 
-    connection.run(run)
+    connection.because("").run(run)
 
 
 def _counts(tree: Tree[Node]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,11 +13,13 @@ import click
 from backbeat.compose.cli.durations import Moment, milliseconds
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import Exit
-from backbeat.compose.cli.options import add_options, bootstrap_option, json_option, yes_option
+from backbeat.compose.cli.options import add_options, as_option, json_option, operating, yes_option
 
 if TYPE_CHECKING:
-    from backbeat.gateway.letters.resolve import Outcome
-    from backbeat.gateway.letters.topic import DeadLetter, Filters, Position
+    from backbeat.compose.cli.connection import Connection
+    from backbeat.compose.cli.dead_letters.printing import Row
+    from backbeat.compose.cli.dead_letters.settling import Letters
+    from backbeat.gateway.letters.topic import Filters, Position
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,7 +103,7 @@ Examples:
   backbeat dead-letters list --state all --json | jq -r .reason | sort | uniq -c
 """,
 )
-@bootstrap_option
+@operating
 @filtered
 @click.option(
     "--state",
@@ -120,22 +122,31 @@ Examples:
 @click.option("--before", type=_PositionType(), metavar="POSITION", help="Only older ones than this.")
 @json_option
 def list_(
-    bootstrap_servers: str, filters: Filters, state: str, last: int, before: Position | None, *, as_json: bool
+    connection: Connection, filters: Filters, state: str, last: int, before: Position | None, *, as_json: bool
 ) -> None:
     """List the newest refused records: where each stands, when, where from, why, and how it begins."""
+    from backbeat.compose.cli.dead_letters.over_http import list_letters
     from backbeat.compose.cli.dead_letters.printing import letter_row, print_letter
     from backbeat.compose.cli.show.printing import emit, note
     from backbeat.gateway.letters.topic import DeadLetterTopic
 
     filters = _in_state(filters, None if state == "all" else state)
-    with DeadLetterTopic(bootstrap_servers) as topic:
-        letters, older_than = topic.newest(last, filters.match, before)
-    for letter in letters:
+    older_than: Position | None = None
+    rows: list[tuple[Row, bytes | None]]
+    if connection.person is not None:
+        if before is not None:
+            raise click.UsageError("--before is asked of Kafka itself: as a person give --until")
+        rows = [(row, None) for row in list_letters(connection, filters, last)]
+    else:
+        with DeadLetterTopic(connection.bootstrap_servers) as topic:
+            letters, older_than = topic.newest(last, filters.match, before)
+        rows = [(letter_row(letter), letter.value or b"") for letter in letters]
+    for row, value in rows:
         if as_json:
-            emit(letter_row(letter))
+            emit(row)
         else:
-            print_letter(letter)
-    if not letters:
+            print_letter(row, value)
+    if not rows:
         note("There is none.")
     elif older_than is not None:
         note(f"There are older ones: --before {older_than}")
@@ -150,25 +161,31 @@ Examples:
 """
 )
 @click.argument("position", type=_PositionType(), metavar="POSITION")
-@bootstrap_option
+@operating
 @click.option("--raw", is_flag=True, help="The record's value as it came, and nothing else.")
 @json_option
-def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool) -> None:
+def show(connection: Connection, position: Position, *, raw: bool, as_json: bool) -> None:
     """Show one whole: headers, key, and the record decoded; or why it cannot be."""
-    from backbeat.compose.cli.dead_letters.printing import letter_row, print_whole
+    from backbeat.compose.cli.dead_letters.over_http import get_letter
+    from backbeat.compose.cli.dead_letters.printing import letter_row, print_whole, value_of
     from backbeat.compose.cli.show.printing import emit
     from backbeat.gateway.letters.topic import DeadLetterTopic
 
-    with DeadLetterTopic(bootstrap_servers) as topic:
-        letter = next(topic.get([position]), None)
-    if letter is None:
+    row: Row | None
+    if connection.person is not None:
+        row = get_letter(connection, str(position))
+    else:
+        with DeadLetterTopic(connection.bootstrap_servers) as topic:
+            letter = next(topic.get([position]), None)
+        row = None if letter is None else letter_row(letter, whole=True)
+    if row is None:
         raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
     if raw:
-        sys.stdout.buffer.write(letter.value or b"")
+        sys.stdout.buffer.write(value_of(row) or b"")
     elif as_json:
-        emit(letter_row(letter, whole=True))
+        emit(row)
     else:
-        print_whole(letter)
+        print_whole(row)
 
 
 # --- settling --------------------------------------------------------------------------------------------------------
@@ -176,7 +193,8 @@ def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool
 
 _settling_options = add_options(
     click.argument("positions", type=_PositionType(), metavar="[POSITION]...", nargs=-1),
-    bootstrap_option,
+    operating,
+    as_option,
     filtered,
     click.option("--all", "every", is_flag=True, help="All that wait."),
     click.option("--again", is_flag=True, help="Those that were redriven or dropped before, too."),
@@ -199,16 +217,13 @@ Exit codes: 0 all were sent in, 1 some could not be (they wait on).
 """
 )
 @_settling_options
-def redrive(bootstrap_servers: str, *, note: str, **options: Any) -> None:
+def redrive(connection: Connection, **options: Any) -> None:
     """Send records in again where they came from, once what was wrong is mended.
 
     To the same topic and partition, with their key, headers and command id: one that was applied already, or is sent
     twice, is recognised. One that is refused again comes back as a new letter that says how often it was sent in.
     """
-    from backbeat.gateway.letters.resolve import Resolver
-
-    resolver = Resolver(bootstrap_servers, note)
-    _settle(bootstrap_servers, "Send", "in again", resolver.redrive, resolver.why_not, **options)
+    _settle(connection, "redrive", "Send {} in again?", **options)
 
 
 @dead_letters.command(
@@ -219,23 +234,18 @@ Examples:
 """
 )
 @_settling_options
-def drop(bootstrap_servers: str, *, note: str, **options: Any) -> None:
+def drop(connection: Connection, **options: Any) -> None:
     """Count records as nobody's concern any more: they are not listed, and not sent in by --all.
 
     The topic is a log, so they stay in it: `list --state dropped` shows them, `redrive --again` brings them back.
     """
-    from backbeat.gateway.letters.resolve import Resolver
-
-    resolver = Resolver(bootstrap_servers, note)
-    _settle(bootstrap_servers, "Drop", "", resolver.drop, lambda _: "", **options)
+    _settle(connection, "drop", "Drop {}?", **options)
 
 
 def _settle(
-    bootstrap_servers: str,
-    verb: str,
-    suffix: str,
-    settle: Callable[[Iterable[DeadLetter]], Iterable[Outcome]],
-    why_not: Callable[[DeadLetter], str],
+    connection: Connection,
+    call: str,
+    question: str,
     *,
     positions: tuple[Position, ...],
     filters: Filters,
@@ -243,57 +253,47 @@ def _settle(
     again: bool,
     limit: int | None,
     dry_run: bool,
+    note: str,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Choose letters, ask, settle them, print the outcomes: the same for redriving and dropping."""
     from backbeat.compose.cli.dead_letters.printing import print_outcomes
-    from backbeat.compose.cli.show.printing import note
-    from backbeat.gateway.letters.topic import DeadLetterTopic
+    from backbeat.compose.cli.dead_letters.settling import letters_of
+    from backbeat.compose.cli.show.printing import note as say
 
     if bool(positions) + (filters.narrows or every) != 1:
         raise click.UsageError("give positions, or filters, or --all")
-    filters = _in_state(filters, None if again else filters.state)
-    with DeadLetterTopic(bootstrap_servers) as topic:
-        if positions:
-            positions_chosen = _named(topic, positions, again=again)
-        else:
-            positions_chosen = [letter.position for letter in topic.find(filters.match)]
-        positions_chosen = positions_chosen[:limit]
-        if not positions_chosen:
-            note("There is none.")
-            return
-        letters = topic.get(positions_chosen)
-        if dry_run:
-            print_outcomes(_dry_outcomes(letters, why_not), as_json=as_json, dry_run=True)
-            return
-        if not yes and not click.confirm(
-            f"{verb} {_count(len(positions_chosen))}{f' {suffix}' if suffix else ''}?", err=True
-        ):
-            raise SetupError("nothing was done.")
-        failed = print_outcomes(settle(letters), as_json=as_json)
+    letters = letters_of(connection, call, note, again=again)
+    if positions:
+        chosen = _named(letters, positions, again=again)
+    else:
+        chosen = letters.find(_in_state(filters, None if again else filters.state))
+    chosen = chosen[:limit]
+    if not chosen:
+        say("There is none.")
+        return
+    if dry_run:
+        print_outcomes(letters.dry(chosen), as_json=as_json, dry_run=True)
+        return
+    if not yes and not click.confirm(question.format(_count(len(chosen))), err=True):
+        raise SetupError("nothing was done.")
+    failed = print_outcomes(letters.settle(chosen), as_json=as_json)
     if failed:
-        note(f"{failed} of {len(positions_chosen)} wait on.")
+        say(f"{failed} of {len(chosen)} wait on.")
         raise click.exceptions.Exit(Exit.FAILED)
 
 
-def _named(topic: Any, positions: tuple[Position, ...], *, again: bool) -> list[Position]:
+def _named(letters: Letters, positions: tuple[Position, ...], *, again: bool) -> list[Row]:
     """The letters at these positions; SetupError where one is missing, or was settled before."""
-    letters = {letter.position: letter for letter in topic.get(list(positions))}
+    rows = letters.get(positions)
     for position in positions:
-        letter = letters.get(position)
-        if letter is None:
+        row = rows.get(str(position))
+        if row is None:
             raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
-        if letter.mark is not None and not again:
-            raise SetupError(f"{position} was {letter.state} already. What to do: give --again if that is meant.")
-    return sorted(letters)
-
-
-def _dry_outcomes(letters: Iterable[DeadLetter], why_not: Callable[[DeadLetter], str]) -> Iterable[Outcome]:
-    from backbeat.gateway.letters.resolve import Outcome
-
-    for letter in letters:
-        yield Outcome(letter=letter, error=why_not(letter))
+        if "mark" in row and not again:
+            raise SetupError(f"{position} was {row['state']} already. What to do: give --again if that is meant.")
+    return [rows[str(position)] for position in sorted(set(positions))]
 
 
 def _in_state(filters: Filters, state: str | None) -> Filters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -19,9 +19,29 @@ from backbeat.schemas.kafka.dead_letters import OUR_PREFIX
 _START_CHARACTERS = 100
 
 
-def letter_row(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
+#: A letter as `--json` has it.
+Row = dict[str, Any]
+
+
+class Settled(NamedTuple):
+    """A letter that was to be settled, and what became of it."""
+
+    position: str
+    source: str
+    reason: str
+    went_to: str
+    error: str
+
+
+def settled_of(outcome: Outcome) -> Settled:
+    """What became of a letter that this process has settled."""
+    letter = outcome.letter
+    return Settled(str(letter.position), letter.source, letter.reason, outcome.went_to, outcome.error)
+
+
+def letter_row(letter: DeadLetter, *, whole: bool = False) -> Row:
     """JSON row of a letter; `whole`: with its content."""
-    row: dict[str, Any] = {
+    row: Row = {
         "position": str(letter.position),
         "at": _when(letter.at),
         "state": letter.state,
@@ -49,41 +69,46 @@ def letter_row(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
     return row
 
 
-def print_letter(letter: DeadLetter) -> None:
-    """Print a letter in three lines: position and time; reason; beginning."""
-    times = f"  sent in {letter.times_redriven} times before" if letter.times_redriven else ""
-    state = "" if letter.mark is None else f"  {letter.state}"
-    click.echo(f"{letter.position}  {_when(letter.at)}  {plain(letter.source)}{times}{state}")
-    click.echo(f"    {one_line(letter.reason)}")
-    click.echo(f"    {(letter.value or b'')[:_START_CHARACTERS]!r}")
+def print_letter(row: Row, value: bytes | None) -> None:
+    """Print a letter in two lines, position and time, and the reason; and its beginning, where that is known."""
+    times = f"  sent in {row['times_redriven']} times before" if row["times_redriven"] else ""
+    state = f"  {row['state']}" if "mark" in row else ""
+    click.echo(f"{row['position']}  {row['at']}  {plain(row['source'])}{times}{state}")
+    click.echo(f"    {one_line(row['reason'])}")
+    if value is not None:
+        click.echo(f"    {value[:_START_CHARACTERS]!r}")
 
 
-def print_whole(letter: DeadLetter) -> None:
+def print_whole(row: Row) -> None:
     """Print a letter with all its fields and its content."""
-    kind, content = decoded(letter)
-    mark = letter.mark
+    mark, kind = row.get("mark"), row["kind"]
     print_fields(
         (
-            ("position", str(letter.position)),
-            ("refused", _when(letter.at)),
-            ("state", letter.state),
-            ("then", "" if mark is None else f"{_when(mark.at)}  {mark.went_to}  {mark.note}".rstrip()),
-            ("sent in before", f"{letter.times_redriven} times" if letter.times_redriven else ""),
-            ("came from", letter.source),
-            ("reason", letter.reason),
-            ("key", text_of(letter.key)),
-            *((f"header {name}", text_of(value)) for name, value in letter.headers if not name.startswith(OUR_PREFIX)),
-            ("record", kind or f"not readable: {content}"),
+            ("position", row["position"]),
+            ("refused", row["at"]),
+            ("state", row["state"]),
+            ("then", "" if mark is None else " ".join(filter(None, (mark["at"], mark["went_to"], mark["note"])))),
+            ("sent in before", f"{row['times_redriven']} times" if row["times_redriven"] else ""),
+            ("came from", row["source"]),
+            ("reason", row["reason"]),
+            ("key", row["key"]),
+            *((f"header {name}", value) for name, value in row["headers"].items() if not name.startswith(OUR_PREFIX)),
+            ("record", kind or f"not readable: {row['unreadable']}"),
         )
     )
     if not kind:
-        click.echo(f"    {letter.value!r}")
+        click.echo(f"    {value_of(row)!r}")
         return
-    for name, value in content.items():
+    for name, value in row["content"].items():
         click.echo(f"    {name} = {json_text(value)}")
 
 
-def print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool, dry_run: bool = False) -> int:
+def value_of(row: Row) -> bytes | None:
+    """The record of a whole letter as it came."""
+    return None if row["value_base64"] is None else base64.b64decode(row["value_base64"])
+
+
+def print_outcomes(outcomes: Iterable[Settled], *, as_json: bool, dry_run: bool = False) -> int:
     """Print each letter's outcome as soon as it is known; the number that still wait is returned."""
     failed_count = 0
     for outcome in outcomes:
@@ -91,17 +116,16 @@ def print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool, dry_run: bool 
         if as_json:
             emit(
                 {
-                    "position": str(outcome.letter.position),
+                    "position": outcome.position,
                     "done": not outcome.error and not dry_run,
                     "went_to": outcome.went_to or None,
                     "error": outcome.error or None,
-                    "reason": outcome.letter.reason,
+                    "reason": outcome.reason,
                 }
             )
             continue
         result = f"stays: {outcome.error}" if outcome.error else outcome.went_to and f"went to {outcome.went_to}"
-        letter = outcome.letter
-        click.echo(f"{letter.position}  {plain(letter.source)}  {result or one_line(letter.reason)}".rstrip())
+        click.echo(f"{outcome.position}  {plain(outcome.source)}  {result or one_line(outcome.reason)}".rstrip())
     return failed_count
 
 

@@ -19,6 +19,7 @@ from backbeat.compose.cli.durations import iso
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import setting
+from backbeat.transport.http_words import PERSON_HEADER
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection as DatabaseConnection
@@ -134,6 +135,9 @@ def _credentials(connection: Connection) -> dict[str, str]:
     """Headers for a gateway that asks for tokens at every call: the caller's id, and its token."""
     if connection.token is None:
         return {}
+    if connection.person is not None:
+        of_client = {"Client-Id": connection.client} if connection.client else {}
+        return {**of_client, PERSON_HEADER: connection.person, "Authorization": f'Token token="{connection.token}"'}
     try:
         client_id = str(uuid.UUID(connection.client))
     except ValueError:

@@ -78,7 +78,7 @@ def _gather(connection: Connection, database_url: str | None, application_id: st
         )
     except Exception as error:  # noqa: BLE001 - what cannot be explained is raised again
         add_trouble(error)
-    if connection.only_gateway:
+    if connection.only_gateway or connection.person is not None:
         return stats_found, code
     try:
         stats_found.queues = _queues(connection, application_id)

@@ -1,4 +1,4 @@
-"""`backbeat audit`: what people did in the console, and why."""
+"""`backbeat audit`: what people did, in the console, over the API and by the command line, and why."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from backbeat.client.operations.audit import AuditEntry
+from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Length
-from backbeat.compose.cli.options import bootstrap_option, json_option
+from backbeat.compose.cli.options import json_option, operating
 from backbeat.compose.cli.show.printing import emit, note, print_table, when
 from backbeat.errors import Unavailable
 
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from backbeat.gateway.people.audit import Entry
 
 _READ_SECONDS = 60.0
+_ENTRIES_MAX = 20_000
 
 
 @click.group()
 def audit() -> None:
-    """Show what people did in the console, and why."""
+    """Show what people did, in the console, over the API and by the command line, and why."""
 
 
 @audit.command(
@@ -33,7 +36,7 @@ Examples:
   backbeat audit list --of 5d3f8a10-…           # a node, a workflow, or a job
 """,
 )
-@bootstrap_option
+@operating
 @click.option("--by", metavar="NAME", default="", help="Only what this person did.")
 @click.option("--of", "subject_id", metavar="ID", default="", help="Only what was done to this, or in this workflow.")
 @click.option("--action", metavar="WORD", default="", help="Only this: retry, cancel, pause, …")
@@ -41,7 +44,7 @@ Examples:
 @click.option("--limit", type=click.IntRange(1, 20_000), default=100, show_default=True, help="How many at most.")
 @json_option
 def list_entries(
-    bootstrap_servers: str,
+    connection: Connection,
     by: str,
     subject_id: str,
     action: str,
@@ -50,26 +53,31 @@ def list_entries(
     *,
     as_json: bool,
 ) -> None:
-    """Show entries of the audit, newest first, from the topic itself: the newest 20,000. With --json: a line for each.
+    """Show entries of the audit, newest first, of the newest 20,000. With --json: a line for each.
+
+    They are read from the topic itself; as a person, who sees those that concern them, from a gateway.
 
     An entry without an outcome may have been done: nothing was heard of it.
     """
-    earliest = 0.0 if since is None else (datetime.now(UTC) - since).timestamp() * 1_000
+    begin = None if since is None else datetime.now(UTC) - since
+    if connection.person is not None:
+        found = connection.run(lambda client: client.audit(by=by, of=subject_id, since=begin, limit=_ENTRIES_MAX))
+    else:
+        found = [_shown(entry) for entry in _read(connection.bootstrap_servers) if _is_of(entry, subject_id)]
     entries = [
         entry
-        for entry in _read(bootstrap_servers)
-        if entry.at >= earliest
+        for entry in found
+        if (begin is None or entry.at >= begin)
         and (not by or entry.actor == by)
         and (not action or entry.action == action)
-        and (not subject_id or subject_id in (*entry.subjects, entry.workflow_id))
     ][:limit]
     if as_json:
         for entry in entries:
-            emit({**msgspec.structs.asdict(entry), "at": _at(entry)})
+            emit(msgspec.structs.asdict(entry))
         return
     rows = (
         (
-            when(_at(entry)),
+            when(entry.at),
             f"{entry.actor} ({entry.way})",
             entry.action,
             entry.subject_name,
@@ -83,8 +91,16 @@ def list_entries(
         note("There is none.")
 
 
-def _at(entry: Entry) -> datetime:
-    return datetime.fromtimestamp(entry.at / 1_000, UTC)
+def _is_of(entry: Entry, subject_id: str) -> bool:
+    return not subject_id or subject_id in (*entry.subjects, entry.workflow_id)
+
+
+def _shown(entry: Entry) -> AuditEntry:
+    """An entry of the topic, as a gateway tells of it."""
+    names = AuditEntry.__struct_fields__
+    fields = {name: value for name, value in msgspec.structs.asdict(entry).items() if name in names}
+    at = datetime.fromtimestamp(entry.at / 1_000, UTC)
+    return AuditEntry(**{**fields, "at": at, "subjects": list(entry.subjects), "outcome": entry.outcome or None})
 
 
 def _read(bootstrap_servers: str) -> list[Entry]:

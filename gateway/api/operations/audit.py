@@ -24,7 +24,13 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     at: str
     actor: str
     role: str
-    way: Annotated[str, Meta(description="`person`, `client`, `proxy` or `open` in the console; `http`: the API")]
+    way: Annotated[
+        str,
+        Meta(
+            description="`person`, `client`, `proxy` or `open` in the console; `http`: the API; `cli`: the command "
+            "line on Kafka, by a name that nobody has checked"
+        ),
+    ]
     address: str
     action: str
     kind: Annotated[str, Meta(description="`node`, `workflow`, `job`, `letter` and the like; `call`: of the API")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import msgspec
 
+from backbeat.client.search import SearchCount
+from backbeat.gateway.api.search import key_text
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages.overview import CLIENTS_MAX
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
@@ -14,11 +17,13 @@ from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
-from backbeat.schemas.messages.status import CLOSED
+from backbeat.schemas.messages.status import CLOSED, Bucket
 from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 PER_PAGE = 50
-_NOT_OF_JOBS = ("had", "since", "until")
+_NOT_OF_JOBS = ("had", "since", "until", "made_since", "made_until", "tid", "slot", "slot_key", "workflow", "parent")
+#: Rows that are counted at most: `10,000+`.
+_COUNT_MAX = 10_000
 _CHIPS = {
     "client": "client",
     "name": "name",
@@ -27,6 +32,13 @@ _CHIPS = {
     "text": "with",
     "since": "changed since",
     "until": "changed until",
+    "made_since": "made since",
+    "made_until": "made until",
+    "tid": "transaction",
+    "slot": "waits for a slot of",
+    "slot_key": "slot of key",
+    "workflow": "of workflow",
+    "parent": "below",
 }
 
 
@@ -51,9 +63,11 @@ async def workflows(visit: Visit) -> Page:
     client_ids, filters = _filters(visit)
     query = WorkflowFilters(subject_contains=visit.query.get("text") or None, **filters)
     rows = await visit.with_projection(lambda: visit.parts.searches.workflows(client_ids, query), None)
+    matches = await _count(visit, client_ids, query, rows)
     older = _older(visit, None if rows is None else [row.workflow for row in rows])
     names = {client_id: visit.client_name(client_id) for client_id in {row.workflow.user_id for row in rows or ()}}
-    return visit.page("workflows.html", "Workflows", rows=rows, names=names, older=older, **_form(visit, "Subject"))
+    form = _form(visit, "Subject")
+    return visit.page("workflows.html", "Workflows", rows=rows, names=names, older=older, matches=matches, **form)
 
 
 async def nodes(visit: Visit) -> Page:
@@ -61,13 +75,43 @@ async def nodes(visit: Visit) -> Page:
     client_ids, filters = _filters(visit)
     if visit.query.get("text"):
         visit.refuse_metadata()
-    query = NodeFilters(metadata_contains=visit.query.get("text") or None, **filters)
+    query = NodeFilters(
+        metadata_contains=visit.query.get("text") or None,
+        workflow_id=_id(visit, "workflow"),
+        parent_id=_id(visit, "parent"),
+        **filters,
+    )
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
     rows = None if views is None else await _node_rows(visit, views)
     # A job asks for a status; what it cannot ask as the list does is not offered.
-    may_count = visit.may_act and bool(visit.query.get("status")) and not any(map(visit.query.get, _NOT_OF_JOBS))
-    form = _form(visit, "Metadata")
+    may_count = (
+        visit.may_act
+        and visit.query.get("status") in dict(STATUS_CHOICES)
+        and not any(map(visit.query.get, _NOT_OF_JOBS))
+    )
+    form = {**_form(visit, "Metadata"), "matches": await _count(visit, client_ids, query, views)}
     return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), may_count=may_count, **form)
+
+
+async def _count(
+    visit: Visit, client_ids: list[bytes], query: WorkflowFilters | NodeFilters, rows: Sized | None
+) -> SearchCount | None:
+    """Number of rows that match, up to a bound; None where the page has all of them, or the search is away."""
+    if rows is None or len(rows) < PER_PAGE:
+        return None
+    filters = msgspec.structs.replace(query, older_than=None)
+    return await visit.with_projection(lambda: visit.parts.searches.count(client_ids, filters, _COUNT_MAX), None)
+
+
+def _id(visit: Visit, name: str) -> bytes | None:
+    """An id in the query. PageError 400."""
+    text = visit.query.get(name)
+    if not text:
+        return None
+    identity = find_id(text)
+    if identity is None:
+        raise PageError(400, f"{text[:40]!r} is no id", f"A {name} is given by its id, as its page's address has it.")
+    return identity
 
 
 async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
@@ -80,6 +124,8 @@ async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
 def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
     """Clients to search, and the filters that both lists have. 400."""
     query = visit.query
+    if query.get("slot_key"):
+        visit.refuse_metadata()
     chosen = visit.chosen_clients()
     if len(chosen) > CLIENTS_MAX:
         visit.troubles.append(f"Of {len(chosen)} clients only the first {CLIENTS_MAX} are searched: choose one.")
@@ -89,6 +135,11 @@ def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
         "past_status": query.get("had") or None,
         "status_start_ms": visit.time_of(visit.query, "since"),
         "status_end_ms": visit.time_of(visit.query, "until"),
+        "created_start_ms": visit.time_of(visit.query, "made_since"),
+        "created_end_ms": visit.time_of(visit.query, "made_until"),
+        "tid": query.get("tid") or None,
+        "slot": query.get("slot") or None,
+        "slot_key": key_text(query["slot_key"]) if query.get("slot_key") else None,
         "older_than": _position(visit),
         "per_page": PER_PAGE,
     }
@@ -118,6 +169,7 @@ def _older(visit: Visit, views: list[NodeView] | list[WorkflowView] | None) -> s
 
 def _form(visit: Visit, text_label: str) -> dict[str, Any]:
     words = dict(STATUS_CHOICES)
+    of_nodes = text_label == "Metadata"
     chips = [
         Chip(noun, words.get(visit.query[name], visit.query[name]), visit.address(**{name: None, "before": None}))
         for name, noun in _CHIPS.items()
@@ -127,6 +179,8 @@ def _form(visit: Visit, text_label: str) -> dict[str, Any]:
         "chips": chips,
         "clients": [client.name for client in visit.clients()],
         "statuses": STATUS_CHOICES,
+        "buckets": list(Bucket),
+        "of_nodes": of_nodes,
         "text_label": text_label,
         "query": {name: visit.query.get(name, "") for name in _CHIPS},
         "is_first": not visit.query.get("before"),

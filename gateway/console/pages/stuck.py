@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import Cause
+from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 
 _CAUSES = 50
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 class CauseRow(msgspec.Struct, frozen=True):
@@ -50,13 +50,11 @@ async def show(visit: Visit) -> Page:
 
 
 def _row(visit: Visit, cause: Cause) -> CauseRow:
-    highest = max(cause.last_hour)
-    bars = "".join(_BARS[number * (len(_BARS) - 1) // highest] if highest else _BARS[0] for number in cause.last_hour)
     status = max(cause.nodes, key=lambda word: (cause.nodes[word], word == "retries_exhausted"))
     if cause.failing:
         status = "retries_exhausted" if cause.nodes.get("retries_exhausted") else "errored"
     client = visit.client_name(UUID(cause.user_id).bytes)
-    return CauseRow(cause, client, bars, sum(cause.last_hour), status)
+    return CauseRow(cause, client, bars(cause.last_hour), sum(cause.last_hour), status)
 
 
 async def cause_by_id(visit: Visit, cause_id: str) -> Cause | None:

@@ -10,19 +10,22 @@ from urllib.parse import urlencode
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.payload.nouns import time_text
+from backbeat.schemas.messages.status import Bucket
 
 _WORD = re.compile(r'(?:^|\s)([A-Za-z_]+):(?:"([^"]*)"|(\S*))')
 _LENGTH = re.compile(r"(\d{1,6})(s|min|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 #: Words, and the filters of the lists that they are.
 _FILTERS = {
-    **{word: word for word in ("client", "name", "status", "had", "since", "until")},
+    **{word: word for word in ("client", "name", "status", "had", "since", "until", "made_since", "made_until")},
+    **{word: word for word in ("tid", "slot", "slot_key", "workflow", "parent")},
     "subject": "text",
     "metadata": "text",
 }
-_STATUSES = {"failing": "retries_exhausted", "running": "sent_to_client", "done": "complete"} | {
-    word: word for word, _ in STATUS_CHOICES
-}
+_HAD = {word: word for word, _ in STATUS_CHOICES}
+_STATUSES = {bucket.value: bucket.value for bucket in Bucket} | _HAD
+#: Words that are asked of nodes alone.
+_OF_NODES = {"metadata", "workflow", "parent"}
 
 
 def address_of(text: str) -> str | None:
@@ -36,22 +39,24 @@ def address_of(text: str) -> str | None:
             raise _unknown(word, _FILTERS)
         filters[_FILTERS[word]] = _value(word, value)
     asked = {word for word, _ in words}
-    if {"subject", "metadata"} <= asked:
-        raise PageError(400, "One of them, please", "subject is asked of workflows, metadata of nodes.")
     rest = _WORD.sub(" ", text).strip()
     if rest:
         filters.setdefault("text", rest)
-    kind = "workflows" if "subject" in asked or (rest and "metadata" not in asked) else "nodes"
+    of_nodes = asked & _OF_NODES
+    if "subject" in asked and of_nodes:
+        raise PageError(400, "One of them, please", f"subject is asked of workflows, {min(of_nodes)} of nodes.")
+    kind = "workflows" if "subject" in asked or (rest and not of_nodes) else "nodes"
     return f"{kind}?{urlencode(filters, errors='replace')}"
 
 
 def _value(word: str, value: str) -> str:
     """A filter's value as the lists' addresses have it. PageError 400: there is no such status."""
     if word in ("status", "had"):
-        if value.lower() not in _STATUSES:
-            raise _unknown(value, _STATUSES)
-        return _STATUSES[value.lower()]
-    length = _LENGTH.fullmatch(value) if word in ("since", "until") else None
+        known = _HAD if word == "had" else _STATUSES
+        if value.lower() not in known:
+            raise _unknown(value, known)
+        return known[value.lower()]
+    length = _LENGTH.fullmatch(value) if word.endswith(("since", "until")) else None
     if length is None:
         return value
     return time_text(int((time.time() - int(length[1]) * _SECONDS[length[2]]) * 1_000))

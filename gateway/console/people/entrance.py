@@ -8,8 +8,6 @@ import hmac
 import ipaddress
 import logging
 import secrets
-import time
-from collections import OrderedDict, deque
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TRIES_MAX = 10
-_TRIES_SECONDS = 60.0
-_ADDRESSES_MAX = 10_000
 _ASK_SECONDS = 10.0
 _SECRET_BYTES_MIN = 16
 
@@ -55,7 +50,6 @@ class Entrance:
         self.forms = Forms(self._signer)
         self._trusted = [ipaddress.ip_network(network) for network in settings.console.trusted_proxies]
         self.people = services.people
-        self._wrong_tries: OrderedDict[str, deque[float]] = OrderedDict()
         self._cookie_name = ""
 
     @property
@@ -142,11 +136,11 @@ class Entrance:
 
     async def log_in(self, request: web.BaseRequest, name: str, token: str) -> str | None:
         """The Set-Cookie header of a new session; None: name or token is wrong. 429, 503."""
-        address = request.remote or ""
-        tries = self._wrong_tries.setdefault(address, deque(maxlen=_TRIES_MAX))
-        if len(tries) == _TRIES_MAX and time.monotonic() - tries[0] < _TRIES_SECONDS:
+        address, tries = request.remote or "", self._services.wrong_tries
+        seconds = tries.seconds_left(address)
+        if seconds:
             raise PageError(
-                429, "Too many wrong tries", "Wait a minute, then try again.", {"Retry-After": str(int(_TRIES_SECONDS))}
+                429, "Too many wrong tries", "Wait a minute, then try again.", {"Retry-After": str(seconds)}
             )
         if self.people.follower.problem:
             raise PageError(503, "Nobody can be let in at the moment", self.people.follower.problem)
@@ -155,16 +149,14 @@ class Entrance:
             for way in ("person", "client"):
                 holder = self._holder(way, name)
                 if holder is not None and hmac.compare_digest(holder[1].encode(), token_hash.encode()):
-                    self._wrong_tries.pop(address, None)
+                    if caught_up:
+                        tries.take_back(address)
                     session = new_session(way, name)
                     return self._set_cookie(request, write_cookie(session, self._signer, token_hash))
             if not caught_up:
+                tries.note(address)
                 # The person, or the token, may have been added a moment ago.
                 await self.people.catch_up()
-        tries.append(time.monotonic())
-        self._wrong_tries.move_to_end(address)
-        if len(self._wrong_tries) > _ADDRESSES_MAX:
-            self._wrong_tries.popitem(last=False)
         logger.warning("a wrong name or token at the console, from %s", address)
         return None
 

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
 
 from backbeat.gateway.projection.storage import states
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.status import BUCKETS, Bucket, ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import ChildView, NodeView
 
-
-class Bucket(enum.StrEnum):
-    """Bearing of a node, in the order in which people look for it."""
-
-    FAILING = "failing"
-    RETRYING = "retrying"
-    RUNNING = "running"
-    WAITING = "waiting"
-    PAUSED = "paused"
-    OPEN = "open"
-    DONE = "done"
-    CANCELED = "canceled"
-
-
-_BY_SERVER = {
-    ServerStatus.PENDING: Bucket.OPEN,
-    ServerStatus.READY: Bucket.OPEN,
-    ServerStatus.STARTED: Bucket.WAITING,
-    ServerStatus.SENT_TO_CLIENT: Bucket.RUNNING,
-    ServerStatus.PROCESSING_CHILDREN: Bucket.OPEN,
-    ServerStatus.COMPLETE: Bucket.DONE,
-    ServerStatus.PAUSED: Bucket.PAUSED,
-    ServerStatus.ERRORED: Bucket.FAILING,
-    ServerStatus.RETRYING: Bucket.RETRYING,
-    ServerStatus.RETRIES_EXHAUSTED: Bucket.FAILING,
-    ServerStatus.DEACTIVATED: Bucket.CANCELED,
-}
 #: Statuses of nodes that wait for an operator.
-FAILING = tuple(server for server, bucket in _BY_SERVER.items() if bucket is Bucket.FAILING)
+FAILING = tuple(server for server, bucket in BUCKETS.items() if bucket is Bucket.FAILING)
 
 #: Words of the filters, and how people say them.
 STATUS_CHOICES = (
@@ -69,7 +41,7 @@ class Share(msgspec.Struct, frozen=True):
 
 def bucket_of(server: ServerStatus) -> Bucket:
     """Bucket of a node at this server status."""
-    return _BY_SERVER[server]
+    return BUCKETS[server]
 
 
 def shares(nodes_by_state: Mapping[int, int]) -> list[Share]:

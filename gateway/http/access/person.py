@@ -51,7 +51,7 @@ async def authenticate_person(
     twice = next((name for name in _ONCE if len(headers.getall(name, ())) > 1), None)
     if twice is not None:
         raise errors.invalid(f"The header {twice} is there twice, and neither is taken")
-    person = await _find_person(headers, services)
+    person = await _find_person(headers, services, request.remote or "")
     if person is None:
         raise errors.unauthorized()
     if route.person is None:
@@ -78,19 +78,32 @@ def check_right(person: Visitor, right: Right) -> None:
         raise errors.forbidden(f"This needs {_RIGHTS[right]}: backbeat person set {person.name} …")
 
 
-async def _find_person(headers: Mapping[str, str], services: Services) -> Visitor | None:
+async def _find_person(headers: Mapping[str, str], services: Services, address: str) -> Visitor | None:
+    """The person; None: name or token is wrong. 429, 503."""
     people, name, token_hash = services.people, headers[PERSON_HEADER], hash_token(read_token(headers))
     people.follower.start()
+    if people.follower.problem:
+        # Nobody may have been read yet: that is no wrong try.
+        await people.catch_up()
+    tries = services.wrong_tries
+    seconds = tries.seconds_left(address)
+    if seconds:
+        raise errors.too_many(f"Too many wrong names or tokens of people from {address}: wait {seconds} s", seconds)
     for is_caught_up in (False, True):
         person = people.by_name(name)
         is_theirs = hmac.compare_digest(token_hash.encode(), (person.token_hash if person else "").encode())
         if person is not None and is_theirs and not person.is_expired:
+            if is_caught_up:
+                tries.take_back(address)
             return visitor_of(person, services.engine.registry, way="http")
         if not is_caught_up:
+            tries.note(address)
             # The person, or the token, may have been added a moment ago.
             await people.catch_up()
             if people.follower.problem:
+                tries.take_back(address)
                 raise errors.unavailable(people.follower.problem, "Backbeat::Unavailable")
+    logger.warning("a wrong name or token of a person at the API, from %s", address)
     return None
 
 

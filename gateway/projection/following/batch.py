@@ -233,6 +233,7 @@ class _BatchWriter:
             self._failures.note(node_row.no, node, workflow.no, (state_before, state), chunks)
         columns: dict[str, Any] = {
             "state": state,
+            "pool_key": rows.pool_key(node, state),
             "last_at": node_row.last_at,
             "chunk": node_row.chunk,
             "chunk_changes": node_row.chunk_changes,

@@ -31,6 +31,6 @@ def settle(statements: Statements, workflow_no: int, watermark: int) -> list[tup
             updates.append({"b_no": node.no, "state": state_after})
             if states.has_failed(node.state):
                 failed.append(node.no)
-    statements.run(statements.update_states, updates)
+    statements.run(statements.deactivate, updates)
     forget(statements, failed)
     return transitions

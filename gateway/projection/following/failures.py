@@ -54,6 +54,7 @@ class Failures:
             "server": int(server),
             "cause_key": key,
             "at": error[0] if error else node.fires_at,
+            "due_at": node.fires_at if server is ServerStatus.RETRYING else None,
         }
 
     def write(self, statements: Statements) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    null,
     text,
     update,
 )
@@ -74,14 +75,14 @@ class Statements:
         self._inserting: dict[str, Insert] = {}
         self.update_workflows = _update(tables.workflows, "no", "has_nodes", "watermark", "sweeps", "body")
         self.update_nodes = _update(
-            tables.nodes, "no", "state", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest"
+            tables.nodes, "no", "state", "pool_key", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest"
         )
-        self.update_states = _update(tables.nodes, "no", "state")
+        self.deactivate = _update(tables.nodes, "no", "state").values(pool_key=null())
         self.add_workflow_states = self._adding(tables.workflow_states, "nodes")
         self.add_node_states = self._adding(tables.node_states, "nodes")
         self.add_days = self._adding(tables.days, "completed", "errored")
         self.add_names = self._adding(tables.workflow_names, "workflows")
-        self.put_failed_nodes = self._replacing(tables.failed_nodes, "server", "cause_key", "at")
+        self.put_failed_nodes = self._replacing(tables.failed_nodes, "server", "cause_key", "at", "due_at")
         self.add_causes = self._upsert(tables.causes).on_conflict_do_nothing(index_elements=[tables.causes.c.key])
         self.drop_causes = (
             delete(tables.causes)

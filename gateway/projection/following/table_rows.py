@@ -40,4 +40,5 @@ def new_node_row(number: int, node: Node, workflow_no: int, user_key: int) -> di
         "created": node.created_at,
         "seq": node.seq,
         "parent_id": node.parent_id,
+        "tid_key": states.tid_key(node.tid) if node.tid else None,
     }

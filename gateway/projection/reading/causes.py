@@ -76,6 +76,20 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
     )
 
 
+def next_retry(connection: Connection, user_ids: Iterable[bytes] | None) -> int | None:
+    """Time of the first retry of these clients' nodes (None: of all); None: none waits for one."""
+    of_clients = ""
+    if user_ids is not None:
+        listed = ", ".join(str(states.user_key(user_id)) for user_id in user_ids) or "NULL"
+        of_clients = f" AND cause_key IN (SELECT key FROM causes WHERE user_key IN ({listed}))"  # noqa: S608 - whole numbers
+    statement = (
+        f"SELECT due_at FROM failed_nodes WHERE server = {int(ServerStatus.RETRYING)} AND due_at IS NOT NULL"  # noqa: S608 - as above
+        f"{of_clients} ORDER BY due_at LIMIT 1"
+    )
+    due_at: int | None = connection.execute(text(statement)).scalar()
+    return due_at
+
+
 _MASK = (1 << 64) - 1
 _ID = re.compile("[0-9a-f]{16}")
 _STATUSES = {

@@ -12,7 +12,7 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Whole name.
     name: str | None = None
-    #: Status that either machine of a node has now.
+    #: Status that either machine of a node has now, or its bucket.
     current_status: str | None = None
     #: `to_status` of a status change; the same change must match the two times.
     past_status: str | None = None
@@ -20,6 +20,15 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True):
     status_start_ms: int | None = None
     #: And up to this, inclusive.
     status_end_ms: int | None = None
+    #: When the row was made, likewise.
+    created_start_ms: int | None = None
+    created_end_ms: int | None = None
+    #: Transaction id of the command that made a node.
+    tid: str | None = None
+    #: Activity of the user's, of whose limit a node waits for a slot.
+    slot: str | None = None
+    #: Key that the slot is of, as JSON text; with `slot`.
+    slot_key: str | None = None
     per_page: int = PER_PAGE_DEFAULT
     #: Counted from 1.
     page: int = 1
@@ -30,7 +39,7 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowFilters(_Filters, frozen=True, kw_only=True):
-    """Search of workflows that have nodes, newest first; all status filters must match one node."""
+    """Search of workflows that have nodes, newest first; all filters of nodes must match one node."""
 
     #: Contained in the subject's compact JSON text, case sensitive.
     subject_contains: str | None = None
@@ -40,6 +49,8 @@ class NodeFilters(_Filters, frozen=True, kw_only=True):
     """Search of nodes by their own user, oldest first."""
 
     newest_first: bool = False
+    workflow_id: bytes | None = None
+    parent_id: bytes | None = None
     #: Contained in the metadata's compact JSON text, case sensitive.
     metadata_contains: str | None = None
 

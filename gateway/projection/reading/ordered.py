@@ -31,13 +31,16 @@ class Source(msgspec.Struct, kw_only=True):
     table: str
     #: Column of the row's number.
     number: str
-    #: `user_key` or `name_key`.
+    #: Column of the row's key: `user_key`, `name_key` or a narrower one.
     column: str
-    key: int
+    key: int | bytes
     #: Wanted states; None: ranges without states.
     states: list[int] | None = None
-    #: Condition on every row, within the index.
-    also: str = ""
+    #: Conditions on every row, as `ranges`, where the index or the row has its columns.
+    also: list[str] = msgspec.field(default_factory=list)
+    #: Bounds of `created`, inclusive.
+    created_start: int | None = None
+    created_end: int | None = None
     newest_first: bool = False
     #: True for PostgreSQL, which merges ordered ranges; SQLite merges unordered ones, and would sort these.
     ranges_are_ordered: bool
@@ -54,19 +57,23 @@ class Source(msgspec.Struct, kw_only=True):
 
     def rows(self, after: RowPosition | None, older_than: RowPosition | None) -> tuple[str, dict[str, Any]]:
         """Query of (created, id, no) of rows behind one position and older than another, unordered; its values."""
-        conditions = [f"{self.column} = :key"]
+        conditions = [f"{self.column} = :key", *self.also]
         values: dict[str, Any] = {"key": self.key}
-        if self.also:
-            conditions.append(self.also)
+        lowest, highest = [self.created_start], [self.created_end]
         comparison_behind = "<" if self.newest_first else ">"
         for name, position, comparison in (("after", after, comparison_behind), ("olds", older_than, "<")):
             if position is not None:
-                # By the first half SQLite finds the position in the index.
-                conditions.append(f"created {comparison}= :{name}_created")
+                (lowest if comparison == ">" else highest).append(position.created)
                 conditions.append(f"(created, id) {comparison} (:{name}_created, :{name}_id)")
                 values |= {f"{name}_created": position.created, f"{name}_id": position.id}
+        # One bound on either side: by it SQLite finds the position in the index.
+        for name, comparison, pick, bounds in (("lowest", ">=", max, lowest), ("highest", "<=", min, highest)):
+            times = [bound for bound in bounds if bound is not None]
+            if times:
+                conditions.append(f"created {comparison} :{name}")
+                values[name] = pick(times)
         where_clause = " AND ".join(conditions)
-        range_query = f"SELECT created, id, {self.number} AS no FROM {self.table} WHERE {where_clause}"  # noqa: S608 - our own words and whole numbers
+        range_query = f"SELECT created, id, {self.number} AS no FROM {self.table} AS ranges WHERE {where_clause}"  # noqa: S608 - our own words and whole numbers
         if self.states is None:
             return range_query, values
         if len(self.states) > _RANGES_MAX:

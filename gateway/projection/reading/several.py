@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy import Connection, text
 
+from backbeat.client.search import SearchCount
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.schemas.messages.views import NodeView, WorkflowView
@@ -25,6 +26,22 @@ def nodes_of(connection: Connection, user_ids: Iterable[bytes], filters: NodeFil
     """A page of nodes that these clients run, newest first, likewise."""
     filters = msgspec.structs.replace(filters, newest_first=True)
     return _merged(connection, "nodes", user_ids, filters, search.search_nodes)
+
+
+def count(
+    connection: Connection, user_ids: Iterable[bytes], filters: WorkflowFilters | NodeFilters, count_max: int
+) -> SearchCount:
+    """Number of rows of these clients that match; counted up to `count_max`, which costs what so long a page does."""
+    rows = 0
+    for user_id in user_ids:
+        rest = msgspec.structs.replace(filters, page=1, per_page=count_max + 1 - rows)
+        if isinstance(rest, NodeFilters):
+            rows += len(search.find_nodes(connection, user_id, rest))
+        else:
+            rows += len(search.find_workflows(connection, user_id, rest))
+        if rows > count_max:
+            return SearchCount(count=count_max, more=True)
+    return SearchCount(count=rows, more=False)
 
 
 def _merged(

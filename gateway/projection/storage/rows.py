@@ -122,6 +122,13 @@ def state_of(node: Node, had: int, watermark: int) -> int:
     return states.pack(server, node.client, waits=waits, had=had)
 
 
+def pool_key(node: Node, state: int) -> int | None:
+    """Column `pool_key`."""
+    if node.slot is None or states.server_of(state) is not ServerStatus.STARTED:
+        return None
+    return states.pool_key(node.slot)
+
+
 def deactivated(state: int) -> int:
     """The state after deactivation."""
     past_statuses = states.had_of(state) | 1 << states.DEACTIVATED_CODE

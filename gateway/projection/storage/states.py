@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
-from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
+from backbeat.schemas.messages.status import BUCKETS, CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
 
 _SERVER_BITS = 0xF
 _CLIENT_SHIFT = 4
@@ -75,13 +75,18 @@ def codes_of(word: str) -> list[int]:
 
 
 def matching(states: Iterable[int], current: str | None, past: str | None) -> list[int]:
-    """States in which a node has the current and had the past status."""
+    """States in which a node has the current status, or is in the bucket of this word, and had the past status."""
     server, client = SERVER_WORDS.get(current or ""), CLIENT_WORDS.get(current or "")
     past_statuses = sum(1 << code for code in codes_of(past or ""))
     return [
         state
         for state in states
-        if (current is None or server_of(state) is server or client_of(state) is client)
+        if (
+            current is None
+            or server_of(state) is server
+            or client_of(state) is client
+            or BUCKETS[server_of(state)] == current
+        )
         and (past is None or had_of(state) & past_statuses)
     ]
 
@@ -97,3 +102,13 @@ def name_key(user_id: bytes, name: str) -> int:
     """Key of a user's name of workflows or nodes."""
     text = name.encode(errors="surrogatepass")
     return int.from_bytes(blake2b(user_id + text, digest_size=8).digest(), "big", signed=True)
+
+
+def tid_key(tid: str) -> int:
+    """Key of a transaction id."""
+    return int.from_bytes(blake2b(tid.encode(errors="surrogatepass"), digest_size=8).digest(), "big", signed=True)
+
+
+def pool_key(pool_id: bytes) -> int:
+    """Key of a limit's pool: its id is a hash already."""
+    return int.from_bytes(pool_id[:8], "big", signed=True)

@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 logger = logging.getLogger(__name__)
 
 #: Raised with every change of the tables or their contents: an older projection is rebuilt.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -38,6 +38,13 @@ metadata = MetaData()
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
 # SQLite's indexes hold the row's number anyway; PostgreSQL's include it, so that a page is cut without reading rows.
+
+
+def _index_where(name: str, condition: str, *columns: str) -> Index:
+    """Index of the rows for which a condition holds, in page order: the others cost it nothing."""
+    where = text(condition)
+    return Index(name, *columns, postgresql_include=["no"], sqlite_where=where, postgresql_where=where)
+
 
 #: State of the projection: schema version, id of the topic, generation, whether it is complete.
 facts = Table("facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
@@ -84,6 +91,10 @@ nodes = Table(
     Column("created", BigInteger, nullable=False),
     Column("seq", Integer, nullable=False),
     Column("parent_id", LargeBinary),
+    #: Transaction id of the command that made it; null: it has none.
+    Column("tid_key", BigInteger),
+    #: Pool of the limit that it waits for a slot of; null: it does not wait for one.
+    Column("pool_key", BigInteger),
     #: `states`
     Column("state", Integer, nullable=False),
     #: Time of the newest status change.
@@ -97,6 +108,10 @@ nodes = Table(
     Column("rest", LargeBinary, nullable=False),
     Index("nodes_id", "id", unique=True),
     Index("nodes_of_workflow", "workflow_no", "seq"),
+    Index("nodes_of_workflow_by_time", "workflow_no", "created", "id", postgresql_include=["no"]),
+    _index_where("nodes_of_parent", "parent_id IS NOT NULL", "parent_id", "created", "id"),
+    _index_where("nodes_of_tid", "tid_key IS NOT NULL", "tid_key", "created", "id"),
+    _index_where("nodes_at_pools", "pool_key IS NOT NULL", "name_key", "created", "id", "pool_key", "workflow_no"),
     Index("nodes_of_user", "user_key", "created", "id", postgresql_include=["no"]),
     Index("nodes_of_name", "name_key", "created", "id", postgresql_include=["no"]),
     Index("nodes_in_state", "user_key", "state", "created", "id", "last_at", postgresql_include=["no"]),
@@ -164,8 +179,11 @@ failed_nodes = Table(
     Column("cause_key", BigInteger, nullable=False),
     #: Time of the error.
     Column("at", BigInteger, nullable=False),
+    #: Time of the next retry; null: a person is waited for.
+    Column("due_at", BigInteger),
     Index("failed_of_workflow", "workflow_no", "server", "seq", postgresql_include=["node_no"]),
     Index("failed_of_cause", "cause_key", "server", "at", "workflow_no"),
+    Index("failed_by_due", "server", "due_at", "cause_key"),
 )
 
 #: Causes that some of them have (`cause`), of one activity each.

@@ -288,8 +288,12 @@ class PlainClient(Blocking):
 
     search_workflows = blocking_rows(Client.search_workflows)
     search_nodes = blocking_nodes(Client.search_nodes)
+    count_workflows = blocking(Client.count_workflows)
+    count_nodes = blocking(Client.count_nodes)
     workflow_names = blocking(Client.workflow_names)
     causes = blocking(Client.causes)
     timeline = blocking(Client.timeline)
     engines = blocking(Client.engines)
+    queues = blocking(Client.queues)
+    audit = blocking(Client.audit)
     users = blocking(Client.users)

@@ -14,6 +14,7 @@ from datetime import timedelta
 import psutil
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
 
 from backbeat import Client, PlainClient, Worker, current
 from backbeat.compose.cli.program import backbeat
@@ -400,11 +401,97 @@ def test_searches_lists_and_pipes(shop):
     assert [row["subject"] for row in listed] == ["piped 2", "piped 1"]
     older = shop.lines("search", "workflows", "--subject", "piped", "--older-than", listed[-1]["id"])
     assert [row["subject"] for row in older] == ["piped 0"]
+    failing = ["search", "nodes", "--status", "failing", "--made-since", "1h", "--name", "Fail"]
+    assert ids <= {node["id"] for node in shop.lines(*failing, "--all")}
+    assert shop(*failing, "--count", "--count-max", "2").stdout == "2+\n"
+    assert shop.lines(*failing, "--count", "--made-until", "1h") == [{"count": 0, "more": False}]
+    tid = rows[0]["tid"]
+    assert {node["tid"] for node in shop.lines("search", "nodes", "--tid", tid)} == {tid}
+    of_workflow = shop.lines("search", "nodes", "--workflow-id", rows[0]["workflow_id"])
+    assert {node["workflow_id"] for node in of_workflow} == {rows[0]["workflow_id"]}
+    assert shop("search", "workflows", "--tid", tid, "--count").stdout == "1\n"
+    assert "There is none" in shop("search", "nodes", "--slot", "Fail", "--slot-key", "x").stderr
     quiet = shop("search", "nodes", "--status", "retries_exhausted", "--quiet").stdout
     shop("node", "resolve", "-", given=quiet)
     as_json = shop("search", "nodes", "--status", "resolved", "--json", "--all").stdout
     assert {node["status"] for node in shop.lines("node", "show", "-", given=as_json)} == {"complete"}
     assert shop("search", "nodes", "--status", "retries_exhausted").stderr == "There is none.\n"
+
+
+def test_a_person_asks_the_gateway_alone(shop):
+    token = json.loads(shop("person", "add", "kim", "--role", "operator", "--payloads", "--json").stdout)["token"]
+    # Nothing listens there: whatever asks Kafka fails.
+    kim = {"BACKBEAT_PERSON": "kim", "BACKBEAT_TOKEN": token, "BACKBEAT_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    of_all = {**kim, "BACKBEAT_CLIENT": None}
+    node = shop.failed("a person")
+
+    assert "say" in shop("node", "retry", node, code=1, **of_all).stderr
+    shop("node", "retry", node, "--reason", "INC-771", **of_all)
+    until(lambda: len(shop.lines("node", "errors", node, **of_all)) == 2, "it has failed again")
+    (entry,) = shop.lines("audit", "list", "--by", "kim", "--limit", "1", **of_all)
+    assert (entry["way"], entry["reason"], entry["outcome"]) == ("http", "INC-771", "done")
+
+    assert {row["state"] for row in shop.lines("engines", **of_all)} == {"ready"}
+    assert node in {row["id"] for row in shop.lines("search", "nodes", "--status", "failing", "--all", **of_all)}
+    assert int(shop("search", "nodes", "--status", "failing", "--count", **of_all).stdout) >= 1
+    assert any("a person" in row["cause"] for row in shop.lines("causes", **of_all))
+    assert shop("stats", **of_all).stdout
+    assert "default_timeout_seconds" in shop("settings", "show", **of_all).stdout
+    assert "over Kafka alone" in shop("settings", "set", "children_max=500", code=1, **of_all).stderr
+    shop("retention", "set", shop.name, "Gone", "--keep", "30d", "--reason", "less to keep", **of_all)
+    policies = {(row["client"], row["workflow"]) for row in shop.lines("retention", "list", **of_all)}
+    assert (shop.name, "Gone") in policies
+    shop("retention", "remove", shop.name, "Gone", "--reason", "all of it", **of_all)
+    assert shop.lines("archive", "list", **of_all) is not None
+    note = ["--note", "by a person"]
+    ended = shop("retry", "--where", f"client={shop.name}", "--where", "name=Nobody", "--yes", *note, **of_all)
+    assert "0 nodes match" in ended.stderr
+    assert isinstance(shop.lines("job", "list", **of_all), list)
+    # Of one client application, by its name.
+    shop("limit", "set", "Later", "--concurrency", "3", "--reason", "gently", **kim)
+    assert [row["activity"] for row in shop.lines("limit", "list", **kim)] == ["Later"]
+    shop("limit", "remove", "Later", "--reason", "at will", **kim)
+
+
+def test_a_person_settles_dead_letters(shop):
+    token = json.loads(shop("person", "add", "lee", "--role", "operator", "--payloads", "--json").stdout)["token"]
+    lee = {"BACKBEAT_PERSON": "lee", "BACKBEAT_TOKEN": token, "BACKBEAT_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    lee["BACKBEAT_CLIENT"] = None
+    producer = Producer({"bootstrap.servers": shop.stack.bootstrap_servers})
+    producer.produce(f"backbeat.signals.{shop.name}", b"{")
+    assert producer.flush(60) == 0
+    of_shop = ["--client", shop.name]
+    (letter,) = until(lambda: shop.lines("dead-letters", "list", *of_shop, **lee), "it is refused")
+    assert letter == shop.lines("dead-letters", "list", *of_shop)[0]
+    position = letter["position"]
+    assert shop.lines("dead-letters", "show", position, **lee) == shop.lines("dead-letters", "show", position)
+    assert shop("dead-letters", "show", position, **lee).stdout == shop("dead-letters", "show", position).stdout
+    (tried,) = shop.lines("dead-letters", "drop", position, "--dry-run", **lee)
+    assert (tried["position"], tried["done"]) == (position, False)
+    (dropped,) = shop.lines("dead-letters", "drop", *of_shop, "--yes", "--note", "a test", **lee)
+    assert (dropped["position"], dropped["done"], dropped["error"]) == (position, True, None)
+    assert (
+        "was dropped already" in shop("dead-letters", "redrive", position, "--yes", "--note", "x", code=1, **lee).stderr
+    )
+    assert shop.lines("dead-letters", "list", *of_shop, **lee) == []
+
+
+def test_what_the_command_line_does_on_kafka_is_in_the_audit(shop):
+    node = shop.failed("an audit")
+    shop("node", "retry", node, "--as", "ann", "--reason", "the bank is back")
+    until(lambda: len(shop.lines("node", "errors", node)) == 2, "it has failed again")
+    (entry,) = shop.lines("audit", "list", "--by", "ann", "--of", node)
+    assert [entry[name] for name in ("way", "action", "kind", "reason", "outcome")] == [
+        "cli", "retry", "node", "the bank is back", "done",
+    ]  # fmt: skip
+    shop("node", "resolve", node, code=0, USER="bea")
+    shop("node", "resolve", node, code=1, USER="bea")
+    refused, done = shop.lines("audit", "list", "--by", "bea", "--of", node)
+    assert (done["outcome"], refused["outcome"]) == ("done", "refused: some, or all")
+    shop("limit", "set", "Later", "--concurrency", "3", USER="bea")
+    shop("limit", "remove", "Later", USER="bea")
+    actions = [row["action"] for row in shop.lines("audit", "list", "--by", "bea", "--limit", "2")]
+    assert actions == ["unlimit", "limit"]
 
 
 def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):

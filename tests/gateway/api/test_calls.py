@@ -352,6 +352,37 @@ def test_a_search_sees_what_was_answered_before(user):
         assert [row["id"] for row in subject] == [node["workflowId"]]
 
 
+def test_a_search_by_where_nodes_come_from_and_a_count(user):
+    node = user.sent()
+    decided = user.door.post(f"/activities/{node['id']}/decisions", {"decisions": [{"name": "a"}, {"name": "b"}]})
+    below = f"parent_id={node['id']}"
+
+    def ids(words: str) -> list[str]:
+        return [one["id"] for one in user.door.get(f"/activities/search?{words}").json]
+
+    def count(words: str, noun: str = "activities") -> dict[str, object]:
+        return user.door.get(f"/{noun}/search/count?{words}").json
+
+    children = sorted(decided.json)
+    assert sorted(ids(below)) == children
+    assert sorted(ids(f"tid={decided.tid}")) == children
+    assert sorted(ids(f"workflow_id={node['workflowId']}")) == sorted([node["id"], *children])
+    assert ids(f"{below}&name=a&current_status=open") == [decided.json[0]]
+    assert ids(f"{below}&current_status=failing") == []
+    assert ids(f"{below}&created_end=2020-01-01") == []
+    assert sorted(ids(f"{below}&created_start=2020-01-01")) == children
+    assert count(below) == {"count": 2, "more": False}
+    assert count(f"{below}&count_max=1") == {"count": 1, "more": True}
+    assert count("") == {"count": 3, "more": False}
+    (workflow,) = user.door.get(f"/workflows/search?tid={decided.tid}").json
+    assert workflow["id"] == node["workflowId"]
+    assert count(f"tid={decided.tid}", "workflows") == {"count": 1, "more": False}
+    for bad in ("count_max=0", "count_max=100001", "page=2", "parent=x"):
+        assert user.door.get(f"/activities/search/count?{bad}").status == 400, bad
+    for bad in ("parent_id=x", "workflow_id=1", "created_start=soon", "slot_key=1"):
+        assert user.door.get(f"/activities/search?{bad}").status == 400, bad
+
+
 def test_names(user, other):
     for name in ("b", "a", "c", "a"):
         user.workflow(name=name)

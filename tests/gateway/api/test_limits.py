@@ -51,6 +51,25 @@ def test_nodes_that_wait_for_a_limit_are_counted(user):
     assert pool["oldestAskedAt"] is not None
 
 
+def test_what_waits_at_a_slot_is_found_by_its_key(user, other):
+    user.door.put("/limits/pay", {"concurrency": 1, "key": "metadata.bank"})
+    user.door.put("/limits/pay/pause")
+    nodes = {bank: user.signal(user.workflow(subject=bank), "pay", metadata={"bank": bank}) for bank in ("b-2", "b-7")}
+
+    def found(words: str, noun: str = "activities") -> set[str]:
+        return {one["id"] for one in user.door.get(f"/{noun}/search?{words}").json}
+
+    until(lambda: found("slot=pay") == {node["id"] for node in nodes.values()}, "both wait")
+    assert found("slot=pay&slot_key=b-7") == found('slot=pay&slot_key="b-7"') == {nodes["b-7"]["id"]}
+    assert found("slot=pay&slot_key=b-7", "workflows") == {nodes["b-7"]["workflowId"]}
+    assert found("slot=pay&slot_key=7") == found("slot=other") == set()
+    assert user.door.get("/activities/search/count?slot=pay").json == {"count": 2, "more": False}
+    assert other.door.get("/activities/search/count?slot=pay").json == {"count": 0, "more": False}
+    user.door.put("/limits/pay/resume")
+    user.wait_for(nodes["b-2"]["id"], "sent_to_client")
+    until(lambda: found("slot=pay") == set(), "nobody waits")
+
+
 def test_another_user_sees_none_of_it(user, other):
     user.door.put("/limits/pay", {"concurrency": 1})
     assert other.door.get("/limits").json == []

@@ -477,4 +477,4 @@ def test_wrong_tries_are_counted(url, tokens):
     fields = {**desk.hidden("login"), "name": "oper", "token": "wrong"}
 
     until(lambda: desk.send("login", fields).status == 429, "further tries are refused")
-    assert desk.send("login", {**fields, "token": tokens["oper"]}).headers["retry-after"] == "60"
+    assert 0 < int(desk.send("login", {**fields, "token": tokens["oper"]}).headers["retry-after"]) <= 60

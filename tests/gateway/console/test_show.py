@@ -174,11 +174,15 @@ def test_errors_are_newest_first_and_of_both_machines():
     [
         ("Camera 703", None),
         ("http://shop.example", None),
-        ("status:failing", "nodes?status=retries_exhausted"),
+        ("status:failing", "nodes?status=failing"),
         ('client:bank name:"Charge card" had:errored', "nodes?client=bank&name=Charge+card&had=errored"),
-        ("Camera status:running", "workflows?status=sent_to_client&text=Camera"),
+        ("Camera status:running", "workflows?status=running&text=Camera"),
         ("subject:703 client:shop", "workflows?text=703&client=shop"),
         ("metadata:INC until:2026-01-01", "nodes?text=INC&until=2026-01-01"),
+        ("status:errored had:retrying", "nodes?status=errored&had=retrying"),
+        ("slot:pay slot_key:bank-7 made_since:2026-01-01", "nodes?slot=pay&slot_key=bank-7&made_since=2026-01-01"),
+        ("subject:703 tid:3f2a9c1", "workflows?text=703&tid=3f2a9c1"),
+        ("parent:x rest", "nodes?parent=x&text=rest"),
         ("name:<b>&x=1", "nodes?name=%3Cb%3E%26x%3D1"),
     ],
 )
@@ -196,6 +200,8 @@ def test_a_length_of_time_is_a_time():
         ("status:failled", "failing"),
         ("client:bank nme:x", "name"),
         ("subject:1 metadata:2", "subject is asked of workflows"),
+        ("subject:1 workflow:2", "workflow of nodes"),
+        ("had:failing", "There are retries_exhausted"),
     ],
 )
 def test_a_word_that_is_none_is_said_with_the_nearest(text, meant):

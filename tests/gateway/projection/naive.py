@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
+from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.history import StatusChange
-from backbeat.schemas.messages.status import ServerStatus, word
+from backbeat.schemas.messages.status import BUCKETS, ServerStatus, word
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
 
@@ -32,7 +33,10 @@ class World:
             if node.user_id == user_id
             and filters.name in {None, node.name}
             and (filters.metadata_contains or "") in node.metadata.decode()
-            and self._has_statuses(node, filters)
+            and filters.workflow_id in {None, node.workflow_id}
+            and filters.parent_id in {None, node.parent_id}
+            and self._is_made_then(node, filters)
+            and self._is_wanted(node, user_id, filters)
         ]
         found.sort(key=lambda node: (node.created_at, node.id), reverse=filters.newest_first)
         return self._page(found, [node for node in self.nodes if node.user_id == user_id], filters)
@@ -44,13 +48,30 @@ class World:
             for workflow in own
             if filters.name in {None, workflow.name}
             and (filters.subject_contains or "") in workflow.subject.decode()
-            and any(node.workflow_id == workflow.id and self._has_statuses(node, filters) for node in self.nodes)
+            and self._is_made_then(workflow, filters)
+            and any(node.workflow_id == workflow.id and self._is_wanted(node, user_id, filters) for node in self.nodes)
         ]
         found.sort(key=lambda workflow: (workflow.created_at, workflow.id), reverse=True)
         return self._page(found, own, filters)
 
+    @staticmethod
+    def _is_made_then(row: Node | Workflow, filters: NodeFilters | WorkflowFilters) -> bool:
+        start, end = filters.created_start_ms, filters.created_end_ms
+        return (start is None or row.created_at >= start) and (end is None or row.created_at <= end)
+
+    def _is_wanted(self, node: Node, user_id: bytes, filters: NodeFilters | WorkflowFilters) -> bool:
+        if filters.tid not in {None, node.tid}:
+            return False
+        if filters.slot is not None:
+            waits = self.server(node) is ServerStatus.STARTED and node.slot is not None
+            if not waits or (node.user_id, node.name) != (user_id, filters.slot):
+                return False
+            if filters.slot_key is not None and node.slot != ids.pool_id(user_id, filters.slot, filters.slot_key):
+                return False
+        return self._has_statuses(node, filters)
+
     def _has_statuses(self, node: Node, filters: NodeFilters | WorkflowFilters) -> bool:
-        now = {word(self.server(node)), word(node.client)}
+        now = {word(self.server(node)), word(node.client), BUCKETS[self.server(node)]}
         if filters.current_status is not None and filters.current_status not in now:
             return False
         has_times = filters.status_start_ms is not None or filters.status_end_ms is not None

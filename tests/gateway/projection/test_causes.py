@@ -98,6 +98,7 @@ class World:
         node = self.nodes[number]
         self.now += 1
         node.server = self.chance.choice([*FAILED, S.SENT_TO_CLIENT, S.COMPLETE])
+        node.fires_at = self.now + self.chance.randrange(1_000)
         chunk = []
         if node.server in FAILED:
             word = self.chance.choice(("refused by bank-", "unknown mailbox "))
@@ -123,6 +124,14 @@ class World:
                 account[node.user_id, node.name, self.errors[number][0], node.server.name.lower()] += 1
         return account
 
+    def next_expected(self, user_ids):
+        due = [node.fires_at for node in self.nodes.values() if node.server is S.RETRYING and node.user_id in user_ids]
+        return min(due, default=None)
+
+    def next_retry(self, user_ids):
+        with self.connection.begin():
+            return causes.next_retry(self.connection, user_ids)
+
     def told(self, user_ids):
         with self.connection.begin():
             answer = causes.causes(self.connection, user_ids, 100)
@@ -146,6 +155,8 @@ def test_the_tables_say_what_a_naive_account_says(connection, seed):
         batch = [record for number in world.chance.sample(range(60), 10) for record in world.move(number)]
         world.apply(*records.shuffled(batch, seed))
         assert world.told([USER, OTHER]) == world.expected({USER, OTHER})
+        assert world.next_retry(None) == world.next_expected({USER, OTHER})
+        assert world.next_retry([USER]) == world.next_expected({USER})
     assert world.told([USER]) == world.expected({USER})
     assert world.told(None) == world.expected({USER, OTHER})
     assert world.told([]) == Counter()

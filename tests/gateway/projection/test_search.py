@@ -18,7 +18,8 @@ from backbeat.gateway.projection.reading.workflow_nodes import newest_number, st
 from backbeat.gateway.projection.storage import states, tables
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import build_anew
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import Bucket, ClientStatus, ServerStatus, word
 from tests.gateway.projection import records
 from tests.gateway.projection.naive import World
 
@@ -27,7 +28,9 @@ TEXTS = [b"{}", b'{"a":"100%"}', b'{"a":"x_y"}', '{"Ä":"Öl \U0001f600"}'.encod
 NEEDLES = ["a", "%", "_", "x_y", "xay", "XAY", '"a":"', "Öl \U0001f600", '\\"it', "nothing", "{}", "0%", "ä", "a\0b"]
 NAMES = ["Pay", "pay", "Ship", "with\0nul"]
 STATUSES = [*ServerStatus, *ClientStatus]
-WORDS = sorted({word(status) for status in STATUSES} | {"nonsense"})
+WORDS = sorted({word(status) for status in STATUSES} | set(Bucket) | {"nonsense"})
+TIDS = ["", "3f2a9c1", "0000001"]
+KEYS = ["", '"bank-2"', '"bank-7"']
 TIMES = st.integers(0, 12)
 
 
@@ -50,13 +53,19 @@ def worlds(draw):
         workflow = records.workflow(user, draw(st.sampled_from(NAMES)), subject, draw(TIMES))
         workflow.watermark = draw(st.sampled_from([0, 0, 0, 2]))
         for place in range(count):
+            name, user_id = draw(st.sampled_from(NAMES)), draw(st.sampled_from([user, user, USERS[0]]))
+            pools = [ids.pool_id(user_id, name, key) for key in KEYS]
+            of_workflow = [one for one in nodes if one.workflow_id == workflow.id]
             node = records.node(
                 workflow,
                 place + 1,
                 workflow.created_at + draw(TIMES),
-                name=draw(st.sampled_from(NAMES)),
+                name=name,
+                parent_id=draw(st.sampled_from([None, *(one.id for one in of_workflow)])),
+                tid=draw(st.sampled_from(TIDS)),
+                slot=draw(st.sampled_from([None, *pools])),
                 metadata=draw(st.sampled_from(TEXTS)),
-                user_id=draw(st.sampled_from([user, user, USERS[0]])),
+                user_id=user_id,
                 server=draw(st.sampled_from(ServerStatus)),
                 client=draw(st.sampled_from(ClientStatus)),
             )
@@ -76,7 +85,7 @@ def worlds(draw):
 
 
 @st.composite
-def filters(draw, kind, ids):
+def filters(draw, kind, ids_, workflow_ids=()):
     def maybe(strategy):
         return draw(st.one_of(st.none(), st.none(), strategy))
 
@@ -89,10 +98,23 @@ def filters(draw, kind, ids):
         status_end_ms=maybe(st.integers(0, 36)),
         per_page=draw(st.sampled_from([25, 25, 2, 1, 0])),
         page=draw(st.sampled_from([1, 1, 2, 3])),
-        last_id=maybe(st.sampled_from([*ids, bytes(16)])),
+        last_id=maybe(st.sampled_from([*ids_, bytes(16)])),
         # A position need not be that of a row of this user, nor of any.
-        older_than=maybe(st.tuples(TIMES, st.sampled_from([*ids, bytes(16)]))),
-        **({"newest_first": draw(st.booleans())} if kind is NodeFilters else {}),
+        older_than=maybe(st.tuples(TIMES, st.sampled_from([*ids_, bytes(16)]))),
+        created_start_ms=maybe(TIMES),
+        created_end_ms=maybe(st.integers(0, 24)),
+        tid=maybe(st.sampled_from(TIDS)),
+        slot=maybe(st.sampled_from(NAMES)),
+        slot_key=maybe(st.sampled_from(KEYS)),
+        **(
+            {
+                "newest_first": draw(st.booleans()),
+                "workflow_id": maybe(st.sampled_from([*workflow_ids, bytes(16)])),
+                "parent_id": maybe(st.sampled_from([*ids_, bytes(16)])),
+            }
+            if kind is NodeFilters
+            else {}
+        ),
         **{text: maybe(st.sampled_from(NEEDLES))},
     )
 
@@ -146,7 +168,9 @@ def test_searches_answer_as_the_rules_are_worded(engine, data):
     with engine.begin() as connection:
         for _ in range(6):
             user = data.draw(st.sampled_from(USERS))
-            asked = data.draw(filters(NodeFilters, [node.id for node in world.nodes]))
+            asked = data.draw(
+                filters(NodeFilters, [node.id for node in world.nodes], [one.id for one in world.workflows])
+            )
             found = search.search_nodes(connection, user, asked)
             assert [one.id for one in found] == world.search_nodes(user, asked)
             asked = data.draw(filters(WorkflowFilters, [one.id for one in world.workflows]))

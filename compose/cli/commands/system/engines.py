@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 import msgspec
 
-from backbeat.client.operations.engines import EnginePartition, get_engines
-from backbeat.compose.cli.connection import as_operator
+from backbeat.client.operations.engines import EnginePartition
+from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.exit_codes import Exit
-from backbeat.compose.cli.options import bootstrap_option, json_option
+from backbeat.compose.cli.options import json_option, operating
 from backbeat.compose.cli.show.printing import emit, print_table, when
 
 
@@ -21,14 +21,14 @@ Examples:
 Exit codes: 0 an engine has answered for each partition, 1 one is silent.
 """
 )
-@bootstrap_option
+@operating
 @json_option
-def engines(bootstrap_servers: str, *, as_json: bool) -> None:
+def engines(connection: Connection, *, as_json: bool) -> None:
     """Show which engine has which partition, of which version it is, and how far a restore is.
 
     Engines answer while they restore a partition, too. One that is silent for two seconds has no engine, or hangs.
     """
-    partitions = as_operator(bootstrap_servers, get_engines)
+    partitions = connection.run(lambda client: client.engines())
     if as_json:
         for partition in partitions:
             emit(msgspec.structs.asdict(partition))

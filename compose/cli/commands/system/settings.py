@@ -2,11 +2,11 @@
 
 import click
 
-from backbeat.client.operations.settings import Settings
 from backbeat.client.words import hint
-from backbeat.compose.cli.connection import as_operator
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.cli.options import bootstrap_option
+from backbeat.compose.cli.options import as_option, operating, reason_option
 from backbeat.schemas.messages.bounds import SETTINGS
 from backbeat.schemas.messages.bounds import Settings as EngineSettings
 
@@ -19,10 +19,10 @@ def settings() -> None:
 
 
 @settings.command(epilog="Example: backbeat settings show --bootstrap-servers kafka-1:9092")
-@bootstrap_option
-def show(bootstrap_servers: str) -> None:
+@operating
+def show(connection: Connection) -> None:
     """Show the settings; where partitions differ, each value with its partitions."""
-    settings_of_partitions = as_operator(bootstrap_servers, lambda session: Settings(session).list())
+    settings_of_partitions = connection.run(lambda client: client.settings.list())
     for name in _NAMES:
         values: dict[object, list[int]] = {}
         for partition, partition_settings in enumerate(settings_of_partitions):
@@ -43,15 +43,20 @@ Examples:
   backbeat settings set payload_bytes_max=100000 children_max=500 --bootstrap-servers kafka-1:9092
 """,
 )
-@bootstrap_option
+@operating
+@as_option
+@reason_option
 @click.argument("changes", metavar="NAME=VALUE...", nargs=-1, required=True)
-def set_(bootstrap_servers: str, changes: tuple[str, ...]) -> None:
-    """Change settings, in every partition. They count from there on in the log."""
+def set_(connection: Connection, changes: tuple[str, ...]) -> None:
+    """Change settings, in every partition, over Kafka: no gateway takes that. They count from there on in the log."""
+    if connection.person is not None:
+        raise SetupError("Settings are changed over Kafka alone. What to do: leave --person out.")
     parsed = [_parse(change) for change in changes]
     values = dict(parsed)
     if len(values) < len(parsed):
         raise SetupError("A setting is given twice.")
-    as_operator(bootstrap_servers, lambda session: Settings(session).set(**values))
+    deed = Deed(action="set", kind="settings", subjects=sorted(values), name=" ".join(changes))
+    connection.change(deed, lambda client: client.settings.set(**values))
     for name, value in values.items():
         click.echo(f"{name} = {value}")
 
