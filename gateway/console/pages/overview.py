@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
-from backbeat.gateway.console.figures import WINDOW_SECONDS
+from backbeat.gateway.console.figures import WINDOW_SECONDS, Figures
 from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.projection.reading.causes import next_retry
@@ -45,8 +45,11 @@ async def _next_retry(visit: Visit) -> int | None:
     return await visit.share(key, lambda: projection.read(lambda connection: next_retry(connection, client_ids)), None)
 
 
-async def _schedules_until(visit: Visit, until: int) -> int:
-    """Number of schedules that are due by then; pages share what the engines have told."""
+async def _schedules_until(visit: Visit, figures: Figures | None, until: int) -> int | None:
+    """Number of schedules that are due by then; pages share what the engines have told. None: one does not answer."""
+    if figures is None or not figures.partitions or figures.missing_partitions:
+        # Nobody waits for it here.
+        return None
 
     async def read() -> list[tuple[bytes, int]]:
         parts, _ = await visit.ask_all(queries.GetSchedules, "schedules")
@@ -85,7 +88,7 @@ async def show(visit: Visit) -> Page:
         bars="" if curve is None else bars(curve.hours),
         retrying=sum(row.figures.retrying for row in rows),
         next_retry=await _next_retry(visit),
-        schedules_soon=await _schedules_until(visit, now + _SOON_MS),
+        schedules_soon=await _schedules_until(visit, figures, now + _SOON_MS),
         newest=newest,
         is_empty=is_empty,
         window_seconds=int(WINDOW_SECONDS),
