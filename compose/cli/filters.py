@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Every status of either machine.
 STATUSES = tuple(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
 #: What a node may be now: a status, or a bucket of several.
-NOW = tuple(dict.fromkeys((*Bucket, *STATUSES)))
+NOW = tuple(dict.fromkeys((*(bucket.value for bucket in Bucket), *STATUSES)))
 
 
 @dataclass(frozen=True, kw_only=True)

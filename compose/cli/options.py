@@ -131,7 +131,10 @@ as_option = click.option(
     callback=lambda _, __, name: actor_of(name),
     help="Under which name the audit has it, where Kafka itself is asked; nobody checks it.  [default: $USER]",
 )
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, for the audit. A person must say it.")
+#: Its name in the command is another: letters, and more, are filtered by a reason of their own.
+reason_option = click.option(
+    "--reason", "because", default="", metavar="TEXT", help="Why, for the audit. A person must say it."
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
 )
@@ -202,7 +205,7 @@ def connected(command: F) -> F:
         person: str | None,
         timeout_seconds: float,
         actor: str = "",
-        reason: str = "",
+        because: str = "",
         **options: Any,
     ) -> Any:
         source = click.get_current_context().get_parameter_source
@@ -214,7 +217,7 @@ def connected(command: F) -> F:
             token=token,
             person=person,
             actor=actor,
-            reason=reason,
+            reason=because,
             timeout_seconds=timeout_seconds,
             # A gateway that is named without a Kafka: there is none at hand.
             only_gateway=source("gateway") not in _NOT_NAMED and source("bootstrap_servers") in _NOT_NAMED,
@@ -238,7 +241,7 @@ def operating(command: F) -> F:
         token: str | None,
         person: str | None,
         actor: str = "",
-        reason: str = "",
+        because: str = "",
         **options: Any,
     ) -> Any:
         connection = Connection(
@@ -248,7 +251,7 @@ def operating(command: F) -> F:
             token=token,
             person=person,
             actor=actor,
-            reason=reason,
+            reason=because,
             timeout_seconds=TIMEOUT_SECONDS,
             only_gateway=False,
         )

@@ -129,12 +129,12 @@ class NodeValue:
         return self._view.type
 
     @property
-    def progress(self) -> float | None:
+    def fraction_done(self) -> float | None:
         """Share that its worker has done of the running attempt, 0 to 1; None: it has not said."""
         return None if self._view.progress is None else self._view.progress.fraction
 
     @property
-    def note(self) -> str:
+    def progress_note(self) -> str:
         """Note of its worker on what the running attempt is at; empty: it has said none."""
         return "" if self._view.progress is None else self._view.progress.note
 

@@ -491,7 +491,7 @@ async def test_messages_are_taken_once_by_client_and_topic_and_progress_is_follo
                     assert (change.progress, change.note) == (0.4, "page 40")
                     break
         (printing,) = [node for _, node in (await node.tree()).walk() if node.name == "Print"]
-        assert (printing.progress, printing.note) == (0.4, "page 40")
+        assert (printing.fraction_done, printing.progress_note) == (0.4, "page 40")
         printed.set()
         assert await node.result(120) == ["Grace", "Ada"]
 

@@ -32,7 +32,7 @@ _overlap_option = click.option(
     type=click.Choice(tuple(OVERLAP_WORDS)),
     help="What is done where an earlier run has not ended.",
 )
-_note_option = click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
+_note_option = click.option("--note", "because", default="", metavar="TEXT", help="Why; kept with the schedule.")
 _key_option = click.option("--key", "idempotency_key", help="A repeat with the same key runs nothing again.")
 
 

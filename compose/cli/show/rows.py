@@ -22,7 +22,7 @@ _WORKFLOW = ("id", "name", "subject", "decider", "closed", "paused", "created_at
 _ATTEMPTS = ("mode", "status", "client_status", "attempt", "retries_remaining", "created_at", "due_at")
 _NODE = (
     *("id", "name", "workflow_id", "workflow_name", "subject", "parent_id", *_ATTEMPTS, "complete_by"),
-    *("progress", "note"),
+    *("fraction_done", "progress_note"),
     *("decider", "client_data", "metadata", "priority", "fairness_key", "waits_for_slot"),
     *("waits_for_results", "tid"),
 )

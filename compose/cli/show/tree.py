@@ -100,9 +100,9 @@ def _remarks(node: Node, names: dict[str, str]) -> Iterator[str]:
         yield f"due {ago(node.due_at)}"
     if node.type == "wait" and node.status == "sent_to_client":
         yield "waits for it to be sent" + (f", until {when(node.complete_by)}" if node.complete_by else "")
-    if node.status == "sent_to_client" and (node.progress is not None or node.note):
-        done = "" if node.progress is None else f"{node.progress:.0%}"
-        yield " ".join(part for part in (done, one_line(node.note)) if part)
+    if node.status == "sent_to_client" and (node.fraction_done is not None or node.progress_note):
+        done = "" if node.fraction_done is None else f"{node.fraction_done:.0%}"
+        yield " ".join(part for part in (done, one_line(node.progress_note)) if part)
     if node.waits_for_results:
         awaited = dict.fromkeys(one_line(names.get(node_id, node_id)) for node_id in node.waits_for_results)
         yield f"waits for the result of {', '.join(awaited)}"

@@ -120,7 +120,7 @@ async def print_pages() -> None:
     for page in (0.25, 0.5):
         current().progress(page, f"page {page * 100:g}")
         (node,) = [node for _, node in (await current().tree()).walk()]
-        assert (node.progress, node.note) == (page, f"page {page * 100:g}")
+        assert (node.fraction_done, node.progress_note) == (page, f"page {page * 100:g}")
     current().progress(note="binding")
     with pytest.raises(InvalidParameters, match="must be a fraction from 0 to 1"):
         current().progress(40)
@@ -132,7 +132,7 @@ async def test_progress_is_seen_in_the_tree_and_by_followers_and_is_over_with_it
         node = await client.signal("Book", 703, print_pages)
         seen = [str(change) async for change in client.follow(node.workflow_id)]
         assert seen[:3] == ["Print: 25% (page 25)", "Print: 50% (page 50)", "Print: (binding)"]
-        assert (await node.refresh()).progress is None
+        assert (await node.refresh()).fraction_done is None
 
 
 # --- a follower of the history topic ----------------------------------------------------------------------------------
