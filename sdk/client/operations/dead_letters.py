@@ -12,7 +12,6 @@ from backbeat.client.search import time_text
 from backbeat.client.session import Session
 
 _PAGE_MAX = 500
-_Letters = list["DeadLetter"]
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -113,4 +112,5 @@ class DeadLetters:
         return msgspec.json.decode(text, type=_Settled)
 
 
+_Letters = list[DeadLetter]
 _Settled = list[SettledLetter]

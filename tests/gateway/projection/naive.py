@@ -60,7 +60,8 @@ class World:
         return (start is None or row.created_at >= start) and (end is None or row.created_at <= end)
 
     def _is_wanted(self, node: Node, user_id: bytes, filters: NodeFilters | WorkflowFilters) -> bool:
-        if filters.tid not in {None, node.tid}:
+        # Nodes that no transaction is known of are found by none.
+        if filters.tid is not None and filters.tid not in {node.tid} - {""}:
             return False
         if filters.slot is not None:
             waits = self.server(node) is ServerStatus.STARTED and node.slot is not None
