@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ from .named_types import NAMESPACE, RECORD_NAMES, TYPES, Schema
 
 FOLDER = Path(__file__).parent
 HISTORY = FOLDER / "history"
+#: The file of the kept fingerprints, by the digests of their schemas.
+FINGERPRINTS = "fingerprints.json"
 
 
 class Record:
     """The schema of one kind of record, with all its types inside."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, kept_as: bytes | None = None) -> None:
+        """`kept_as`: its fingerprint, where it is kept under that."""
         self.schema = schema
         self.name: str = schema["name"]
+        self._kept_as = kept_as
 
     @cached_property
     def fingerprint(self) -> bytes:
         """8 bytes that only this schema has."""
-        return fingerprint(self.schema)
+        return self._kept_as or _kept_fingerprints().get(digest(self.schema)) or fingerprint(self.schema)
 
     @cached_property
     def parsed(self) -> Any:
@@ -43,9 +48,21 @@ class Record:
         return f"{self.schema.get('namespace', NAMESPACE)}.{self.name}"
 
 
+@cache
+def _kept_fingerprints() -> dict[str, bytes]:
+    """Fingerprints of today's records. One whose struct has changed since `make schemas` is not among them."""
+    texts: dict[str, str] = json.loads((FOLDER / FINGERPRINTS).read_bytes())
+    return {key: bytes.fromhex(text) for key, text in texts.items()}
+
+
+def digest(schema: Schema) -> str:
+    """The key of a schema's fingerprint in the file: much quicker to make than the fingerprint."""
+    return blake2b(json.dumps(schema).encode(), digest_size=16).hexdigest()
+
+
 def fingerprint(schema: Schema) -> bytes:
     """CRC-64-AVRO of a schema that stands alone, little-endian."""
-    # With the first record, and not with every import of this package: it takes a tenth of a worker's.
+    # Only for a schema whose fingerprint is not kept: what is imported takes a tenth of a worker's start.
     from fastavro.schema import fingerprint as as_text  # noqa: PLC0415
     from fastavro.schema import to_parsing_canonical_form  # noqa: PLC0415
 
@@ -106,7 +123,7 @@ def find_record(key: bytes) -> Record | None:
     """The record whose schema has this fingerprint, today's or an older version of it; null: there is none."""
     path = HISTORY / f"{key.hex()}.avsc"
     if path.is_file():
-        return as_current(Record(json.loads(path.read_bytes())))
+        return as_current(Record(json.loads(path.read_bytes()), key))
     # Only a struct that has changed since `make schemas` is not kept: all of them are looked at for nobody else.
     return next((record for record in RECORDS.values() if record.fingerprint == key), None)
 

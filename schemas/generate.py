@@ -1,7 +1,8 @@
 """Files of the schemas, from the structs and their documentation: docstrings, and the `#:` comment of each field.
 
 They are for readers: whoever writes a client in another language, and schema registries. This package encodes and
-decodes by the structs themselves (`named_types`), so a file that is behind does no harm but to its readers.
+decodes by the structs themselves (`named_types`), so a file that is behind does no harm but to its readers. Beside them
+the fingerprints of today's records are kept, since computing them takes longer than the first record.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def document() -> dict[str, Schema]:
 def differences() -> Iterator[tuple[str, str]]:
     """Names of files that are not as they would be generated, and the text each should have; empty: it should go."""
     texts = {f"{name}.avsc": _text(schema) for name, schema in document().items()}
-    files = {path.name: path.read_text(encoding="utf-8") for path in catalogue.FOLDER.glob("*.avsc")}
+    texts[catalogue.FINGERPRINTS] = _text(
+        {catalogue.digest(record.schema): catalogue.fingerprint(record.schema).hex() for record in RECORDS.values()}
+    )
+    paths = [*catalogue.FOLDER.glob("*.avsc"), *catalogue.FOLDER.glob(catalogue.FINGERPRINTS)]
+    files = {path.name: path.read_text(encoding="utf-8") for path in paths}
     for name in sorted(texts.keys() | files.keys()):
         if texts.get(name) != files.get(name):
             yield name, texts.get(name, "")

@@ -10,10 +10,11 @@ _LONG_BYTES_MAX = 10
 _PAIRS = 1 << 14  #: what two bytes can say
 _SIX_BYTES = 0x0080_8080_8080  #: the marks of a number of six bytes: more, more, more, more, more, last
 
+_BYTE = tuple(bytes((byte,)) for byte in range(0x100))
 #: Two bytes with more behind them, by the 14 bits in them.
-_MORE = tuple(bytes(((bits & 0x7F) | 0x80, (bits >> 7) | 0x80)) for bits in range(_PAIRS))
+_MORE = tuple(low + high for high in _BYTE[0x80:] for low in _BYTE[0x80:])
 #: One or two bytes with nothing behind them, by their bits.
-_LAST = tuple(bytes((bits,)) if bits < 0x80 else bytes(((bits & 0x7F) | 0x80, bits >> 7)) for bits in range(_PAIRS))  # noqa: PLR2004
+_LAST = _BYTE[:0x80] + tuple(low + high for high in _BYTE[1:0x80] for low in _BYTE[0x80:])
 #: The whole of a number from 0 up.
 SMALL = _LAST[::2]
 

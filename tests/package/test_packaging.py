@@ -109,6 +109,7 @@ def test_wheel_has_all_that_is_not_python(wheel):
 
     files = (
         "py.typed",
+        "schemas/fingerprints.json",
         "compose/local/jars/pom.xml",
         "compose/local/jars/kafka-jars.lock",
         "compose/local/log4j2.xml",

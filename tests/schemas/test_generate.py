@@ -1,8 +1,11 @@
 """The schema files are those of the structs, and what does not follow from an annotation is marked there."""
 
+import copy
 import enum
 import io
 import json
+import subprocess
+import sys
 from typing import Annotated
 
 import fastavro
@@ -197,3 +200,22 @@ def test_one_name_for_two_types_is_refused():
     types.of(commands.NewNode)
     with pytest.raises(AssertionError, match="Mode is the name of two types"):
         types.of(Mode)
+
+
+def test_the_first_records_of_a_process_wait_for_no_library():
+    program = """
+import sys
+from backbeat.schemas import codec
+from backbeat.schemas.messages.commands import Heartbeat
+command = Heartbeat(id=bytes(16), user_id=bytes(16), node_id=bytes(16), attempt=1)
+assert codec.decode_command(codec.encode_command(command)) == command
+assert "fastavro" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_struct_that_has_changed_since_has_another_fingerprint():
+    schema = copy.deepcopy(RECORDS["Heartbeat"].schema)
+    schema["fields"].append({"name": "mood", "type": "string", "default": ""})
+    assert catalogue.Record(schema).fingerprint == catalogue.fingerprint(schema)
+    assert catalogue.Record(schema).fingerprint != RECORDS["Heartbeat"].fingerprint
