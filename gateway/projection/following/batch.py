@@ -6,7 +6,7 @@ with an unknown workflow, a history chunk with an unknown node, and a node witho
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +16,8 @@ from backbeat.gateway.projection.following.deactivation import settle
 from backbeat.gateway.projection.following.deletion import TEXT_MIN, delete_nodes, delete_workflows
 from backbeat.gateway.projection.following.failures import Failures
 from backbeat.gateway.projection.following.incoming import Records
-from backbeat.gateway.projection.following.statements import Rows, Statements
-from backbeat.gateway.projection.following.table_rows import NodeRow, WorkflowRow, new_node_row
+from backbeat.gateway.projection.following.statements import NODE_CHANGES, Rows, Statements
+from backbeat.gateway.projection.following.table_rows import NodeRow, WorkflowRow, name_row, new_node_row
 from backbeat.gateway.projection.reading.grams import METADATA, SUBJECTS, Grams
 from backbeat.gateway.projection.storage import rows, states, tables
 from backbeat.streams.core.records import Node, Workflow
@@ -97,19 +97,20 @@ class _BatchWriter:
         }
         self._workflows: dict[bytes, WorkflowRow] = {}
         self._nodes: dict[bytes, NodeRow] = {}
-        self._new_nodes: Rows = []
-        self._bodies: Rows = []
-        self._updates: Rows = []
-        #: Rows of status changes, in the order of the table's columns.
+        # Rows in the order of their tables' columns.
+        self._new_nodes: list[tuple[Any, ...]] = []
+        self._bodies: list[tuple[int, str, bytes]] = []
         self._changes: list[tuple[int, int, int, int, int, int | None]] = []
+        #: `NODE_CHANGES` of nodes that the tables have.
+        self._updates: list[tuple[Any, ...]] = []
         self._failures = Failures()
         self._waits: Rows = []
         #: (workflow's number, state) -> change of its number of nodes.
-        self._state_deltas: Counter[tuple[int, int]] = Counter()
+        self._state_deltas: dict[tuple[int, int], int] = defaultdict(int)
         self._owners: dict[int, tuple[bytes, WorkflowRow]] = {}
         self._raised: set[bytes] = set()
-        self._completed: Counter[int] = Counter()
-        self._errored: Counter[int] = Counter()
+        self._completed: dict[int, int] = defaultdict(int)
+        self._errored: dict[int, int] = defaultdict(int)
         #: State -> number of nodes that were deleted with their workflow.
         self._deleted_states: Counter[int] = Counter()
 
@@ -121,18 +122,13 @@ class _BatchWriter:
             self._put_node(identity, node)
         self._keep_chunks()
         statements = self._statements
-        statements.insert(tables.nodes, self._new_nodes)
-        statements.insert(tables.node_bodies, self._bodies)
+        statements.insert_values(tables.nodes, self._new_nodes)
+        statements.insert_values(tables.node_bodies, self._bodies)
         statements.put_texts(
-            "node_texts",
-            [
-                {"no": body["no"], "words": body["metadata"]}
-                for body in self._bodies
-                if len(body["metadata"]) >= TEXT_MIN
-            ],
+            "node_texts", [{"no": no, "words": text} for no, text, _ in self._bodies if len(text) >= TEXT_MIN]
         )
-        self._projector.grams.add(statements, METADATA, (body["metadata"] for body in self._bodies))
-        statements.run(statements.update_nodes, self._updates)
+        self._projector.grams.add(statements, METADATA, (text for _, text, _ in self._bodies))
+        statements.run_values(statements.update_nodes, NODE_CHANGES, self._updates)
         statements.insert_values(tables.status_changes, self._changes)
         self._failures.write(statements)
         self._projector.put_waiting(self._waits)
@@ -158,7 +154,7 @@ class _BatchWriter:
     def _put_workflows(self) -> None:
         new: Rows = []
         changed: Rows = []
-        names: Rows = []
+        names: dict[tuple[int, int], dict[str, Any]] = {}
         for identity, workflow in self._workflow_records.items():
             workflow_row = self._workflows.get(identity)
             columns: dict[str, Any] = {
@@ -170,8 +166,10 @@ class _BatchWriter:
             if workflow_row is None:
                 workflow_row, key_columns = self._new_workflow(workflow)
                 new.append({**columns, **key_columns})
-                key = {"user_key": workflow_row.user_key, "name_key": workflow_row.name_key}
-                names.append({**key, "name": workflow.name.encode(errors="replace"), "workflows": 1})
+                key = workflow_row.user_key, workflow_row.name_key
+                if key not in names:
+                    names[key] = name_row(*key, workflow.name.encode(errors="replace"))
+                names[key]["workflows"] += 1
             else:
                 changed.append({**columns, "b_no": workflow_row.no})
                 if workflow.watermark > workflow_row.watermark:
@@ -185,7 +183,7 @@ class _BatchWriter:
         statements.put_texts("workflow_texts", texts)
         self._projector.grams.add(statements, SUBJECTS, (row["subject"] for row in new))
         statements.run(statements.update_workflows, changed)
-        statements.run(statements.add_names, names)
+        statements.run(statements.add_names, list(names.values()))
 
     def _new_workflow(self, workflow: Workflow) -> tuple[WorkflowRow, dict[str, Any]]:
         workflow_row = WorkflowRow(
@@ -209,73 +207,74 @@ class _BatchWriter:
 
     def _put_node(self, identity: bytes, node: Node) -> None:
         workflow = self._workflows.get(node.workflow_id)
-        key, value = self._records.nodes[identity]
         if workflow is None:
+            key, value = self._records.nodes[identity]
             self._waits.append({"key": key, "subject_id": node.workflow_id, "value": value})
             return
         if node.created_at < workflow.created:
             return  # An earlier workflow's node; its deletion is on the way.
-        node_row = self._nodes.get(identity)
-        is_new = node_row is None
-        if node_row is None:
-            node_row = NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
-        state_before = node_row.state
+        known_row = self._nodes.get(identity)
+        row = known_row or NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
+        state_before = row.state
         user_key = states.user_key(node.user_id)
         owner_key = None if user_key == workflow.user_key else workflow.user_key
-        node_row, past_statuses = self._read_history(node_row, node, user_key, owner_key)
-        if node_row.chunk < node.history_chunks:
+        row, past_statuses = self._read_history(row, node, user_key, owner_key)
+        if row.chunk < node.history_chunks:
             # Older chunks have not arrived: newer ones wait for them.
+            key, value = self._records.nodes[identity]
             self._waits.append({"key": key, "subject_id": identity, "value": value})
         state = rows.state_of(node, past_statuses, workflow.watermark)
-        self._nodes[identity] = NodeRow(node_row.no, state, *node_row[2:])
+        no, _, chunk, chunk_changes, last_at = row
+        self._nodes[identity] = row = NodeRow(no, state, chunk, chunk_changes, last_at)
         if states.has_failed(state) or states.has_failed(state_before):
-            chunks = {number: chunk for number, (_, chunk) in self._records.chunks.get(identity, {}).items()}
-            self._failures.note(node_row.no, node, workflow.no, (state_before, state), chunks)
-        columns: dict[str, Any] = {
-            "state": state,
-            "pool_key": rows.pool_key(node, state),
-            "last_at": node_row.last_at,
-            "chunk": node_row.chunk,
-            "chunk_changes": node_row.chunk_changes,
-            "deactivate_below": node.deactivate_below,
-            "rest": rows.node_rest(node),
-        }
-        if is_new:
-            self._new_nodes.append({**columns, **new_node_row(node_row.no, node, workflow.no, user_key)})
-            text = rows.json_text(node.metadata)
-            self._bodies.append({"no": node_row.no, "metadata": text, "body": rows.node_body(node)})
+            chunks = {number: content for number, (_, content) in self._records.chunks.get(identity, {}).items()}
+            self._failures.note(no, node, workflow.no, (state_before, state), chunks)
+        rest = rows.node_rest(node)
+        if known_row is None:
+            self._new_nodes.append(new_node_row(row, node, workflow.no, user_key, rest))
+            self._bodies.append((no, rows.json_text(node.metadata), rows.node_body(node)))
             self._state_deltas[workflow.no, state] += 1
         else:
-            self._updates.append({**columns, "b_no": node_row.no})
+            pool_key = rows.pool_key(node, state)
+            self._updates.append((state, pool_key, last_at, chunk, chunk_changes, node.deactivate_below, rest, no))
             if state != state_before:
                 self._state_deltas[workflow.no, state_before] -= 1
                 self._state_deltas[workflow.no, state] += 1
 
-    def _read_history(self, node_row: NodeRow, node: Node, user_key: int, owner_key: int | None) -> tuple[NodeRow, int]:
+    def _read_history(self, row: NodeRow, node: Node, user_key: int, owner_key: int | None) -> tuple[NodeRow, int]:
         """Add new changes; the row, still of the state before, and the past statuses."""
         chunks = self._records.chunks.get(node.id, {})
-        no, past_statuses, last_at = node_row.no, states.had_of(node_row.state), node_row.last_at
-        number, begin = node_row.chunk, node_row.chunk_changes
+        no, state, number, begin, last_at = row
+        past_statuses = states.had_of(state)
+        unpack, head_bytes, changes = rows.HISTORY_HEAD.unpack_from, rows.HISTORY_HEAD.size, self._changes
         while True:
             # The history in the node's own record becomes, unchanged, the chunk of the next number.
             is_inline = number == node.history_chunks
             if not is_inline and number not in chunks:
                 break
             content = node.history if is_inline else chunks[number][1]
-            first_ordinal = number * _CHUNK_CHANGES_MAX
-            for index, code, at in rows.changes_in(content, begin):
-                self._changes.append((no, first_ordinal + index, code, at, user_key, owner_key))
-                past_statuses |= 1 << code
-                last_at = max(last_at, at)
-                begin = index + 1
-                if code == states.COMPLETE_CODE:
-                    self._completed[at // _DAY_MS] += 1
-                elif code == states.ERRORED_CODE:
-                    self._errored[at // _DAY_MS] += 1
+            position, end = 0, len(content)
+            ordinal = first = number * _CHUNK_CHANGES_MAX
+            # Heads only: responses are not needed, and large.
+            while position < end:
+                machine, _, code, at, length = unpack(content, position)
+                position += head_bytes if length == rows.SAME_RESPONSE else head_bytes + length
+                if ordinal - first >= begin:
+                    if machine == rows.SERVER:
+                        code += states.SERVER_CODES
+                    changes.append((no, ordinal, code, at, user_key, owner_key))
+                    past_statuses |= 1 << code
+                    last_at = max(last_at, at)
+                    if code == states.COMPLETE_CODE:
+                        self._completed[at // _DAY_MS] += 1
+                    elif code == states.ERRORED_CODE:
+                        self._errored[at // _DAY_MS] += 1
+                ordinal += 1
+            begin = max(begin, ordinal - first)
             if is_inline:
                 break
             number, begin = number + 1, 0
-        return NodeRow(no, node_row.state, number, begin, last_at), past_statuses
+        return NodeRow(no, state, number, begin, last_at), past_statuses
 
     def _keep_chunks(self) -> None:
         """Store the chunks that are ahead of their node's record."""

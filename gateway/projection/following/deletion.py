@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from backbeat.gateway.projection.following.failures import forget
 from backbeat.gateway.projection.following.statements import Rows, Statements
+from backbeat.gateway.projection.following.table_rows import name_row
 from backbeat.gateway.projection.storage import states, tables
 
 #: Shorter texts are not in the text index.
@@ -28,8 +30,8 @@ def delete_workflows(statements: Statements, names: list[tuple[int, int, int]]) 
     """Delete the rows of workflows without nodes, by (number, user key, name key)."""
     numbers = [number for number, _, _ in names]
     statements.drop_texts("workflow_texts", _texts(statements.select(tables.workflows, "no", numbers, "no", "subject")))
-    decrements = [{"user_key": user, "name_key": name, "name": b"", "workflows": -1} for _, user, name in names]
-    statements.run(statements.add_names, decrements)
+    counts = Counter((user, name) for _, user, name in names)
+    statements.run(statements.add_names, [name_row(*key, b"", -count) for key, count in counts.items()])
     statements.delete(tables.workflow_states, "workflow_no", numbers)
     statements.delete(tables.workflows, "no", numbers)
 

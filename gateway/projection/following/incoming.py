@@ -27,13 +27,14 @@ class Records:
         parsed = rows.parse_key(key)
         if parsed is None:
             return
-        if parsed.kind == "w":
-            self.workflows[parsed.id] = value
-        elif parsed.kind == "n":
-            if not waited or parsed.id not in self.nodes:
-                self.nodes[parsed.id] = (key, value)
-        elif value is not None and not (waited and parsed.number in self.chunks[parsed.id]):
-            self.chunks[parsed.id][parsed.number] = (key, value)
+        kind, identity, number = parsed
+        if kind == b"n":
+            if not waited or identity not in self.nodes:
+                self.nodes[identity] = (key, value)
+        elif kind == b"w":
+            self.workflows[identity] = value
+        elif value is not None and not (waited and number in self.chunks[identity]):
+            self.chunks[identity][number] = (key, value)
 
     def subjects(self) -> set[bytes]:
         """Ids that waiting records may depend on."""

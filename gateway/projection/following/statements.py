@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,13 +27,22 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from backbeat.gateway.projection.storage import tables
 
+#: Rows that a statement deletes.
 _ROWS_AT_ONCE = 500
+#: Rows that a statement inserts, the most first: one by one, each lets other threads of Python in, and costs twice as
+#: much. Of the widest table they have less than 999 parameters, the bound of an SQLite before 3.32.
+_INSERT_ROWS = (60, 8)
+#: Values that a statement of SQLite looks for, the fewest first: so few texts are prepared once.
+_LOOK_UP_VALUES = (8, 64, 512)
 
 #: Rows as statement parameters.
 Rows = list[dict[str, Any]]
 
 _Upsert = sqlite.Insert | postgresql.Insert
 
+
+#: Parameters of the statement that changes nodes, in its order.
+NODE_CHANGES = ("state", "pool_key", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest", "b_no")
 
 _PUT_TEXTS = {
     name: text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)")  # noqa: S608 - names of our own
@@ -50,6 +60,8 @@ class _DriverStatement(NamedTuple):
     sql: str
     names: tuple[str, ...]
     constants: dict[str, Any]
+    #: Placeholders of a row in parentheses, of a statement that takes several; empty: it takes one.
+    placeholders: str
 
     def parameters(self, rows: Rows) -> list[tuple[Any, ...]]:
         """The rows as the driver takes them."""
@@ -58,6 +70,10 @@ class _DriverStatement(NamedTuple):
         if len(self.names) == 1:
             return [(row[self.names[0]],) for row in rows]
         return list(map(itemgetter(*self.names), rows))
+
+    def of_rows(self, count: int) -> str:
+        """The statement with so many rows."""
+        return self.sql.replace(self.placeholders, ", ".join([self.placeholders] * count), 1)
 
 
 class Statements:
@@ -68,15 +84,14 @@ class Statements:
         self._dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         # The library prepares each parameter of each row by itself, which costs more than the database: the driver
         # takes rows as they are.
-        style = "qmark" if self._dialect is sqlite else "format"
+        style, self._mark = ("qmark", "?") if self._dialect is sqlite else ("format", "%s")
         make_dialect: Callable[..., Dialect] = type(connection.dialect)
         self._positional = make_dialect(paramstyle=style)
         self._compiled: dict[Any, _DriverStatement] = {}
         self._inserting: dict[str, Insert] = {}
+        self._columns = {table.name: tuple(table.columns.keys()) for table in tables.metadata.sorted_tables}
         self.update_workflows = _update(tables.workflows, "no", "has_nodes", "watermark", "sweeps", "body")
-        self.update_nodes = _update(
-            tables.nodes, "no", "state", "pool_key", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest"
-        )
+        self.update_nodes = _update(tables.nodes, "no", *NODE_CHANGES[:-1])
         self.deactivate = _update(tables.nodes, "no", "state").values(pool_key=null())
         self.add_workflow_states = self._adding(tables.workflow_states, "nodes")
         self.add_node_states = self._adding(tables.node_states, "nodes")
@@ -103,7 +118,29 @@ class Statements:
         """Run a statement for each row; all rows have the same columns."""
         if rows:
             compiled = self._compile(statement, tuple(rows[0]))
-            self._connection.exec_driver_sql(compiled.sql, compiled.parameters(rows))
+            self._execute(compiled, compiled.parameters(rows))
+
+    def run_values(
+        self, statement: Insert | Update, columns: tuple[str, ...], values: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Run a statement for each row of values, which are in the order of its parameters, `columns`."""
+        if values:
+            compiled = self._compile(statement, columns)
+            assert compiled.names == columns, f"the statement has its parameters as {compiled.names}"
+            self._execute(compiled, values)
+
+    def _execute(self, statement: _DriverStatement, values: Sequence[tuple[Any, ...]]) -> None:
+        begin = 0
+        for count in _INSERT_ROWS if statement.placeholders else ():
+            end = begin + (len(values) - begin) // count * count
+            if begin < end:
+                several = [
+                    tuple(chain.from_iterable(values[first : first + count])) for first in range(begin, end, count)
+                ]
+                self._connection.exec_driver_sql(statement.of_rows(count), several)
+                begin = end
+        if begin < len(values):
+            self._connection.exec_driver_sql(statement.sql, list(values[begin:]))
 
     def insert(self, table: Table, rows: Rows) -> None:
         """Insert rows."""
@@ -111,11 +148,7 @@ class Statements:
 
     def insert_values(self, table: Table, values: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows of values, each in the order of the table's columns."""
-        if values:
-            names = tuple(column.name for column in table.columns)
-            compiled = self._compile(self._inserts(table), names)
-            assert compiled.names == names, "the library orders columns as the table does"
-            self._connection.exec_driver_sql(compiled.sql, list(values))
+        self.run_values(self._inserts(table), self._columns[table.name], values)
 
     def _inserts(self, table: Table) -> Insert:
         statement = self._inserting.get(table.name)
@@ -130,7 +163,9 @@ class Statements:
             assert isinstance(compiled, SQLCompiler)
             names = tuple(compiled.positiontup or ())
             constants = {name: value for name, value in compiled.params.items() if name not in columns}
-            driver_statement = _DriverStatement(str(compiled), names, constants)
+            sql, placeholders = str(compiled), f"({', '.join([self._mark] * len(names))})"
+            takes_several = f"VALUES {placeholders}" in sql and not constants
+            driver_statement = _DriverStatement(sql, names, constants, placeholders if takes_several else "")
             self._compiled[statement, columns] = driver_statement
         return driver_statement
 
@@ -146,11 +181,16 @@ class Statements:
 
     def select(self, table: Table, column: str, values: list[Any], *columns: str) -> list[Any]:
         """Rows in which a column has one of the values."""
-        selected = [table.c[name] for name in columns]
+        # Text of our own: the library's takes longer to be made than the rows to be found.
+        select = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column}"  # noqa: S608 - names of our own
+        if self._dialect is postgresql:
+            return list(self._connection.exec_driver_sql(f"{select} = ANY(%s)", (values,))) if values else []
         result: list[Any] = []
-        for first in range(0, len(values), _ROWS_AT_ONCE):
-            condition = table.c[column].in_(values[first : first + _ROWS_AT_ONCE])
-            result += self._connection.execute(table.select().with_only_columns(*selected).where(condition)).all()
+        for first in range(0, len(values), _LOOK_UP_VALUES[-1]):
+            wanted = values[first : first + _LOOK_UP_VALUES[-1]]
+            count = next(count for count in _LOOK_UP_VALUES if count >= len(wanted))
+            sql = f"{select} IN ({', '.join('?' * count)})"
+            result += self._connection.exec_driver_sql(sql, (*wanted, *(wanted[:1] * (count - len(wanted)))))
         return result
 
     def delete(self, table: Table, column: str, values: list[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from backbeat.gateway.projection.storage import states
+from backbeat.gateway.projection.storage import rows, states
 from backbeat.streams.core.records import Node
 
 
@@ -29,16 +29,28 @@ class NodeRow(NamedTuple):
     last_at: int
 
 
-def new_node_row(number: int, node: Node, workflow_no: int, user_key: int) -> dict[str, Any]:
-    """The row of a node that the table does not have."""
-    return {
-        "no": number,
-        "id": node.id,
-        "workflow_no": workflow_no,
-        "user_key": user_key,
-        "name_key": states.name_key(node.user_id, node.name),
-        "created": node.created_at,
-        "seq": node.seq,
-        "parent_id": node.parent_id,
-        "tid_key": states.tid_key(node.tid) if node.tid else None,
-    }
+def name_row(user_key: int, name_key: int, name: bytes, workflows: int = 0) -> dict[str, Any]:
+    """The row of a name that so many more workflows have. A batch has one of each name: PostgreSQL takes no second."""
+    return {"user_key": user_key, "name_key": name_key, "name": name, "workflows": workflows}
+
+
+def new_node_row(row: NodeRow, node: Node, workflow_no: int, user_key: int, rest: bytes) -> tuple[Any, ...]:
+    """The row of a node that the table does not have, in the order of its columns."""
+    return (
+        row.no,
+        node.id,
+        workflow_no,
+        user_key,
+        states.name_key(node.user_id, node.name),
+        node.created_at,
+        node.seq,
+        node.parent_id,
+        states.tid_key(node.tid) if node.tid else None,
+        rows.pool_key(node, row.state),
+        row.state,
+        row.last_at,
+        row.chunk,
+        row.chunk_changes,
+        node.deactivate_below,
+        rest,
+    )

@@ -7,7 +7,6 @@ searched in every row in vain.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 from sqlalchemy import Connection, select
 
@@ -37,27 +36,28 @@ class Grams:
         known_grams = self._known[kind]
         if _TOO_MANY in known_grams:
             return
-        new: set[str] = set()
+        longest: set[str] = set()
         for text in set(texts):
-            new |= set(_runs(text)) - known_grams
+            longest.update(_longest_runs(text))
+        # Where a longest run is known, so are those within it.
+        new = set(grams_of(longest - known_grams)) - known_grams
         if len(known_grams) + len(new) > _GRAMS_MAX:
             new = {_TOO_MANY}
         known_grams |= new
         statements.insert(tables.text_grams, [{"kind": kind, "gram": gram} for gram in sorted(new)])
 
 
-def _runs(text: str) -> Iterator[str]:
-    yield from text
-    yield from map("".join, pairwise(text))
-    yield from map("".join, zip(text, text[1:], text[2:], strict=False))
+def _longest_runs(text: str) -> Iterator[str]:
+    if len(text) <= _LETTERS_MAX:
+        return iter((text,) if text else ())
+    return map("".join, zip(text, text[1:], text[2:], strict=False))
 
 
 def grams_of(texts: Iterable[str]) -> list[str]:
     """All runs in the texts."""
-    runs: set[str] = set()
-    for text in texts:
-        runs.update(_runs(text))
-    return sorted(runs)
+    longest = {run for text in texts for run in _longest_runs(text)}
+    pairs = {pair for run in longest for pair in (run[:2], run[1:])}
+    return sorted({*longest, *pairs, *"".join(longest)} - {""})
 
 
 def is_nowhere(connection: Connection, kind: int, needle: str) -> bool:

@@ -7,7 +7,7 @@ and the rest of the id (streams/state/store.py).
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
@@ -20,7 +20,9 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
 
-_HEAD = history._HEAD  # noqa: SLF001 - the form of a history is the engine's
+# The form of a history is the engine's.
+HISTORY_HEAD, SAME_RESPONSE = history._HEAD, history._SAME_RESPONSE  # noqa: SLF001
+SERVER = history.SERVER
 _KIND = 1 + PREFIX_BYTES
 _ID_KEY_BYTES = 18
 _CHUNK_KEY_BYTES = _ID_KEY_BYTES + 4
@@ -74,27 +76,19 @@ decode_node_body = msgspec.msgpack.Decoder(NodeBody).decode
 decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
 
 
-class Key(NamedTuple):
-    """Parsed key of a changelog record."""
+def parse_key(key: bytes) -> tuple[bytes, bytes, int] | None:
+    """Kind, id and number of the chunk, of a changelog record; None: a record that the projection does not store.
 
-    #: w: workflow, n: node, h: chunk of a node's history.
-    kind: str
-    id: bytes
-    #: Number of the chunk.
-    number: int = 0
-
-
-def parse_key(key: bytes) -> Key | None:
-    """Parsed key; None: a record that the projection does not store."""
-    if key[:1] != b"w":
+    Kinds: w, a workflow; n, a node; h, a chunk of a node's history.
+    """
+    size = len(key)
+    if size not in (_ID_KEY_BYTES, _CHUNK_KEY_BYTES) or key[:1] != b"w":
         return None
     kind = key[_KIND : _KIND + 1]
     identity = key[1:_KIND] + key[_KIND + 1 : _ID_KEY_BYTES]
-    if kind in {b"w", b"n"} and len(key) == _ID_KEY_BYTES:
-        return Key(kind.decode(), identity)
-    if kind == b"h" and len(key) == _CHUNK_KEY_BYTES:
-        return Key("h", identity, int.from_bytes(key[_ID_KEY_BYTES:], "big"))
-    return None
+    if size == _CHUNK_KEY_BYTES:
+        return (kind, identity, int.from_bytes(key[_ID_KEY_BYTES:], "big")) if kind == b"h" else None
+    return (kind, identity, 0) if kind in b"wn" else None
 
 
 def workflow_body(workflow: Workflow) -> bytes:
@@ -135,31 +129,16 @@ def deactivated(state: int) -> int:
     return states.pack(ServerStatus.DEACTIVATED, states.client_of(state), waits=False, had=past_statuses)
 
 
-def changes_in(chunk: bytes, begin: int) -> list[tuple[int, int, int]]:
-    """(index, code, time) of the status changes in a chunk, from index `begin` on."""
-    changes: list[tuple[int, int, int]] = []
-    # Heads only: responses are not needed, and large.
-    unpack, head_bytes, same_response = _HEAD.unpack_from, _HEAD.size, history._SAME_RESPONSE  # noqa: SLF001
-    position, index, end = 0, 0, len(chunk)
-    while position < end:
-        machine, _, to_status, at, length = unpack(chunk, position)
-        position += head_bytes if length == same_response else head_bytes + length
-        if index >= begin:
-            changes.append((index, to_status + states.SERVER_CODES if machine == history.SERVER else to_status, at))
-        index += 1
-    return changes
-
-
 def newest_error(content: bytes, *, of_engine: bool) -> tuple[int, bytes | None] | None:
     """Time and response of the newest change to errored in packed history, the client's or the engine's own."""
-    position, head, newest = 0, history._HEAD, None  # noqa: SLF001 - as above
-    machine_wanted = history.SERVER if of_engine else history.CLIENT
+    position, head, newest = 0, HISTORY_HEAD, None
+    machine_wanted = SERVER if of_engine else history.CLIENT
     status = ServerStatus.ERRORED if of_engine else ClientStatus.ERRORED
     response: bytes | None = None
     while position < len(content):
         machine, _, to_status, at, length = head.unpack_from(content, position)
         position += head.size
-        if length != history._SAME_RESPONSE:  # noqa: SLF001 - as above
+        if length != SAME_RESPONSE:
             response = content[position : position + length] if length else None
             position += length
         if machine == machine_wanted and to_status == status:
