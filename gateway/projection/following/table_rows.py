@@ -30,7 +30,7 @@ class NodeRow(NamedTuple):
 
 
 def name_row(user_key: int, name_key: int, name: bytes, workflows: int = 0) -> dict[str, Any]:
-    """The row of a name that so many more workflows have. A batch has one of each name: PostgreSQL takes no second."""
+    """The row of a name that so many more workflows have; a batch has one of each name."""
     return {"user_key": user_key, "name_key": name_key, "name": name, "workflows": workflows}
 
 
