@@ -14,6 +14,7 @@ from backbeat.gateway.console import responses
 from backbeat.gateway.console.figures import Figures
 from backbeat.gateway.console.hosts import Hosts, origin_of
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
+from backbeat.gateway.console.pages import login
 from backbeat.gateway.console.parts import Parts
 from backbeat.gateway.console.rendering import Templates
 from backbeat.gateway.console.show import times
@@ -32,6 +33,8 @@ _STATIC = "static/"
 _REFRESH_SECONDS = (5, 10, 60)
 _FORM = "application/x-www-form-urlencoded"
 _FORM_BYTES_MAX = 65_536
+#: A form that was sent without a session comes with the one that logs in.
+_LOGIN_BYTES_MAX = 2 * _FORM_BYTES_MAX
 #: Status of an answer while a part of the system is away.
 _AWAY = 503
 _RIGHTS = {
@@ -52,7 +55,7 @@ class Console:
         self._templates = Templates()
         codec_url = settings.console.codec_url
         self._codec_origin = None if codec_url is None else origin_of(codec_url)
-        self._parts = Parts(settings, services, is_page=lambda path: "GET" in find(path))
+        self._parts = Parts(settings, services, is_page=lambda path, method: method in find(path))
         #: Begin and end of following people and audit, while Kafka is there.
         self.start, self.stop = self._parts.start, self._parts.stop
 
@@ -89,7 +92,7 @@ class Console:
         visit.visitor = self._parts.entrance.visitor(request)
         if visit.visitor is None and not self._is_public(request.method, visit.path):
             # Also where there is no such page: who is not logged in learns nothing.
-            return self._to_login(visit)
+            return await self._to_login(visit)
         row, visit.values = self._find(request.method, visit.path)
         request[self.PATH] = row.path
         visit.entry = row.entry
@@ -100,41 +103,45 @@ class Console:
         result = await row.handler(visit)
         if isinstance(result, web.StreamResponse):
             return result
-        return await self._page(visit, result, result.values.get("response_status", 200))
+        return await self._page(visit, result)
 
     @staticmethod
     def _is_public(method: str, path: str) -> bool:
         row = find(path).get(method)
         return row is not None and row[0].right is Right.NONE
 
-    @staticmethod
-    def _to_login(visit: Visit) -> web.Response:
-        if visit.request.method == "POST":
-            raise PageError(401, "Your session is over", "Nothing was changed. Log in again, then do it once more.")
+    async def _to_login(self, visit: Visit) -> web.Response:
         address = f"{visit.path}?{visit.request.query_string}".rstrip("?")
+        if visit.request.method == "POST":
+            # A gateway that was restarted has ended sessions under forms that people were filling in.
+            visit.form = await self._read_fields(visit, _FORM_BYTES_MAX)
+            return await self._page(visit, login.interrupt(visit, address))
         following = f"?next={quote(address, safe='')}" if address else ""
         return responses.redirect(f"{visit.base}login{following}")
 
     async def _read_form(self, visit: Visit, row: Row) -> None:
         """Read a form, once it is sure that it is one of ours. 403, 405, 413."""
-        request = visit.request
         if self._settings.read_only and row.right is Right.ACT:
             raise PageError(405, "Nothing can be changed here", "This console is read only (--ui-read-only).")
+        visit.form = await self._read_fields(visit, _LOGIN_BYTES_MAX if row.right is Right.NONE else _FORM_BYTES_MAX)
+        session_id = "" if visit.visitor is None else visit.visitor.session_id
+        if not self._parts.entrance.forms.is_ours(visit.form.get("form", ""), session_id, visit.path):
+            text = "Nothing was changed: since it was made the gateway was restarted, or you have logged in anew."
+            raise PageError(403, "This form is too old", text, keeps_form=True)
+
+    async def _read_fields(self, visit: Visit, bytes_max: int) -> dict[str, str]:
+        """The fields of a form that comes from a page of ours. 403, 413."""
+        request = visit.request
         if not self._hosts.is_same_origin(request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")):
             raise PageError(403, "This form is none of ours", "It came from another site, or from no browser.")
         length = request.content_length
-        if request.content_type != _FORM or length is None or length > _FORM_BYTES_MAX:
-            raise PageError(413, "This is no form", f"A form is {_FORM}, with {_FORM_BYTES_MAX:,} bytes at most.")
+        if request.content_type != _FORM or length is None or length > bytes_max:
+            raise PageError(413, "This is no form", f"A form is {_FORM}, with {bytes_max:,} bytes at most.")
         try:
             body = (await request.read()).decode()
         except UnicodeDecodeError as error:
             raise PageError(400, "This form cannot be read", "It is no UTF-8.") from error
-        visit.form = dict(parse_qsl(body, keep_blank_values=True))
-        session_id = "" if visit.visitor is None else visit.visitor.session_id
-        if not self._parts.entrance.forms.is_ours(visit.form.get("form", ""), session_id, visit.path):
-            raise PageError(
-                403, "This form is too old", "Nothing was changed. Load the page anew, then do it once more."
-            )
+        return dict(parse_qsl(body, keep_blank_values=True))
 
     def _find(self, method: str, path: str) -> tuple[Row, dict[str, str]]:
         rows = find(path)
@@ -156,7 +163,7 @@ class Console:
 
     # --- pages -------------------------------------------------------------------------------------------------------
 
-    async def _page(self, visit: Visit, page: Page, status: int = 200) -> web.Response:
+    async def _page(self, visit: Visit, page: Page) -> web.Response:
         figures = None
         if visit.visitor is not None:
             figures = await self._parts.counter.figures()
@@ -164,7 +171,8 @@ class Console:
         async with self._parts.turn():
             # A thousand rows take tens of milliseconds, which calls of the API would wait for.
             html = await asyncio.to_thread(self._templates.render, page.template, values)
-            response = await responses.page(visit.request, html, status)
+            response = await responses.page(visit.request, html, page.values.get("response_status", 200))
+        response.headers.update(page.values.get("response_headers", {}))
         every = visit.query.get("every", "")
         if every.isdecimal() and int(every) in _REFRESH_SECONDS:
             response.headers["Refresh"] = every
@@ -193,6 +201,8 @@ class Console:
             # Milliseconds between two looks of a live page; 0: a second.
             "live_every": 0,
             "codec_url": self._settings.codec_url or "",
+            # Fields of a form that can be sent again.
+            "kept": {},
             # Of nodes that have other pages than live ones.
             "addresses_of": {},
         }
@@ -203,8 +213,9 @@ class Console:
             logger.error("%s %s", visit.request.method, visit.request.path, exc_info=error)
             refused = PageError(500, "The gateway failed", "Its log says why, under the transaction id below.")
         # Text that somebody has typed at night is not lost with the engine; a token is never sent back.
-        kept = visit.form if refused.status == _AWAY and "token" not in visit.form else {}
-        page = Page("error.html", refused.title, {"text": refused.text, "kept": kept})
+        is_kept = (refused.keeps_form or refused.status == _AWAY) and "token" not in visit.form
+        kept = visit.kept(visit.form, visit.path, visit.address()) if is_kept else {}
+        page = Page("error.html", refused.title, {"text": refused.text, **kept})
         values = {**self._frame(visit, page.title, None), **page.values}
         response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
         response.headers.update(refused.headers)

@@ -6,12 +6,16 @@ from __future__ import annotations
 class PageError(Exception):
     """A refused request: status, title, and what to do."""
 
-    def __init__(self, status: int, title: str, text: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, title: str, text: str, headers: dict[str, str] | None = None, *, keeps_form: bool = False
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.title = title
         self.text = text
         self.headers = headers or {}
+        #: True: the form that was sent is on the page, to be sent again.
+        self.keeps_form = keeps_form
 
 
 def not_found(noun: str) -> PageError:

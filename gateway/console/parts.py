@@ -25,10 +25,10 @@ _TURN_SECONDS_MAX = 2.0
 class Parts:
     """Parts of one console."""
 
-    def __init__(self, settings: GatewaySettings, services: Services, is_page: Callable[[str], bool]) -> None:
+    def __init__(self, settings: GatewaySettings, services: Services, is_page: Callable[[str, str], bool]) -> None:
         self.settings = settings.console
         self.services = services
-        #: True for the path of a page below `/ui/`.
+        #: True for the path of a page below `/ui/`, and the method by which it is asked for.
         self.is_page = is_page
         self.counter = Counter(services.engine, services.projection)
         self.freshness = Freshness(services.projection)

@@ -96,9 +96,14 @@ class Visit:
         session_id = "" if self.visitor is None else self.visitor.session_id
         return self.parts.entrance.forms.token(session_id, path)
 
-    def is_page(self, address: str) -> bool:
+    def is_page(self, address: str, method: str = "GET") -> bool:
         """True for a page of ours, as one may be led to after logging in."""
-        return self.parts.is_page(address.partition("?")[0])
+        return self.parts.is_page(address.partition("?")[0], method)
+
+    def kept(self, form: dict[str, str], path: str, address: str) -> dict[str, Any]:
+        """Values of a page that keeps a form: to be sent again to this path, at this address as this page has it."""
+        fields = {name: value for name, value in form.items() if name != "form"}
+        return {"kept": {"form": self.form_token(path), **fields}, "kept_address": address}
 
     @property
     def may_act(self) -> bool:

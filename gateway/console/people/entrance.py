@@ -134,8 +134,8 @@ class Entrance:
 
     # --- logging in and out ------------------------------------------------------------------------------------------
 
-    async def log_in(self, request: web.BaseRequest, name: str, token: str) -> str | None:
-        """The Set-Cookie header of a new session; None: name or token is wrong. 429, 503."""
+    async def log_in(self, request: web.BaseRequest, name: str, token: str) -> tuple[Visitor, str] | None:
+        """The visitor and the Set-Cookie header of a new session; None: name or token is wrong. 429, 503."""
         address, tries = request.remote or "", self._services.wrong_tries
         seconds = tries.seconds_left(address)
         if seconds:
@@ -152,7 +152,8 @@ class Entrance:
                     if caught_up:
                         tries.take_back(address)
                     session = new_session(way, name)
-                    return self._set_cookie(request, write_cookie(session, self._signer, token_hash))
+                    visitor = msgspec.structs.replace(holder[0], session_id=session.nonce)
+                    return visitor, self._set_cookie(request, write_cookie(session, self._signer, token_hash))
             if not caught_up:
                 tries.note(address)
                 # The person, or the token, may have been added a moment ago.
