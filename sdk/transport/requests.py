@@ -34,6 +34,8 @@ from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
+#: Bytes of replies that are decoded before their requesters hear of them.
+_BYTES_AT_ONCE = 16_384
 #: Time without an answer after which a query is sent again: the partition may have a new owner, who never saw it.
 _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
@@ -274,18 +276,31 @@ class RequestClient:
                 if message is None:
                     continue
                 messages = [message, *consumer.consume(_RECORDS_MAX, 0)]
-                replies = [reply for message in messages if (reply := self._take(message)) is not None]
+                self._take_all(messages)
             except KafkaException as error:
                 logger.warning("reading replies: %s", error.args[0].str())
                 self._stopping.wait(_POLL_SECONDS)
                 continue
-            if replies:
-                try:
-                    self._loop.call_soon_threadsafe(self._match, replies)
-                except RuntimeError:
-                    logger.info("replies are read no more: the loop was closed, and the client was not")
-                    break
+            except RuntimeError:
+                logger.info("replies are read no more: the loop was closed, and the client was not")
+                break
         consumer.close()
+
+    def _take_all(self, messages: list[Message]) -> None:
+        """Decode replies and hand them to the loop. RuntimeError: it is closed."""
+        replies: list[ReplyRecord] = []
+        size = 0
+        for message in messages:
+            reply = self._take(message)
+            if reply is not None:
+                replies.append(reply)
+                size += len(message.value() or b"")
+            if size > _BYTES_AT_ONCE:
+                # Whoever waits for a small answer does not wait until a large one behind it is decoded.
+                self._loop.call_soon_threadsafe(self._match, replies)
+                replies, size = [], 0
+        if replies:
+            self._loop.call_soon_threadsafe(self._match, replies)
 
     def _take(self, message: Message) -> ReplyRecord | None:
         error, value = message.error(), message.value()

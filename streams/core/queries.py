@@ -97,7 +97,7 @@ def is_final(store: Store, node_id: bytes) -> bool:
 
 
 def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
-    """The parts of an answer, each at most 200 items or 256 KiB. Flushes are answered by the commit.
+    """The parts of an answer, each at most 50 items or 256 KiB. Flushes are answered by the commit.
 
     A removal between two parts ends the answer: the last part is a Rejection then.
     """
@@ -184,8 +184,9 @@ def _results(store: Store, query: GetResults) -> Iterator[QueryAnswer]:
         yield from _parts(taken, Results)
 
 
-#: Bounds of one part of an answer; a single item may be larger.
-_PART_ITEMS = 200
+#: Bounds of one part of an answer; a single item may be larger. Commands wait while a part is made: fifty nodes with
+#: what each waits for take a millisecond or two.
+_PART_ITEMS = 50
 _PART_BYTES = 262_144
 _pack = msgspec.msgpack.Encoder().encode
 

@@ -295,7 +295,8 @@ class EngineProcess:
         try:
             for _ in self.engine.on_query(record, self.clock.now()):
                 begun = True
-                await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
+                for _ in range(_ROUNDS_BETWEEN):
+                    await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
             if self.engine.flushes:
                 self.committer.want()
         except DamagedStoreError as error:

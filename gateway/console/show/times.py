@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -61,12 +62,17 @@ def local(milliseconds: int, zone: str) -> str:
 def clock(milliseconds: int) -> str:
     """`13:48:02` today, else `2026-11-28 13:48:02`, in the visitor's time zone."""
     zone = ZONE.get()
+    return _clock(milliseconds // 1_000, zone, datetime.now(zone).date())
+
+
+@lru_cache(maxsize=4096)
+def _clock(seconds: int, zone: tzinfo, today: date) -> str:
     try:
-        at = datetime.fromtimestamp(milliseconds // 1_000, zone)
+        at = datetime.fromtimestamp(seconds, zone)
     except (OverflowError, ValueError, OSError):
         # The last hours of the calendar.
-        return time_text(milliseconds)[:19].replace("T", " ")
-    return f"{at:%H:%M:%S}" if at.date() == datetime.now(zone).date() else f"{at:%Y-%m-%d %H:%M:%S}"
+        return time_text(seconds * 1_000)[:19].replace("T", " ")
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def moment(milliseconds: int | None) -> Markup:

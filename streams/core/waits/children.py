@@ -58,6 +58,7 @@ def child_view(store: Store, node: Node, workflow: Workflow, marks: Marks) -> Ch
     """A node as a list shows it."""
     server = ServerStatus.DEACTIVATED if is_deactivated(store, node, workflow, marks) else node.server
     is_open = server is not ServerStatus.DEACTIVATED
+    since = changed_at(store, node)
     return ChildView(
         id=node.id,
         parent_id=node.parent_id,
@@ -68,7 +69,7 @@ def child_view(store: Store, node: Node, workflow: Workflow, marks: Marks) -> Ch
         server=server,
         client=node.client,
         created_at=node.created_at,
-        changed_at=changed_at(store, node),
+        changed_at=since,
         attempt=node.attempt,
         retries_remaining=node.retries_remaining,
         depth=node.depth,
@@ -76,7 +77,7 @@ def child_view(store: Store, node: Node, workflow: Workflow, marks: Marks) -> Ch
         has_children=node.first_child is not None,
         children_open=node.children_open,
         error=_last_error(store, node)[:_ERROR_CHARACTERS_MAX] if _has_failed(node, server) else "",
-        wait=next(waits_of(store, node, workflow), None) if is_open else None,
+        wait=next(waits_of(store, node, workflow, since), None) if is_open else None,
     )
 
 

@@ -58,9 +58,12 @@ class Waiting(NamedTuple):
 Finder = Callable[[Waiting], Wait | None]
 
 
-def waits_of(store: Store, node: Node, workflow: Workflow) -> Iterator[Wait]:
-    """All waits of a node that is not deactivated: what holds it up now, then what comes after it."""
-    waiting = Waiting(store, node, workflow, changed_at(store, node))
+def waits_of(store: Store, node: Node, workflow: Workflow, since: int | None = None) -> Iterator[Wait]:
+    """All waits of a node that is not deactivated: what holds it up now, then what comes after it.
+
+    `since` is the time of its last status change, where that was read before.
+    """
+    waiting = Waiting(store, node, workflow, changed_at(store, node) if since is None else since)
     for find in WAITS[node.server]:
         wait = find(waiting)
         if wait is not None:

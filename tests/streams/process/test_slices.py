@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, queries
 from backbeat.streams.core import apply
+from backbeat.streams.core.tables import NODES
 from backbeat.streams.input.reader import Read
 from backbeat.streams.ports.log import Record
 from backbeat.streams.process.backlog import Backlog
@@ -90,6 +92,23 @@ class Slices:
         )
         self.process.take({(QUERIES, number): Read(0, [Record(number, 0, 1, None, codec.encode_query(query))])})
 
+    def grow(self, number: int, leaves: int) -> bytes:
+        """A node with so many children, in this partition; its id."""
+        maker = Maker(self._identity(number), PARTITIONS)
+        subjects = map(subject_of, range(200))
+        subject = next(each for each in subjects if ids.partition_of(maker.workflow_id(each), PARTITIONS) == number)
+        fan = maker.fan(subject, leaves)
+        store = self.process.engine.partitions[number].store
+        for raw in fan.commands:
+            apply(codec.decode_command(raw.value), 1, store)
+        return store.get(NODES, fan.children[0]).parent_id
+
+    def ask_children(self, number: int, ask: int, parent_id: bytes) -> None:
+        query = queries.GetChildren(
+            reply_to=c.ReplyTo(0, b"asker" * 3 + b"!", ask), deadline=2**50, parent_id=parent_id
+        )
+        self.process.take({(QUERIES, number): Read(0, [Record(number, 0, 1, None, codec.encode_query(query))])})
+
     @property
     def pushed(self) -> list[list[int]]:
         return [numbers for _, _, numbers in self.producer.batches]
@@ -157,6 +176,19 @@ async def test_queries_and_timers_get_their_turn_between_two_slices(slices):
     assert slices.pushed.index([1]) < slices.pushed.index([12, 13])
     for task in (applying, ticking):
         task.cancel()
+
+
+async def test_a_command_waits_for_one_part_of_a_large_answer_at_most(slices):
+    parent_id = slices.grow(0, 1_000)
+    applying = asyncio.create_task(slices.process.apply_commands())
+    slices.ask_children(0, 7, parent_id)
+    await until_async(lambda: [7] in slices.pushed)
+    before = len(slices.pushed)
+    slices.add(0, 1)
+    await until_async(lambda: [1] in slices.pushed)
+    assert slices.pushed.index([1]) - before <= 1
+    await until_async(lambda: slices.pushed.count([7]) == 20)
+    applying.cancel()
 
 
 async def test_no_turn_of_the_loop_sees_a_command_whose_effects_have_not_left(slices):
