@@ -13,6 +13,7 @@ from aiohttp import web
 from backbeat.errors import Rejected, Unavailable
 from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
+from backbeat.gateway.console.shared import SHOWN_SECONDS_MAX
 from backbeat.gateway.console.show.look import read_look
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import find_id
@@ -297,10 +298,16 @@ class Visit:
         return await self._or(read, default)
 
     async def share(self, key: object, reading: Callable[[], Awaitable[T]], default: T) -> T:
-        """Result of a reading that is dear, which pages of the same key share; some seconds old at most. Likewise."""
+        """Result of a reading that is dear, which pages of the same key share; some seconds old at most. Likewise.
+
+        After one's own change the page waits for a new one where that is due.
+        """
+        shown_seconds_max = 0.0 if "done" in self.query else SHOWN_SECONDS_MAX
 
         async def read() -> T:
-            (stale_seconds, result), age = await self.parts.shared.get(key, lambda: self._freshened(reading))
+            (stale_seconds, result), age = await self.parts.shared.get(
+                key, lambda: self._freshened(reading), shown_seconds_max=shown_seconds_max
+            )
             self.stale_seconds = stale_seconds + age
             return result  # type: ignore[no-any-return]  # as the reading gave it
 
