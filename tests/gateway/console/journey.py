@@ -1,4 +1,4 @@
-"""The journey of 3 a.m.: from a cause to a drained job, on a phone, by the keyboard, without JavaScript."""
+"""The journey of 3 a.m.: from a cause to a drained job, on a phone, by keys without JavaScript or by a finger."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from tests.waiting import SECONDS_MAX
 CLICKS_MAX = 6
 #: A phone, and no script: what `tab` is given.
 PHONE = {"viewport": {"width": 320, "height": 640}, "java_script_enabled": False}
+#: A phone whose browser has all that it can.
+TOUCHED = {"viewport": {"width": 320, "height": 640}, "java_script_enabled": True, "has_touch": True, "is_mobile": True}
 
 
 def shown(page: Any) -> str:
     return page.locator("main").inner_text()  # type: ignore[no-any-return]  # playwright is not typed here
 
 
-class Thumb:
-    """An operator with a keyboard, who counts what is pressed."""
+class Keyboard:
+    """An operator with a keyboard alone, who counts what is pressed."""
 
     def __init__(self, one: Tab) -> None:
         self.page = one.page
@@ -45,29 +47,51 @@ class Thumb:
         self.page.keyboard.type(text)
 
 
+class Finger:
+    """An operator with a finger, who counts each touch, of the fields that are typed in, too."""
+
+    def __init__(self, one: Tab) -> None:
+        self.page = one.page
+        self.clicks = 0
+
+    def press(self, role: str, name: str) -> None:
+        self._touch(self.page.get_by_role(role, name=name).first)
+
+    def type(self, label: str, text: str) -> None:
+        field = self.page.get_by_label(label)
+        self._touch(field)
+        assert field.evaluate("element => element === document.activeElement")
+        self.page.keyboard.type(text)
+
+    def _touch(self, target: Any) -> None:
+        self.clicks += 1
+        target.tap(timeout=SECONDS_MAX * 1_000)
+
+
 def retry_a_cause(
     one: Tab,
     cause: str,
     nodes: int,
     *,
+    hand: type[Keyboard | Finger] = Keyboard,
     after_the_first: Callable[[], object] = lambda: None,
     seconds: float = SECONDS_MAX,
 ) -> int:
     """Retry what has failed with a cause: the first ten, then all. The clicks that it took; the job's page is open."""
-    thumb, milliseconds = Thumb(one), seconds * 1_000
-    thumb.press("button", f"Retry what failed with: {cause}")
+    operator, milliseconds = hand(one), seconds * 1_000
+    operator.press("button", f"Retry what failed with: {cause}")
     # Without a script the page of a count loads itself anew until it is counted.
     one.page.get_by_label("Why").wait_for(timeout=milliseconds)
     assert f"The filter matches {nodes:,}, exactly those of the cause" in shown(one.page)
-    thumb.press("radio", "the first 10, to see whether it helps")
-    thumb.type("Why", "does the bank answer?")
-    thumb.press("button", "Retry these")
+    operator.press("radio", "the first 10, to see whether it helps")
+    operator.type("Why", "does the bank answer?")
+    operator.press("button", "Retry these")
     one.page.get_by_role("heading", name="The first 10").wait_for(timeout=milliseconds)
     after_the_first()
-    thumb.type("Why", "bank is back, INC-771")
-    thumb.press("button", "Retry these")
+    operator.type("Why", "bank is back, INC-771")
+    operator.press("button", "Retry these")
     one.page.get_by_text("ended", exact=True).wait_for(timeout=milliseconds)
     text = shown(one.page)
     assert f"{nodes - 10:,} done" in text
     assert "dev: retry “bank is back, INC-771” — done" in text
-    return thumb.clicks
+    return operator.clicks

@@ -11,7 +11,7 @@ import pytest
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
 from tests.gateway.console.desk import Desk, hidden_fields, log_in
-from tests.gateway.console.journey import CLICKS_MAX, PHONE, retry_a_cause, shown
+from tests.gateway.console.journey import CLICKS_MAX, PHONE, TOUCHED, Finger, retry_a_cause, shown
 from tests.gateway.console.story import NAME
 from tests.gateway.console.test_people import command
 from tests.waiting import until
@@ -19,10 +19,9 @@ from tests.waiting import until
 NODES = 14
 
 
-@pytest.fixture(scope="module")
-def bank(stack, story):
-    """A client whose payments fail with two causes."""
-    client = add_client(stack.bootstrap_servers, "payers", partitions=2)
+def failed_payments(stack, name: str) -> tuple[User, list[str]]:
+    """A client whose payments fail with two causes, and the payments."""
+    client = add_client(stack.bootstrap_servers, name, partitions=2)
     user = User(Door(stack.http_urls[0], client.id), client, "")
     top = user.sent(subject="payroll")
     nodes = user.decide(top["id"], *({"name": "Pay", "mode": "non_blocking", "retry": 0} for _ in range(2 * NODES)))
@@ -33,6 +32,11 @@ def bank(stack, story):
         assert user.say(node, "errored", {"message": error}).status == 200
     user.wait_for(nodes[-1], "retries_exhausted")
     return user, nodes
+
+
+@pytest.fixture(scope="module")
+def bank(stack, story):
+    return failed_payments(stack, "payers")
 
 
 def test_from_stuck_to_a_drained_job_in_six_clicks(stack, bank, tab):
@@ -55,6 +59,23 @@ def test_from_stuck_to_a_drained_job_in_six_clicks(stack, bank, tab):
     until(lambda: "bank-#" not in desk.get("stuck?client=payers").text, "the cause is gone")
     one.open("jobs")
     assert "bank is back, INC-771" in shown(one.page)
+    assert one.complaints == []
+
+
+def test_from_stuck_to_a_drained_job_by_six_touches(stack, story, tab):
+    user, nodes = failed_payments(stack, "payees")
+    one, desk = tab(**TOUCHED), Desk(stack.http_urls[0])
+    for cause, is_last, retried in (
+        ("# mailbox # unknown", False, nodes[1::2]),
+        ("connection refused by bank-#", True, nodes[::2]),
+    ):
+        until(lambda: f"{NODES} failing" in desk.get("stuck?client=payees").text, "the cause is there")
+        one.open("stuck?client=payees")
+        assert retry_a_cause(one, cause, NODES, hand=Finger) <= CLICKS_MAX
+        for node in retried:
+            user.wait_for(node, "sent_to_client")
+        until(lambda cause=cause: cause not in desk.get("stuck?client=payees").text, "the cause is gone")
+        assert ("nothing needs a person" in desk.get("stuck?client=payees").text) is is_last
     assert one.complaints == []
 
 
