@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "/ui/"
 _STATIC = "static/"
 _REFRESH_SECONDS = (5, 10, 60)
+#: Time after which a page looks again that could not be made since a part is away.
+_AWAY_REFRESH_SECONDS = 5
 _FORM = "application/x-www-form-urlencoded"
 _FORM_BYTES_MAX = 65_536
 #: A form that was sent without a session comes with the one that logs in.
@@ -215,10 +217,15 @@ class Console:
         # Text that somebody has typed at night is not lost with the engine; a token is never sent back.
         is_kept = (refused.keeps_form or refused.status == _AWAY) and "token" not in visit.form
         kept = visit.kept(visit.form, visit.path, visit.address()) if is_kept else {}
-        page = Page("error.html", refused.title, {"text": refused.text, **kept})
+        # What does not answer comes back: a job that has just begun keeps its engine from answering for some seconds.
+        looks_again = refused.status == _AWAY and visit.request.method == "GET"
+        refresh_seconds = _AWAY_REFRESH_SECONDS if looks_again else 0
+        page = Page("error.html", refused.title, {"text": refused.text, "refresh_seconds": refresh_seconds, **kept})
         values = {**self._frame(visit, page.title, None), **page.values}
         response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
         response.headers.update(refused.headers)
+        if refresh_seconds:
+            response.headers["Refresh"] = str(refresh_seconds)
         return response
 
 

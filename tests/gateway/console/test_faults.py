@@ -45,6 +45,8 @@ def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
         # A form that asks for no reason.
         answer = desk.send("jobs", count)
         assert (answer.status, hidden_fields(answer.text)) == (503, {**count, "form": ANY})
+        looking = tab().page
+        assert looking.goto(f"{stack.http_urls[0]}/ui/nodes/{node}").status == 503
     finally:
         stack.start_engine()
         stack.wait_ready(0, START_SECONDS_MAX)
@@ -53,6 +55,9 @@ def test_an_engine_is_killed_with_a_form_open(stack, story, tab):
     page.get_by_role("button", name="Send it again").click()
     page.wait_for_url(f"**/nodes/{node}?done=*", timeout=MILLISECONDS_MAX)
     assert "retry “the bank is back” — done" in shown(page)
+    # A page that could not be made is there by itself once the engine is.
+    looking.get_by_text("does not answer").wait_for(state="detached", timeout=MILLISECONDS_MAX)
+    assert "in the tree" in shown(looking)
     # Sent twice it is done once.
     assert desk.send(f"nodes/{node}/retry", kept).status == 303
     story.user.wait_for(node, "sent_to_client")
