@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from backbeat.compose.cli.deeds import Deed, written_down
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.user.deeds import Deed, written_down
 
 if TYPE_CHECKING:
     from backbeat import Client

@@ -12,8 +12,8 @@ import click
 from click.core import ParameterSource
 
 from backbeat.compose.cli.connection import TIMEOUT_SECONDS, Connection
-from backbeat.compose.cli.deeds import actor_of
 from backbeat.compose.cli.durations import Number
+from backbeat.compose.cli.user.deeds import actor_of
 from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
 STATUS_PORT_DEFAULT = 9301

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from backbeat.errors import Unavailable
-from backbeat.gateway.console.course import Course
+from backbeat.gateway.console.show.course import Course
 from backbeat.gateway.people.visitor import Visitor
 from backbeat.gateway.projection import Projection, ProjectionError
 from backbeat.gateway.projection.reading.workflow_nodes import newest_number

@@ -10,13 +10,13 @@ import click
 
 from backbeat.compose.cli.conditions import KEYS, conditions_text, read_conditions
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.exit_codes import CommandError
 from backbeat.compose.cli.options import acting, add_options, as_option, connected, json_option, yes_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.follow_job import end_with, follow_job, print_ended
 from backbeat.compose.cli.show.printing import emit, note, print_fields, print_table, when
 from backbeat.compose.cli.show.rows import job_row
+from backbeat.compose.cli.user.deeds import Deed
 
 if TYPE_CHECKING:
     from backbeat import Client

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import CommandError
 from backbeat.compose.cli.options import acting, connected, json_option
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_table
 from backbeat.compose.cli.show.rows import limit_row
+from backbeat.compose.cli.user.deeds import Deed
 
 if TYPE_CHECKING:
     from backbeat.client.limits.views import ActivityLimit, LimitPool

@@ -11,7 +11,6 @@ import click
 
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.options import acting, compensate_option, connected, json_option
 from backbeat.compose.cli.references import node_argument, nodes_argument, read_ids, read_value
 from backbeat.compose.cli.show.printing import (
@@ -27,6 +26,7 @@ from backbeat.compose.cli.show.printing import (
 )
 from backbeat.compose.cli.show.rows import change_row, child_row, error_of, node_row, wait_row
 from backbeat.compose.cli.show.sanitize import plain
+from backbeat.compose.cli.user.deeds import Deed
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
@@ -253,11 +253,12 @@ def _change(
     as_json: bool,
 ) -> None:
     ids = read_ids(arguments)
-    action = click.get_current_context().info_name or verb
-    connection.change(
-        Deed(action=action, kind="node", subjects=ids),
-        lambda client: change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json),
-    )
+    deed = Deed(action=click.get_current_context().info_name or verb, kind="node", subjects=ids)
+
+    def run(client: Client) -> Awaitable[None]:
+        return change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json)
+
+    connection.change(deed, run)
 
 
 @node.command(
@@ -328,10 +329,13 @@ def answer(
     value = None if result is None else read_value(result)
     failure = Fail(error) if final and error is not None else error
 
-    def send_answer(client: Client, identity: str) -> Awaitable[None]:
-        return client.answer(identity, result=value, error=failure)
-
-    _change((str(node_id),), connection, send_answer, "answered", as_json=as_json)
+    _change(
+        (str(node_id),),
+        connection,
+        lambda client, identity: client.answer(identity, result=value, error=failure),
+        "answered",
+        as_json=as_json,
+    )
 
 
 @node.command(
@@ -347,11 +351,9 @@ Examples:
 @json_option
 def cancel(node_id: tuple[str, ...], connection: Connection, *, compensate: bool, as_json: bool) -> None:
     """Cancel nodes and everything below them, which become deactivated; what waited for them goes on."""
-
-    def send(client: Client, identity: str) -> Awaitable[None]:
-        return client.cancel(identity, compensate=compensate)
-
-    _change(node_id, connection, send, "canceled", as_json=as_json)
+    _change(
+        node_id, connection, lambda client, one: client.cancel(one, compensate=compensate), "canceled", as_json=as_json
+    )
 
 
 @node.command(epilog="Example: backbeat node shutdown 5d3f8a10-…")
@@ -362,9 +364,7 @@ def cancel(node_id: tuple[str, ...], connection: Connection, *, compensate: bool
 def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | None, *, as_json: bool) -> None:
     """Give up nodes whose retries are exhausted; of a blocking one, the later siblings are deactivated."""
     value = None if response is None else read_value(response)
-    _change(
-        node_id, connection, lambda client, identity: client.shutdown(identity, value), "shut down", as_json=as_json
-    )
+    _change(node_id, connection, lambda client, one: client.shutdown(one, value), "shut down", as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node deactivate-previous 5d3f8a10-…")
@@ -376,13 +376,8 @@ def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: 
 
     The node itself stays as it is: `backbeat node cancel` ends it.
     """
-    _change(
-        (str(node_id),),
-        connection,
-        lambda client, identity: client.deactivate_previous(identity),
-        "all older nodes are deactivated",
-        as_json=as_json,
-    )
+    ids, verb = (str(node_id),), "all older nodes are deactivated"
+    _change(ids, connection, lambda client, one: client.deactivate_previous(one), verb, as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node reset 5d3f8a10-…")
@@ -400,6 +395,4 @@ def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 @json_option
 def start_next(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Start what can start below nodes, and complete those below which all is done: the engine looks again."""
-    _change(
-        node_id, connection, lambda client, identity: client.start_next(identity), "looked at again", as_json=as_json
-    )
+    _change(node_id, connection, lambda client, one: client.start_next(one), "looked at again", as_json=as_json)

@@ -8,10 +8,10 @@ from datetime import timedelta
 import click
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.options import as_option, json_option, operating, reason_option
 from backbeat.compose.cli.show.printing import emit, how_long, print_table
+from backbeat.compose.cli.user.deeds import Deed
 
 _REFUSE_DEFAULT = timedelta(days=7)
 

@@ -9,7 +9,6 @@ import click
 from rich.text import Text
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Length, Moment
 from backbeat.compose.cli.options import acting, as_option, connected, json_option
 from backbeat.compose.cli.references import read_value
@@ -17,6 +16,7 @@ from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, n
 from backbeat.compose.cli.show.rows import schedule_row
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
+from backbeat.compose.cli.user.deeds import Deed
 from backbeat.schemas.messages.schedules import OVERLAP_WORDS
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from msgspec.structs import asdict
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.commands.search import list_
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import acting, compensate_option, connected, json_option, reason_option, yes_option
 from backbeat.compose.cli.references import (
@@ -27,6 +26,7 @@ from backbeat.compose.cli.references import (
 from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_fields, print_table, when
 from backbeat.compose.cli.show.rows import tree_row, workflow_row
 from backbeat.compose.cli.show.sanitize import plain
+from backbeat.compose.cli.user.deeds import Deed
 
 if TYPE_CHECKING:
     from backbeat import Client, Node

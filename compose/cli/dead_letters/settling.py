@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.dead_letters import over_http
 from backbeat.compose.cli.dead_letters.printing import Row, Settled, letter_row, settled_of
-from backbeat.compose.cli.deeds import Deed, written_down
+from backbeat.compose.cli.user.deeds import Deed, written_down
 from backbeat.gateway.letters.resolve import Outcome, Resolver
 from backbeat.gateway.letters.topic import DeadLetterTopic, Position
 

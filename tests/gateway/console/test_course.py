@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.console.course import Course
 from backbeat.gateway.console.show.bars import bars
+from backbeat.gateway.console.show.course import Course
 from backbeat.gateway.people.visitor import DEVELOPER, Role, Visitor
 
 SHOP, BANK = b"s" * 16, b"b" * 16

@@ -4,9 +4,9 @@ import click
 
 from backbeat.client.words import hint
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.deeds import Deed
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import as_option, operating, reason_option
+from backbeat.compose.cli.user.deeds import Deed
 from backbeat.schemas.messages.bounds import SETTINGS
 from backbeat.schemas.messages.bounds import Settings as EngineSettings
 
