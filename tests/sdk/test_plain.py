@@ -25,6 +25,7 @@ from backbeat.client.operations.dead_letters import DeadLetters
 from backbeat.client.operations.retention import Retention
 from backbeat.client.operations.settings import Settings
 from backbeat.client.schedules.schedules import Schedules
+from backbeat.client.searches import Searches
 
 TWINS = [
     (Client, PlainClient),
@@ -79,8 +80,8 @@ def test_both_are_made_of_the_same_parts() -> None:
     assert nouns(PlainClient()) == nouns(Client())
 
 
-def test_a_client_has_no_base_and_nothing_but_calls_for_users() -> None:
-    assert Client.__mro__ == (Client, object)
+def test_a_client_has_no_other_base_than_its_searches_and_nothing_but_calls_for_users() -> None:
+    assert Client.__mro__ == (Client, Searches, object)
     assert all(inspect.getdoc(call) for kind, _ in TWINS for call in public(kind).values())
 
 
