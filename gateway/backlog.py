@@ -56,4 +56,4 @@ class BacklogReader:
             self._admin = AdminClient({**connection(self._bootstrap_servers), "log_level": 0})
         at = time.time_ns() // 1_000_000
         queues = read_queues(self._admin, self._bootstrap_servers, self._application_id)
-        return Backlog(at=at, queues=queues, engines=read_members(self._admin, self._application_id))
+        return Backlog(at=at, queues=queues, engines=read_members(self._bootstrap_servers, self._application_id))

@@ -26,6 +26,7 @@ from backbeat.gateway.archiving.stores import ArchiveStore
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.brokers import describe, reach, result
 from backbeat.schemas.kafka.clients import ClientError, RegisteredClient, decode_client
+from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.topics import (
     ACTIVITIES_PREFIX,
     AUDIT,
@@ -143,8 +144,7 @@ class Restore:
                 )
 
     def _check_no_engines(self) -> None:
-        groups = self._admin.describe_consumer_groups([self._application_id], request_timeout=_ASK_SECONDS)
-        if groups[self._application_id].result().members:
+        if describe_group(self._bootstrap_servers, self._application_id, _ASK_SECONDS).members:
             raise BackupError(
                 f"engines run on this cluster (consumer group {self._application_id}). What to do: stop them, delete "
                 "the backbeat topics, or name another cluster"

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
+from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.security import Brokers, connection
 
 _ASK_SECONDS = 30.0
@@ -37,8 +38,7 @@ def _choose(selector: str, topology: Topology, chance: random.Random) -> list[Se
             ]
             node = max(set(leaders), key=leaders.count)
         else:
-            group = admin.describe_consumer_groups([name], request_timeout=_ASK_SECONDS)[name].result()
-            node = group.coordinator.id
+            node = describe_group(topology.bootstrap_servers, name, _ASK_SECONDS).coordinator
     except KafkaException as error:
         raise TopologyError(f"Kafka does not say which broker is the {kind} of {name}: {error}.") from error
     fitting = [broker for broker in brokers if broker.name.rpartition("-")[2] == str(node)]

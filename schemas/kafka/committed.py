@@ -1,28 +1,20 @@
-"""Offsets that consumer groups have committed, asked of their coordinators.
-
-By aiokafka: where a coordinator has just moved, the same request of librdkafka's admin client ends the process with a
-segmentation fault, since its handler looks for the consumer group that such a client does not have.
-"""
+"""Offsets that consumer groups have committed, asked of their coordinators; and a position that is set for one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import BrokerResponseError, GroupIdNotFound, for_code
-from aiokafka.errors import KafkaError as Trouble
-from aiokafka.protocol.commit import OffsetFetchRequest
-from confluent_kafka import KafkaError, KafkaException
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.errors import GroupIdNotFound, for_code
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
-from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, COORDINATOR_MOVES
-from backbeat.schemas.kafka.security import security_of
+from backbeat.schemas.kafka.coordinators import ask_coordinators
 
 #: Topic and partition -> the next offset that a group will consume.
 Offsets = dict[tuple[str, int], int]
 
-_ASKED_MAX = 50  #: groups, at the same time
-_AGAIN_SECONDS = 0.1
+#: Generation and member of whoever commits for a group without members; kept for as long as the brokers say.
+_NO_GENERATION, _NO_MEMBER, _BROKERS_RETENTION = -1, "", -1
 
 
 def committed_offsets(bootstrap_servers: str, groups: Iterable[str]) -> dict[str, Offsets]:
@@ -30,55 +22,35 @@ def committed_offsets(bootstrap_servers: str, groups: Iterable[str]) -> dict[str
 
     Waits for the answers, so a thread with an event loop of its own calls it in another one.
     """
-    return asyncio.run(_all_committed(bootstrap_servers, sorted(set(groups))))
+    return ask_coordinators(bootstrap_servers, groups, _committed)
 
 
-async def _all_committed(bootstrap_servers: str, groups: list[str]) -> dict[str, Offsets]:
-    client = AIOKafkaClient(
-        bootstrap_servers=bootstrap_servers.split(","),
-        client_id="backbeat",
-        request_timeout_ms=int(ASK_SECONDS_MAX * 1000),
-        **security_of(bootstrap_servers).aiokafka(),
-    )
-    places = asyncio.Semaphore(_ASKED_MAX)
+def commit_offsets(bootstrap_servers: str, group: str, topic: str, offsets: Mapping[int, int], seconds: float) -> None:
+    """Commit offsets by partition for a group that has no members. KafkaException: they could not be.
 
-    async def ask(group: str) -> Offsets:
-        async with places:
-            return await _until_answered(client, group)
+    Waits for the answer, as `committed_offsets`.
+    """
 
+    async def commit(client: AIOKafkaClient, coordinator: int, group: str) -> None:
+        places = [(topic, [(partition, offset, "") for partition, offset in offsets.items()])]
+        request = OffsetCommitRequest(group, _NO_GENERATION, _NO_MEMBER, _BROKERS_RETENTION, places)
+        response = await client.send(coordinator, request, group=ConnectionGroup.COORDINATION)
+        for _, partitions in response.topics:
+            for _, error_code in partitions:
+                if error_code:
+                    raise for_code(error_code)(group)
+
+    ask_coordinators(bootstrap_servers, [group], commit, seconds)
+
+
+async def _committed(client: AIOKafkaClient, coordinator: int, group: str) -> Offsets:
     try:
-        async with asyncio.timeout(ASK_SECONDS_MAX):
-            await client.bootstrap()
-        return dict(zip(groups, await asyncio.gather(*map(ask, groups)), strict=True))
-    except Trouble as error:
-        raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN, str(error))) from error  # noqa: SLF001 - its name
-    except TimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - its name
-    finally:
-        await client.close()
-
-
-async def _until_answered(client: AIOKafkaClient, group: str) -> Offsets:
-    """Ask until the group has a coordinator that answers. KafkaException, TimeoutError."""
-    async with asyncio.timeout(ASK_SECONDS_MAX):
-        while True:
-            try:
-                return await _committed(client, group)
-            except GroupIdNotFound:
-                # Removed in between, or of another kind: it has none.
-                return {}
-            except Trouble as error:
-                code = error.errno if isinstance(error, BrokerResponseError) else None
-                if code is not None and code not in COORDINATOR_MOVES:
-                    raise KafkaException(KafkaError(code)) from error
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-
-async def _committed(client: AIOKafkaClient, group: str) -> Offsets:
-    coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
-    response = await client.send(coordinator, OffsetFetchRequest(group, None), group=ConnectionGroup.COORDINATION)
-    if response.error_code:
-        raise for_code(response.error_code)(group)
+        response = await client.send(coordinator, OffsetFetchRequest(group, None), group=ConnectionGroup.COORDINATION)
+        if response.error_code:
+            raise for_code(response.error_code)(group)
+    except GroupIdNotFound:
+        # Removed in between, or of another kind: it has none.
+        return {}
     return {
         (topic, partition): offset
         for topic, partitions in response.topics

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
+from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.topics import COMMANDS
 
 
@@ -23,25 +20,17 @@ class Member:
     partitions: list[int]
 
 
-def read_members(admin: AdminClient, application_id: str) -> list[Member]:
-    """The engines, by instance. KafkaException: the brokers do not answer."""
-    described = admin.describe_consumer_groups([application_id], request_timeout=ASK_SECONDS_MAX)
-    try:
-        group = result(described[application_id])
-    except KafkaException as error:
-        if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-            return []
-        raise
+def read_members(bootstrap_servers: str, application_id: str) -> list[Member]:
+    """The engines, by instance. KafkaException: the brokers do not answer.
+
+    Waits for the answer, so a thread with an event loop of its own calls it in another one.
+    """
     members = [
         Member(
-            instance=member.group_instance_id or member.member_id,
-            host=str(member.host).lstrip("/"),
-            partitions=sorted(
-                place.partition
-                for place in (member.assignment.topic_partitions if member.assignment is not None else ())
-                if place.topic == COMMANDS
-            ),
+            instance=member.instance_id or member.id,
+            host=member.host,
+            partitions=sorted(partition for topic, partition in member.partitions if topic == COMMANDS),
         )
-        for member in group.members
+        for member in describe_group(bootstrap_servers, application_id).members
     ]
     return sorted(members, key=lambda member: member.instance)

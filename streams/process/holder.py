@@ -11,11 +11,9 @@ import logging
 import time
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
-from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
+from backbeat.schemas.kafka.groups import Group, describe_group
 from backbeat.streams.process.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -34,11 +32,10 @@ class InstanceHolder:
     def other(self) -> str | None:
         """The host of another process with the instance id; null: there is none. Blocks."""
         settings = self._settings
-        admin = AdminClient({**connection(settings.bootstrap_servers), **CONNECT_AT_ONCE, "log_level": 2})
         last_member = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
-        for member in _describe(admin, settings.application_id).members:
-            if member.group_instance_id == settings.instance_id and member.member_id != last_member:
-                return str(member.host)
+        for member in _describe(settings.bootstrap_servers, settings.application_id).members:
+            if member.instance_id == settings.instance_id and member.id != last_member:
+                return member.host
         return None
 
     def note(self, member_id: str) -> None:
@@ -46,19 +43,16 @@ class InstanceHolder:
         self._path.write_text(member_id, encoding="utf-8")
 
 
-def _describe(admin: AdminClient, group: str) -> ConsumerGroupDescription:
+def _describe(bootstrap_servers: str, group: str) -> Group:
     """The group's description. Waits for a coordinator that has just started and does not know the group."""
     while True:
-        described = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS_MAX)
         try:
-            group_now: ConsumerGroupDescription = result(described[group])
+            return describe_group(bootstrap_servers, group)
         except KafkaException as error:
             if error.args[0].code() in _REFUSALS:
                 raise
             OUTAGES.tell(logger, f"the group {group} is not known yet, {error.args[0].str()}")
             time.sleep(_ASK_AGAIN_SECONDS)
-        else:
-            return group_now
 
 
 def replaced_text(instance_id: str) -> str:

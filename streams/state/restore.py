@@ -24,6 +24,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from backbeat.schemas.kafka.broker_log import BrokerLog
 from backbeat.schemas.kafka.brokers import reach
+from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.security import CONNECT_AT_ONCE, connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_ids
 from backbeat.streams.core.records import Meta
@@ -309,9 +310,8 @@ class KafkaChangelog:
             return False
         group_id = self._application_id
         instance_id = instance_of(group_id, transactional_id)
-        group = self._admin.describe_consumer_groups([group_id], request_timeout=_ASK_SECONDS)
-        members = group[group_id].result().members
-        if any(member.group_instance_id == instance_id for member in members):
+        members = describe_group(self._bootstrap_servers, group_id, _ASK_SECONDS).members
+        if any(member.instance_id == instance_id for member in members):
             return False
         logger.warning("%s is gone and left a transaction open: it is aborted", instance_id)
         producer = Producer({**connection(self._bootstrap_servers), "transactional.id": transactional_id})

@@ -14,20 +14,15 @@ from typing import Any, NamedTuple
 from aiokafka.codec import has_lz4, has_snappy, has_zstd
 from aiokafka.protocol.api import Response
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
-from confluent_kafka import (
-    ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
 
 from backbeat.delivery.kafka import CONNECT_SECONDS_MAX, logger, unreachable
 from backbeat.delivery.share.cluster import Cluster, RefusedError
 from backbeat.delivery.share.wire import NO_TAGS, STRING, TAGS, Request, Uuid, array
 from backbeat.errors import BackbeatError, Unavailable
-from backbeat.schemas.kafka.committed import committed_offsets
+from backbeat.schemas.kafka.committed import commit_offsets, committed_offsets
+from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.security import connection
 
 _EARLIEST = "earliest"
@@ -166,10 +161,10 @@ def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str)
                 'Worker(delivery="group")'
             )
         _check_compression(topic, _result(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])))
-        state = _result(admin.describe_consumer_groups([consumer_group])).state
-        if state not in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}:
+        state = describe_group(bootstrap_servers, consumer_group).state
+        if state not in {"Empty", "Dead"}:
             raise BackbeatError(
-                f'workers with delivery="group" run ({consumer_group} is {state.name.lower()}): both would run every '
+                f'workers with delivery="group" run ({consumer_group} is {state.lower()}): both would run every '
                 "activity. What to do: stop them all first; one that was killed is gone after its session timeout"
             )
         if config[_RESET] != _EARLIEST:
@@ -196,16 +191,7 @@ def _check_compression(topic: str, config: Mapping[str, ConfigEntry]) -> None:
 
 def commit(bootstrap_servers: str, consumer_group: str, topic: str, starts: Mapping[int, int]) -> None:
     """Commit a share group's position for the consumer group. KafkaException: it could not be."""
-    marks = [TopicPartition(topic, partition, offset) for partition, offset in starts.items()]
-    admin = _admin(bootstrap_servers)
-    result = _result(
-        admin.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(consumer_group, marks)], request_timeout=_ASK_SECONDS_MAX
-        )
-    )
-    for place in result.topic_partitions:
-        if place.error is not None:
-            raise KafkaException(place.error)
+    commit_offsets(bootstrap_servers, consumer_group, topic, starts, _ASK_SECONDS_MAX)
 
 
 async def positions(cluster: Cluster, group: str, topic: str) -> dict[int, Position]:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -28,32 +27,31 @@ def test_a_commit_calls_again_where_the_coordinator_moves(error, passes):
     assert _may_pass(error) is passes
 
 
-class Admin:
-    """Answers what it was given, one after the other."""
+def answers(monkeypatch, *answers):
+    """The coordinator gives these answers, one after the other."""
+    left = list(answers)
 
-    def __init__(self, *answers):
-        self._answers = list(answers)
-
-    def describe_consumer_groups(self, groups, request_timeout):
-        answer, future = self._answers.pop(0), Future()
+    def describe_group(*_):
+        answer = left.pop(0)
         if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-        return dict.fromkeys(groups, future)
+            raise answer
+        return answer
+
+    monkeypatch.setattr(holder, "describe_group", describe_group)
 
 
 def test_a_group_that_no_coordinator_knows_yet_is_asked_for_again(monkeypatch, caplog):
     monkeypatch.setattr(holder, "_ASK_AGAIN_SECONDS", 0)
     caplog.set_level(logging.WARNING)
     failed = KafkaException(KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE))
-    assert holder._describe(Admin(failed, failed, "described"), "backbeat") == "described"
+    answers(monkeypatch, failed, failed, "described")
+    assert holder._describe("", "backbeat") == "described"
 
 
-def test_a_group_that_may_not_be_described_is_an_error():
-    refused = KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+def test_a_group_that_may_not_be_described_is_an_error(monkeypatch):
+    answers(monkeypatch, KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)), "described")
     with pytest.raises(KafkaException):
-        holder._describe(Admin(refused, "described"), "backbeat")
+        holder._describe("", "backbeat")
 
 
 @pytest.mark.parametrize(
