@@ -17,6 +17,7 @@ import msgspec
 
 from backbeat.errors import BackbeatError
 from backbeat.gateway.http.presentation import status_change_json, whole_node_json, workflow_json
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.transport.http_values import read_history, read_node, read_workflow
@@ -115,7 +116,7 @@ def read_archive(file: IO[bytes], name: str) -> Archive:
 
 
 def _read(lines: gzip.GzipFile, name: str) -> Archive:
-    head = msgspec.json.decode(lines.readline(), type=_Head)
+    head = from_json(lines.readline(), _Head)
     if head.format != FORMAT or head.version > VERSION:
         raise ArchiveError(
             f"{name} is of the format {head.format} {head.version}; this program reads {FORMAT} up to {VERSION}. "
@@ -123,7 +124,7 @@ def _read(lines: gzip.GzipFile, name: str) -> Archive:
         )
     archive = Archive(head.client, read_workflow(bytes(head.workflow)))
     for text in lines:
-        line = msgspec.json.decode(text, type=_Line)
+        line = from_json(text, _Line)
         if not isinstance(line.nodes, msgspec.UnsetType):
             # Reading on to the end compares the checksum.
             if line.nodes != len(archive.nodes) or lines.read(1):

@@ -14,6 +14,7 @@ import msgspec
 from backbeat.errors import Unavailable
 from backbeat.gateway.people.topic import TopicFollower, TopicWriter
 from backbeat.gateway.people.visitor import Visitor
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.kafka.topics import AUDIT
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Audit:
 
     def _take(self, message: Message) -> None:
         try:
-            entry = msgspec.json.decode(message.value() or b"", type=Entry)
+            entry = from_json(message.value() or b"", Entry)
         except msgspec.MsgspecError:
             # Somebody else's record.
             return

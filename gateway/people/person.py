@@ -12,6 +12,7 @@ import msgspec
 from backbeat.errors import Unavailable
 from backbeat.gateway.people.topic import TopicFollower, TopicWriter
 from backbeat.gateway.people.visitor import Role, Visitor
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.kafka.topics import PEOPLE
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class People:
         person = None
         if value is not None:
             try:
-                person = msgspec.json.decode(value, type=Person)
+                person = from_json(value, Person)
             except msgspec.MsgspecError:
                 # Somebody else's record lets nobody in.
                 person = None

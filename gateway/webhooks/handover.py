@@ -11,6 +11,8 @@ from typing import Self
 
 import msgspec
 
+from backbeat.schemas.decoding import from_json
+
 #: A broker takes 4,096 bytes with an offset (`offset.metadata.max.bytes`), and a run has 15 at most.
 _RUNS_MAX = 250
 
@@ -42,7 +44,7 @@ class Handover(msgspec.Struct, frozen=True, omit_defaults=True):
         if not text:
             return cls()
         try:
-            return msgspec.json.decode(text, type=cls)
+            return from_json(text, cls)
         except msgspec.MsgspecError:
             return cls()
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.kafka.topics import activities_topic, has_topics
 from backbeat.schemas.messages.json_text import JsonTextError, check_depth
 
@@ -98,7 +99,7 @@ def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, Regist
         if value is None:
             return client_id, None
         check_depth(value, _DEPTH_MAX)
-        client = msgspec.json.decode(value, type=RegisteredClient)
+        client = from_json(value, RegisteredClient)
         matches_key = uuid.UUID(client.id).bytes == client_id and len(client.id) == len(str(uuid.UUID(int=0)))
     except (ValueError, msgspec.DecodeError, JsonTextError) as error:
         raise ClientError(str(error)) from error

@@ -7,10 +7,9 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from backbeat.delivery.changes import Change
 from backbeat.errors import Unavailable
+from backbeat.schemas.decoding import from_json
 from backbeat.transport.http_values import read_value, refusal
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ async def follow(
                 is_open = True
                 after = event.id or after
                 if event.name == "change":
-                    yield msgspec.json.decode(event.data, type=Change)
+                    yield from_json(event.data, Change)
         except Unavailable as error:
             if isinstance(error, MissedChangesError) or (not is_open and time.monotonic() > ends_at):
                 raise

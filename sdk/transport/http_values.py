@@ -23,6 +23,7 @@ from backbeat.errors import (
     rejected,
 )
 from backbeat.payload.nouns import milliseconds_of, record_fields
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.messages import history
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
@@ -75,7 +76,7 @@ def read_value(text: bytes) -> Any:
 def _decode(text: bytes, kind: Any, convert: Callable[[Any], T]) -> T:
     """A gateway's JSON of this kind, converted. Unavailable: it does not fit, or has words that are not known here."""
     try:
-        return convert(msgspec.json.decode(text, type=kind))
+        return convert(from_json(text, kind))
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise Unavailable(
             f"It is no JSON of a gateway of Backbeat, or one of another version wrote it: {error}"

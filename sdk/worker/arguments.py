@@ -21,6 +21,7 @@ import msgspec
 
 from backbeat.activities.taken import Results
 from backbeat.errors import BackbeatError, Fail
+from backbeat.schemas.decoding import prepare
 from backbeat.worker.taken_results import slot_of
 
 #: Converter of a JSON value to what an annotation says.
@@ -208,6 +209,8 @@ def converter_for(annotation: Any) -> Converter | None:
             # Of no kind that msgspec has, or a union that it does not tell apart.
             pass
         else:
+            # Handlers run in several threads, and each converts its own.
+            prepare(annotation)
             return lambda value: msgspec.convert(value, annotation, str_keys=True, dec_hook=_make_model)
     try:
         import pydantic  # noqa: PLC0415 - who annotates with its words has it

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from rocksdict import WriteBatch
 
+from backbeat.schemas.decoding import from_msgpack
 from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, META_VERSION
@@ -50,7 +51,7 @@ class PartitionStore(StoredRecords):
 
     def _read_origin(self) -> ChangelogPosition | None:
         value = self._read(_ORIGIN_KEY)
-        return None if value is None else msgspec.msgpack.decode(value, type=ChangelogPosition)
+        return None if value is None else from_msgpack(value, ChangelogPosition)
 
     def stored_meta(self) -> Meta | None:
         """The meta record in RocksDB; null: the store is empty. NewerRecordError."""
@@ -58,7 +59,7 @@ class PartitionStore(StoredRecords):
         if value is None:
             return None
         self._refuse(why_unknown(Meta, value))
-        meta = msgspec.msgpack.decode(value, type=Meta)
+        meta = from_msgpack(value, Meta)
         self._refuse(why_unknown_rules(meta))
         return meta
 

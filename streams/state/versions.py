@@ -15,6 +15,7 @@ import re
 
 import msgspec
 
+from backbeat.schemas.decoding import from_msgpack
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, known_versions, table_of
 
@@ -67,7 +68,7 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
     The meta record also has the version of the rules.
     """
     if key == META_KEY:
-        return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
+        return why_unknown(Meta, value) or why_unknown_rules(from_msgpack(value, Meta))
     table = table_of(key)
     if table is None:
         return newer_text(f"a record under the key {key[:12].hex()}…", "it knows no such kind")

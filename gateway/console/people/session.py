@@ -13,6 +13,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
+from backbeat.schemas.decoding import from_json
+
 #: Age after which one logs in again.
 SESSION_SECONDS_MAX = 12 * 3_600
 #: Of two gateways.
@@ -64,7 +66,7 @@ def read_cookie(text: str) -> tuple[Session, str, str] | None:
     if len(text) > _CHARACTERS_MAX:
         return None
     try:
-        session = msgspec.json.decode(urlsafe_b64decode(content), type=Session)
+        session = from_json(urlsafe_b64decode(content), Session)
     except (ValueError, msgspec.MsgspecError):
         return None
     is_current = -_CLOCKS_DIFFER_SECONDS < time.time() - session.issued_at < SESSION_SECONDS_MAX

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from backbeat.gateway.projection.following.statements import Statements
 from backbeat.gateway.projection.storage import tables
+from backbeat.schemas.decoding import prepare
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,8 @@ def read_known_facts(connection: Connection) -> Facts:
     return msgspec.convert(values, Facts, strict=False)
 
 
+# By threads of pages, too.
+prepare(Facts)
 _SELECT = select(tables.facts.c.name, tables.facts.c.value)
 
 

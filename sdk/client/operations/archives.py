@@ -9,6 +9,7 @@ import msgspec
 from backbeat.client.node import Node
 from backbeat.client.session import Session
 from backbeat.client.views import StatusChange, Workflow
+from backbeat.schemas.decoding import from_json
 from backbeat.transport.http_values import read_history, read_node, read_workflow
 
 _PAGE_MAX = 1_000
@@ -64,7 +65,7 @@ class Archives:
         while True:
             filters: dict[str, Any] = {"under": under.strip("/") or None, "after": after, "limit": _PAGE_MAX}
             text, after = await self._session.search("archives", filters)
-            entries += msgspec.json.decode(text, type=_Entries)
+            entries += from_json(text, _Entries)
             if after is None:
                 return entries
 
@@ -75,7 +76,7 @@ class Archives:
         while True:
             filters = {"name": name, "after": after, "limit": _PAGE_MAX}
             text, after = await self._session.search("archive", filters)
-            page = msgspec.json.decode(text, type=_Page)
+            page = from_json(text, _Page)
             nodes += [self._node(line) for line in page.nodes]
             if after is None:
                 return ArchivedWorkflow(page.client, Workflow(read_workflow(bytes(page.workflow))), nodes)

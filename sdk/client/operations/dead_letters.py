@@ -10,6 +10,7 @@ import msgspec
 
 from backbeat.client.search import time_text
 from backbeat.client.session import Session
+from backbeat.schemas.decoding import from_json
 
 _PAGE_MAX = 500
 
@@ -85,14 +86,14 @@ class DeadLetters:
         before: str | None = None
         while True:
             text, before = await self._session.search("letters", {**filters, "before": before})
-            letters += msgspec.json.decode(text, type=_Letters)
+            letters += from_json(text, _Letters)
             if before is None or len(letters) >= limit:
                 return letters[:limit]
 
     async def get(self, position: str) -> DeadLetter:
         """A letter whole, decoded where it can be: `0@17`. NotFound."""
         text, _ = await self._session.search("letter", {"position": position})
-        return msgspec.json.decode(text, type=DeadLetter)
+        return from_json(text, DeadLetter)
 
     async def redrive(self, positions: str | Iterable[str], *, note: str = "", again: bool = False) -> _Settled:
         """Send letters in again where they came from, 200 at most; what became of each.
@@ -109,7 +110,7 @@ class DeadLetters:
         named = [positions] if isinstance(positions, str) else [*positions]
         body = {"positions": named, "note": note or None, "again": again or None}
         text, _ = await self._session.search(call, body)
-        return msgspec.json.decode(text, type=_Settled)
+        return from_json(text, _Settled)
 
 
 _Letters = list[DeadLetter]

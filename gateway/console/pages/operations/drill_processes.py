@@ -30,6 +30,7 @@ from backbeat.gateway.console.pages.operations.drill_runs import (
     write_request,
 )
 from backbeat.gateway.settings import UiSettings
+from backbeat.schemas.decoding import from_json
 from backbeat.schemas.environment import PREFIX
 from backbeat.schemas.kafka.security import PREFIX as KAFKA_PREFIX
 
@@ -88,7 +89,7 @@ class Drills:
         """Plays of the playbook, as the command line has them. DrillsError."""
         if not self._plays:
             lines = _output_of(["list", "--json"]).splitlines()
-            self._plays = [msgspec.json.decode(line, type=PlayChoice) for line in lines]
+            self._plays = [from_json(line, PlayChoice) for line in lines]
         return self._plays
 
     def services(self, installation: str) -> list[str]:

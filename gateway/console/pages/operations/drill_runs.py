@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from backbeat.schemas.decoding import from_json
+
 _RESULT = "result.json"
 #: File whose lock the process of a run holds, and file of who began it here.
 _LOCK, _REQUEST = "lock", "request.json"
@@ -156,7 +158,7 @@ def read_run(folder: Path, name: str, kind: type[RunT]) -> RunT | None:
     try:
         if path.stat().st_size > _BYTES_MAX:
             raise DrillsError(f"{path} is larger than {_BYTES_MAX:,} bytes")
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return from_json(path.read_bytes(), kind)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
@@ -199,6 +201,6 @@ def read_request(folder: Path, name: str) -> Request | None:
     """Request for a run; None: nobody has begun it in the console, or it is not known."""
     path = folder / name / _REQUEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Request) if path.stat().st_size <= _BYTES_MAX else None
+        return from_json(path.read_bytes(), Request) if path.stat().st_size <= _BYTES_MAX else None
     except (OSError, msgspec.MsgspecError, RecursionError):
         return None
