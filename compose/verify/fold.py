@@ -12,6 +12,8 @@ from backbeat.compose.verify.rules.signals import SIGNAL_RULES
 from backbeat.compose.verify.rules.tree import ANSWER, EXPIRY, JOB, REFUSAL, RETENTION, RETRY, SLOT, START
 from backbeat.compose.verify.rules.work import Rule, Work
 
+_PUT_ASIDE_MAX = 256
+
 
 class Fold:
     """The log of a partition, applied to it."""
@@ -19,24 +21,37 @@ class Fold:
     def __init__(self, partition: Partition, reader: Commands) -> None:
         self._partition = partition
         self._reader = reader
+        self._is_of_engine = False  #: true: an engine has sent the command in work
 
-    def take(self, offset: int, timestamp: int, value: bytes | None) -> None:
-        """The next record of the log. Of transaction markers and removed records nothing comes."""
+    def take(self, offset: int, timestamp: int, value: bytes | None, redriven_from: int | None = None) -> None:
+        """The next record of the log. Of transaction markers and removed records nothing comes.
+
+        `redriven_from`: where a dead letter stood that was sent in again; an engine's own comes once more so.
+        """
         partition, state = self._partition, self._partition.state
         partition.offset = offset
         state.next_offset = offset + 1
         partition.counts["records"] += 1
         try:
             name, command = self._reader.read(value)
-            check_record(name, command, partition.number, offset, partition.partitions_count)
         except UnreadableError:
             partition.counts["unreadable records"] += 1
-            return
-        except Refused:
-            partition.counts["refusals"] += 1
+            self._put_aside(offset)
             return
         source = command["source"]
-        place = None if source is None else (source["offset"], source["index"])
+        self._is_of_engine = source is not None
+        try:
+            check_record(name, command, partition.number, offset, partition.partitions_count)
+        except Refused:
+            partition.counts["refusals"] += 1
+            self._note_letter(command)
+            return
+        is_second = source is not None and redriven_from in state.put_aside
+        if is_second:
+            state.put_aside = [one for one in state.put_aside if one != redriven_from]
+            partition.note_source(name, command)
+            command = {**command, "source": None}
+        place = None if source is None or is_second else (source["offset"], source["index"])
         if place is not None:
             partition.note_source(name, command)
             if place <= state.high_water.get(source["partition"], (-1, -1)):
@@ -47,6 +62,16 @@ class Fold:
         if place is not None:
             state.high_water[source["partition"]] = place
         partition.write_sends()
+
+    def _note_letter(self, command: Command) -> None:
+        """A refusal that nobody is told: an engine's own may be sent in again."""
+        reply_to = command["reply_to"]
+        if self._is_of_engine and (reply_to is None or reply_to["partition"] < 0):
+            self._put_aside(self._partition.offset)
+
+    def _put_aside(self, offset: int) -> None:
+        state = self._partition.state
+        state.put_aside = [*state.put_aside, offset][-_PUT_ASIDE_MAX:]
 
     def look(self, value: bytes | None) -> None:
         """A record behind the position: only where it comes from counts."""
@@ -83,6 +108,7 @@ class Fold:
         """A refusal: nothing is changed, but for a link that waits for it, and the running attempt that asked."""
         partition = self._partition
         partition.drop_sends()
+        self._note_letter(command)
         if command["body_hash"] is not None:
             partition.remember(command["id"], command["body_hash"], "rejection")
         work = Work(partition, name, {**command, "body_hash": None, "reply_to": None})
