@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.errors import NotFound, Timeout, Unavailable
+from backbeat.gateway.answer_times import AnswerTimes
 from backbeat.gateway.http import errors
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.schemas.codec import encode_command
@@ -49,6 +51,8 @@ class Engine:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
+        #: of commands
+        self.answer_times = AnswerTimes()
         self._request_client: RequestClient | None = None
         self._registry: ClientRegistry | None = None
         self._reachability_check: asyncio.Task[None] | None = None
@@ -173,6 +177,7 @@ class Engine:
             return text
 
         request_client = self._connected()
+        began_at = time.monotonic()
         try:
             return await request_client.command(encode, routed, key, self._settings.answer_seconds, target)
         except Timeout as error:
@@ -184,6 +189,8 @@ class Engine:
                 f"{error}. The command may still be applied; a repeat with the same Idempotency-Key is safe",
                 "Backbeat::Unavailable",
             ) from error
+        finally:
+            self.answer_times.note(time.monotonic() - began_at)
 
     async def query(
         self, make: Callable[[ReplyTo, int], queries.AnyQuery], target: str, seconds: float | None = None
