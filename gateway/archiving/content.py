@@ -17,9 +17,9 @@ import msgspec
 
 from backbeat.errors import BackbeatError
 from backbeat.gateway.http.presentation import status_change_json, whole_node_json, workflow_json
-from backbeat.schemas.decoding import from_json
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.transport.http_values import read_history, read_node, read_workflow
 
 FORMAT = "backbeat-archive"

@@ -12,8 +12,8 @@ import msgspec
 from backbeat.errors import Unavailable
 from backbeat.gateway.people.topic import TopicFollower, TopicWriter
 from backbeat.gateway.people.visitor import Role, Visitor
-from backbeat.schemas.decoding import from_json
 from backbeat.schemas.kafka.topics import PEOPLE
+from backbeat.schemas.requests.decoding import from_json
 
 if TYPE_CHECKING:
     from confluent_kafka import Message

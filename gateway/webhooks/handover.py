@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 
 #: A broker takes 4,096 bytes with an offset (`offset.metadata.max.bytes`), and a run has 15 at most.
 _RUNS_MAX = 250

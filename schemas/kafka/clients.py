@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backbeat.schemas.decoding import from_json
 from backbeat.schemas.kafka.topics import activities_topic, has_topics
 from backbeat.schemas.messages.json_text import JsonTextError, check_depth
+from backbeat.schemas.requests.decoding import from_json
 
 NAME_CHARACTERS_MAX = 255
 URL_CHARACTERS_MAX = 2_000

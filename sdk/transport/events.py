@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backbeat.delivery.changes import Change
 from backbeat.errors import Unavailable
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.transport.http_values import read_value, refusal
 
 if TYPE_CHECKING:

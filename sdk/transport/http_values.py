@@ -23,11 +23,11 @@ from backbeat.errors import (
     rejected,
 )
 from backbeat.payload.nouns import milliseconds_of, record_fields
-from backbeat.schemas.decoding import from_json
 from backbeat.schemas.messages import history
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.transport.busy import BusyError
 from backbeat.transport.http_nouns import Error, StatusChange, User, WholeNode, Workflow
 

@@ -21,7 +21,7 @@ import msgspec
 
 from backbeat.activities.taken import Results
 from backbeat.errors import BackbeatError, Fail
-from backbeat.schemas.decoding import prepare
+from backbeat.schemas.requests.decoding import prepare
 from backbeat.worker.taken_results import slot_of
 
 #: Converter of a JSON value to what an annotation says.

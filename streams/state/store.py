@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rocksdict import WriteBatch
 
-from backbeat.schemas.decoding import from_msgpack
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, META_VERSION

@@ -15,7 +15,7 @@ import re
 
 import msgspec
 
-from backbeat.schemas.decoding import from_msgpack
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, known_versions, table_of
 

@@ -7,7 +7,7 @@ from collections import Counter
 #: In a process of its own, which ends with a segmentation fault where msgspec is asked by each thread for itself.
 THREADS = """
 import sys, threading, msgspec
-from backbeat.schemas.decoding import from_json, from_msgpack, prepare
+from backbeat.schemas.requests.decoding import from_json, from_msgpack, prepare
 from backbeat.streams.core.records import Meta
 sys.setswitchinterval(1e-6)
 meta = Meta(high_water={1: (1, 2)})

@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 
 #: Age after which one logs in again.
 SESSION_SECONDS_MAX = 12 * 3_600

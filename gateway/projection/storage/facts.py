@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from backbeat.gateway.projection.following.statements import Statements
 from backbeat.gateway.projection.storage import tables
-from backbeat.schemas.decoding import prepare
+from backbeat.schemas.requests.decoding import prepare
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from backbeat.client.node import Node
 from backbeat.client.session import Session
 from backbeat.client.views import StatusChange, Workflow
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.transport.http_values import read_history, read_node, read_workflow
 
 _PAGE_MAX = 1_000

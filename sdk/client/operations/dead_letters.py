@@ -10,7 +10,7 @@ import msgspec
 
 from backbeat.client.search import time_text
 from backbeat.client.session import Session
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 
 _PAGE_MAX = 500
 

@@ -30,9 +30,9 @@ from backbeat.gateway.console.pages.operations.drill_runs import (
     write_request,
 )
 from backbeat.gateway.settings import UiSettings
-from backbeat.schemas.decoding import from_json
 from backbeat.schemas.environment import PREFIX
 from backbeat.schemas.kafka.security import PREFIX as KAFKA_PREFIX
+from backbeat.schemas.requests.decoding import from_json
 
 #: Installation that a run starts on the gateway's host, and removes in the end.
 HERE = "here"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from backbeat.schemas.decoding import from_json
+from backbeat.schemas.requests.decoding import from_json
 
 _RESULT = "result.json"
 #: File whose lock the process of a run holds, and file of who began it here.
