@@ -236,7 +236,7 @@ class _BatchWriter:
             self._state_deltas[workflow.no, state] += 1
         else:
             pool_key = rows.pool_key(node, state)
-            self._updates.append((state, pool_key, last_at, chunk, chunk_changes, node.deactivate_below, rest, no))
+            self._updates.append((pool_key, state, last_at, chunk, chunk_changes, node.deactivate_below, rest, no))
             if state != state_before:
                 self._state_deltas[workflow.no, state_before] -= 1
                 self._state_deltas[workflow.no, state] += 1

@@ -42,7 +42,7 @@ _Upsert = sqlite.Insert | postgresql.Insert
 
 
 #: Parameters of the statement that changes nodes, in its order.
-NODE_CHANGES = ("state", "pool_key", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest", "b_no")
+NODE_CHANGES = ("pool_key", "state", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest", "b_no")
 
 _PUT_TEXTS = {
     name: text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)")  # noqa: S608 - names of our own
