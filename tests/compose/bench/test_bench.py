@@ -99,11 +99,11 @@ def test_some_stored_workflows_are_open_and_have_a_deadline(maker):
 
 
 def chain(store, first):
-    found = []
+    figures = []
     while first is not None:
-        found.append(store[NODES][first])
-        first = found[-1].next_sibling
-    return found
+        figures.append(store[NODES][first])
+        first = figures[-1].next_sibling
+    return figures
 
 
 @pytest.mark.parametrize(("value", "words"), [("z", "z is no figure"), ("", "nothing is no figure")])
@@ -147,19 +147,19 @@ def test_every_figure_with_a_letter_is_measured(monkeypatch):
     done = CliRunner().invoke(bench, ["--only", LETTERS, "--runs", "1", "--json"])
 
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output.splitlines()[-1])
-    assert list(found) == list(LETTERS)
+    figures = json.loads(done.output.splitlines()[-1])
+    assert list(figures) == list(LETTERS)
     for row in ROWS:
         if row.figure not in LETTERS:
             continue
-        figure = found[row.figure]
+        figure = figures[row.figure]
         for name in row.path:
             if name.isdigit() or name == "seconds_10000":
                 break
             figure = figure[name]
         else:
             assert figure >= 0, row
-    assert found["c"]["seconds_1100"] > 0
-    assert set(found["i"]["cpu_us_per_command_by_nodes_in_workflow"]) == {"10", "100"}
-    assert set(found["i"]["cpu_us_per_command_by_workflows_stored"]) == {"200"}
-    assert found["h"]["nodes"] == 2_000
+    assert figures["c"]["seconds_1100"] > 0
+    assert set(figures["i"]["cpu_us_per_command_by_nodes_in_workflow"]) == {"10", "100"}
+    assert set(figures["i"]["cpu_us_per_command_by_workflows_stored"]) == {"200"}
+    assert figures["h"]["nodes"] == 2_000

@@ -17,7 +17,7 @@ from backbeat.compose.local import postgresql
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("letters", "names"),
     [
         (None, [name for name in FIGURES if name != CONSOLE]),
         ("a,b", ["a", "b"]),
@@ -26,13 +26,13 @@ from backbeat.compose.local import postgresql
         ("HTTP_D search, i", ["http_d", "search", "i"]),
     ],
 )
-def test_figures_have_names(said, wanted):
-    assert _figures(None, None, said) == wanted
+def test_figures_have_names(letters, names):
+    assert _figures(None, None, letters) == names
 
 
-@pytest.mark.parametrize("said", ["http_z", "http_a,z", "searches"])
-def test_an_unknown_name_is_refused(said):
-    done = CliRunner().invoke(bench, ["--only", said])
+@pytest.mark.parametrize("letters", ["http_z", "http_a,z", "searches"])
+def test_an_unknown_name_is_refused(letters):
+    done = CliRunner().invoke(bench, ["--only", letters])
 
     assert done.exit_code == 2
     assert "is no figure; there are a, b" in done.output
@@ -93,16 +93,16 @@ def test_every_figure_over_http_is_measured(monkeypatch):
     done = CliRunner().invoke(bench, ["--only", ",".join(HTTP), "--runs", "1", "--json"])
 
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output.splitlines()[-1])
-    assert list(found) == list(HTTP)
+    figures = json.loads(done.output.splitlines()[-1])
+    assert list(figures) == list(HTTP)
     for row in ROWS:
         if row.figure in HTTP:
-            figure = found[row.figure]
+            figure = figures[row.figure]
             for name in row.path:
                 figure = figure[name]
             assert figure >= 0, row
-    assert set(SERVING) < set(found["http_d"]["cpu_ms_per_node_by_process"])
-    assert found["http_lag"]["records"] > 0
+    assert set(SERVING) < set(figures["http_d"]["cpu_ms_per_node_by_process"])
+    assert figures["http_lag"]["records"] > 0
 
 
 def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
@@ -111,11 +111,11 @@ def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
 
     assert done.exit_code == 0, done.output
     assert "postgresql is left out: nobody has installed it" in done.output
-    found = json.loads(done.output.splitlines()[-1])
-    assert found["search"]["sqlite"]["nodes"] == 2_000
-    assert found["search"]["sqlite"]["p50_worst_ms"] > 0
-    assert list(found["search"]) == ["sqlite"]
-    assert set(found) == {SEARCH}
+    figures = json.loads(done.output.splitlines()[-1])
+    assert figures["search"]["sqlite"]["nodes"] == 2_000
+    assert figures["search"]["sqlite"]["p50_worst_ms"] > 0
+    assert list(figures["search"]) == ["sqlite"]
+    assert set(figures) == {SEARCH}
     assert SEARCH not in LETTERS
 
 
@@ -124,7 +124,7 @@ async def test_the_search_is_measured_on_postgresql():
     if reason is not None:
         pytest.skip(reason)
     with postgresql.postgresql() as url:
-        found = await http_search._measured(url, 1_000)
+        figures = await http_search._measured(url, 1_000)
 
-    assert found["database"] == "postgresql"
-    assert found["worst_ms"] > 0
+    assert figures["database"] == "postgresql"
+    assert figures["worst_ms"] > 0

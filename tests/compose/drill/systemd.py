@@ -66,7 +66,9 @@ class Machine(NamedTuple):
 
 
 @contextmanager
-def systemd(folder: Path, units: Mapping[str, str], wanted: list[str], files: Mapping[str, str]) -> Iterator[Machine]:
+def systemd(
+    folder: Path, units: Mapping[str, str], units_wanted: list[str], files: Mapping[str, str]
+) -> Iterator[Machine]:
     """A systemd with these units (by file name), of which it starts some; `files`: by path, on top of this machine's.
 
     The test is skipped where there is no systemd, or no right to namespaces and mounts.
@@ -74,7 +76,7 @@ def systemd(folder: Path, units: Mapping[str, str], wanted: list[str], files: Ma
     if not SYSTEMD.exists() or shutil.which("unshare") is None or os.geteuid() != 0:
         pytest.skip("a systemd of the test's own needs its package, and root")
     for path, text in (
-        {f"units/{TARGET}": f"[Unit]\nWants={' '.join(wanted)}\n"}.items()
+        {f"units/{TARGET}": f"[Unit]\nWants={' '.join(units_wanted)}\n"}.items()
         | {f"units/{name}": text for name, text in units.items()}.items()
         | {f"files/{path}": text for path, text in files.items()}.items()
     ):

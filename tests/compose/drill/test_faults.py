@@ -62,12 +62,12 @@ def make(name, service, **arguments):
     return make_fault(name, {"order": "o1", **arguments}, [service], random.Random(3))
 
 
-def act_until(fault, condition, what):
+def act_until(fault, condition, goal):
     def step():
         fault.act()
         return condition()
 
-    until(step, what, pause_max=0.05)
+    until(step, goal, pause_max=0.05)
 
 
 def test_killed_again_and_again(kept):

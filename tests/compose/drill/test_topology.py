@@ -96,11 +96,11 @@ def test_targets_by_role_share_and_host():
     assert len(topology.choose("engine", chance)) == 1
     assert len(topology.choose("engine:1/3", chance)) == 2
     assert len(topology.choose("engine:all", chance)) == 6
-    assert [each.name for each in topology.choose("engine-4", chance)] == ["engine-4"]
+    assert [service.name for service in topology.choose("engine-4", chance)] == ["engine-4"]
     for _ in range(20):
         third = topology.choose("engine:1/3@one-host", chance)
         assert len(third) == 2
-        assert len({each.host for each in third}) == 1
+        assert len({service.host for service in third}) == 1
     with pytest.raises(TopologyError, match="no host has 4"):
         topology.choose("engine:4@one-host", chance)
     with pytest.raises(TopologyError, match="roles here: engine"):
@@ -108,7 +108,7 @@ def test_targets_by_role_share_and_host():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "wanted"),
+    ("old", "new", "message"),
     [
         ('depends_on = ["engine", "broker"]', 'depends_on = ["cellar"]', "neither a service nor a role"),
         ('host = "kafka-1"', 'host = "kafka-2"', "has no \\[\\[host\\]\\]"),
@@ -117,9 +117,9 @@ def test_targets_by_role_share_and_host():
         ("[[host]]", "[[host", "is no topology"),
     ],
 )
-def test_a_file_that_cannot_be_one_says_where(file, old, new, wanted):
+def test_a_file_that_cannot_be_one_says_where(file, old, new, message):
     file.write_text(FILE.replace(old, new, 1))
-    with pytest.raises(TopologyError, match=wanted):
+    with pytest.raises(TopologyError, match=message):
         read_topology(file)
 
 

@@ -90,7 +90,7 @@ def test_units_are_services(file, machine):
 def test_a_unit_that_was_stopped_is_no_part_of_the_installation(file, machine):
     machine.ask("systemctl", "stop", "backbeat-engine@2")
     try:
-        assert [each.name for each in read_topology(file).of_role("engine")] == ["backbeat-engine@1.app-1"]
+        assert [service.name for service in read_topology(file).of_role("engine")] == ["backbeat-engine@1.app-1"]
     finally:
         machine.ask("systemctl", "start", "backbeat-engine@2")
 

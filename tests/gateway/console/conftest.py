@@ -68,7 +68,7 @@ def stack(
         *(f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600"),
         *(f"--ui-drills={drills}", f"--ui-drill-topology={topology}"),
     ]
-    one = stack_on(
+    started = stack_on(
         broker,
         partitions=2,
         http_port=free_port(),
@@ -86,9 +86,9 @@ def stack(
         ],
     )
     try:
-        yield one.start(START_SECONDS_MAX)
+        yield started.start(START_SECONDS_MAX)
     finally:
-        one.stop()
+        started.stop()
         delete_topics(broker)
 
 
@@ -104,8 +104,8 @@ def story(stack: Stack, archives: Path, drills: Path) -> Story:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
@@ -119,5 +119,5 @@ def tab(browser: Any, stack: Stack) -> Iterator[Callable[..., Tab]]:
         return tabs[-1]
 
     yield open_tab
-    for one in tabs:
-        one.close()
+    for started in tabs:
+        started.close()

@@ -22,8 +22,8 @@ def shown(page: Any) -> str:
 class Keyboard:
     """An operator with a keyboard alone, who counts what is pressed."""
 
-    def __init__(self, one: Tab) -> None:
-        self.page = one.page
+    def __init__(self, screen: Tab) -> None:
+        self.page = screen.page
         self.clicks = 0
 
     def press(self, role: str, name: str) -> None:
@@ -50,8 +50,8 @@ class Keyboard:
 class Finger:
     """An operator with a finger, who counts each touch, of the fields that are typed in, too."""
 
-    def __init__(self, one: Tab) -> None:
-        self.page = one.page
+    def __init__(self, screen: Tab) -> None:
+        self.page = screen.page
         self.clicks = 0
 
     def press(self, role: str, name: str) -> None:
@@ -69,7 +69,7 @@ class Finger:
 
 
 def retry_a_cause(
-    one: Tab,
+    screen: Tab,
     cause: str,
     nodes: int,
     *,
@@ -78,20 +78,20 @@ def retry_a_cause(
     seconds: float = SECONDS_MAX,
 ) -> int:
     """Retry what has failed with a cause: the first ten, then all. The clicks that it took; the job's page is open."""
-    operator, milliseconds = hand(one), seconds * 1_000
+    operator, milliseconds = hand(screen), seconds * 1_000
     operator.press("button", f"Retry what failed with: {cause}")
     # Without a script the page of a count loads itself anew until it is counted.
-    one.page.get_by_label("Why").wait_for(timeout=milliseconds)
-    assert f"The filter matches {nodes:,}, exactly those of the cause" in shown(one.page)
+    screen.page.get_by_label("Why").wait_for(timeout=milliseconds)
+    assert f"The filter matches {nodes:,}, exactly those of the cause" in shown(screen.page)
     operator.press("radio", "the first 10, to see whether it helps")
     operator.type("Why", "does the bank answer?")
     operator.press("button", "Retry these")
-    one.page.get_by_role("heading", name="The first 10").wait_for(timeout=milliseconds)
+    screen.page.get_by_role("heading", name="The first 10").wait_for(timeout=milliseconds)
     after_the_first()
     operator.type("Why", "bank is back, INC-771")
     operator.press("button", "Retry these")
-    one.page.get_by_text("ended", exact=True).wait_for(timeout=milliseconds)
-    text = shown(one.page)
+    screen.page.get_by_text("ended", exact=True).wait_for(timeout=milliseconds)
+    text = shown(screen.page)
     assert f"{nodes - 10:,} done" in text
     assert "dev: retry “bank is back, INC-771” — done" in text
     return operator.clicks

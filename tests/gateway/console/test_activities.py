@@ -24,13 +24,13 @@ def deliver(user) -> str:
 
 def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     user = story.user
-    one = tab(viewport={"width": 320, "height": 640})
-    one.open(PAGE)
-    assert "without a limit" in one.page.locator("main").inner_text()
-    one.page.get_by_label("Why (may be left out)", exact=True).fill("the bank is away")
-    one.follow(one.page.get_by_role("button", name="Pause"), "Enter")
-    one.page.wait_for_url("**/activity?*done=*")
-    assert "dev: pause “the bank is away” — done" in one.page.get_by_role("status").first.inner_text()
+    screen = tab(viewport={"width": 320, "height": 640})
+    screen.open(PAGE)
+    assert "without a limit" in screen.page.locator("main").inner_text()
+    screen.page.get_by_label("Why (may be left out)", exact=True).fill("the bank is away")
+    screen.follow(screen.page.get_by_role("button", name="Pause"), "Enter")
+    screen.page.wait_for_url("**/activity?*done=*")
+    assert "dev: pause “the bank is away” — done" in screen.page.get_by_role("status").first.inner_text()
     held = deliver(user)
     until(lambda: user.door.get(f"/activities/{held}/waits").json[0]["kind"] == "limit_paused", "it waits")
     assert "waits until the activity “Deliver” is resumed" in desk.get(f"nodes/{held}").text
@@ -55,19 +55,19 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     assert "Who waits" in page
     assert "+00:00" not in page
 
-    one.open(PAGE)
-    one.follow(one.page.get_by_role("button", name="Resume"))
+    screen.open(PAGE)
+    screen.follow(screen.page.get_by_role("button", name="Resume"))
     user.wait_for(held, "sent_to_client")
-    one.open("activities")
-    row = one.page.get_by_role("row", name="Deliver").inner_text()
+    screen.open("activities")
+    row = screen.page.get_by_role("row", name="Deliver").inner_text()
     assert "1 at once, 100/min" in row
-    one.open(PAGE)
-    one.follow(one.page.get_by_role("button", name="Remove the limit"))
-    one.page.wait_for_url("**/activity?*done=*")
-    assert "without a limit" in one.page.locator("main").inner_text()
-    one.open("audit")
-    assert "remove the limit" in one.page.locator("main").inner_text()
-    assert one.complaints == []
+    screen.open(PAGE)
+    screen.follow(screen.page.get_by_role("button", name="Remove the limit"))
+    screen.page.wait_for_url("**/activity?*done=*")
+    assert "without a limit" in screen.page.locator("main").inner_text()
+    screen.open("audit")
+    assert "remove the limit" in screen.page.locator("main").inner_text()
+    assert screen.complaints == []
 
 
 def test_an_activity_that_nobody_may_see_is_none(desk):

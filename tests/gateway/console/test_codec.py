@@ -43,22 +43,22 @@ def endpoint(stack, codec_url, tmp_path_factory):
 def test_a_browser_has_a_payload_decoded_and_the_gateway_never_sees_it(stack, story, endpoint, tab):
     data = {"name": "Sealed", "params": codec.encode([SECRET]), "more": {"$backbeat": "other"}}
     node = story.user.sent(client_data=data)["id"]
-    one = tab(java_script_enabled=True)
-    one.open(f"nodes/{node}")
-    assert "4000 1234" not in one.page.content()
-    one.page.get_by_role("button", name="Decode").click()
-    one.page.get_by_label("Token of the codec endpoint").fill("wrong")
-    one.page.keyboard.press("Enter")
-    one.page.get_by_label("Token of the codec endpoint").fill(TOKEN)
-    one.page.keyboard.press("Enter")
-    decoded = one.page.locator(".decoded")
+    screen = tab(java_script_enabled=True)
+    screen.open(f"nodes/{node}")
+    assert "4000 1234" not in screen.page.content()
+    screen.page.get_by_role("button", name="Decode").click()
+    screen.page.get_by_label("Token of the codec endpoint").fill("wrong")
+    screen.page.keyboard.press("Enter")
+    screen.page.get_by_label("Token of the codec endpoint").fill(TOKEN)
+    screen.page.keyboard.press("Enter")
+    decoded = screen.page.locator(".decoded")
     decoded.wait_for(timeout=60_000)
     assert SECRET in decoded.inner_text()
     assert "not decoded: " in decoded.inner_text()
-    assert one.page.locator("main b").count() == 0
+    assert screen.page.locator("main b").count() == 0
     # A refusal is one for the browser, too, which says so.
-    assert [line for line in one.complaints if "401" not in line] == []
-    assert one.hosts == {urlsplit(stack.http_urls[0]).netloc, urlsplit(endpoint.url).netloc}
+    assert [line for line in screen.complaints if "401" not in line] == []
+    assert screen.hosts == {urlsplit(stack.http_urls[0]).netloc, urlsplit(endpoint.url).netloc}
     policy = Desk(stack.http_urls[0]).get("").headers["content-security-policy"]
     assert f"connect-src 'self' {endpoint.url};" in policy
     assert "connect-src 'self';" in Desk(stack.http_urls[1]).get("login").headers["content-security-policy"]

@@ -15,28 +15,28 @@ from tests.waiting import until
 
 def test_two_runs_are_shown_and_compared(story, tab):
     first, second = story.drills
-    one = tab(viewport={"width": 320, "height": 640})
-    one.open("drills")
-    text = one.page.locator("main").inner_text()
+    screen = tab(viewport={"width": 320, "height": 640})
+    screen.open("drills")
+    text = screen.page.locator("main").inner_text()
     assert "0 of 1 plays" in text
     assert "it goes on, or was cut off" in text
-    one.follow(one.page.get_by_role("link", name=second))
-    text = one.page.locator("main").inner_text()
+    screen.follow(screen.page.get_by_role("link", name=second))
+    text = screen.page.locator("main").inner_text()
     assert "silent for 61 s <img" in text
     assert "1 of 1" not in text
-    assert one.page.locator(".curve").count() == 2
+    assert screen.page.locator(".curve").count() == 2
     # Where a value is missing the line ends, and another begins.
-    assert one.page.get_by_role("img", name="lag records").locator("polyline").count() == 2
-    one.page.go_back()
-    one.follow(one.page.get_by_role("button", name="Side by side"))
-    rows = {row.split("\n")[0].split("\t")[0]: row for row in one.page.locator("tbody tr").all_inner_texts()}
+    assert screen.page.get_by_role("img", name="lag records").locator("polyline").count() == 2
+    screen.page.go_back()
+    screen.follow(screen.page.get_by_role("button", name="Side by side"))
+    rows = {row.split("\n")[0].split("\t")[0]: row for row in screen.page.locator("tbody tr").all_inner_texts()}
     assert "worse" in rows["recovery seconds"]
     assert "worse" in rows["worst completed per second"]
     assert "alike" in rows["worst lag records"]
     assert "different" in rows["workers"]
-    assert one.page.get_by_role("img", name="lag records").locator("polyline").count() == 4
-    assert one.page.locator(".legend").inner_text().split() == [first, second]
-    assert one.complaints == []
+    assert screen.page.get_by_role("img", name="lag records").locator("polyline").count() == 4
+    assert screen.page.locator(".legend").inner_text().split() == [first, second]
+    assert screen.complaints == []
 
 
 def test_what_is_no_run_is_not_read(stack, story, tmp_path):

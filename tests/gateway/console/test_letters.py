@@ -22,39 +22,39 @@ def desk(stack) -> Desk:
 
 def test_letters_are_sent_in_again_and_dropped_without_a_script(desk, story, tab):
     first, second, third = (story.dead({"workflow": "W", "subject": number}) for number in range(3))
-    one = tab(viewport={"width": 320, "height": 640})
-    one.open("letters")
-    assert "missing field `decider`" in one.page.locator("main").inner_text()
+    screen = tab(viewport={"width": 320, "height": 640})
+    screen.open("letters")
+    assert "missing field `decider`" in screen.page.locator("main").inner_text()
     for position in (first, second):
-        one.page.get_by_label(f"Choose {position}").check()
-    one.follow(one.page.get_by_role("button", name="Drop those chosen"))
-    assert "Say why" in one.page.locator("main").inner_text()
-    one.page.go_back()
-    one.page.get_by_label("Why").fill("a test")
-    one.follow(one.page.get_by_role("button", name="Drop those chosen"))
-    one.page.wait_for_url("**/letters?done=*")
-    assert "dev: drop 2 letters, from “a test” — done" in one.page.get_by_role("status").first.inner_text()
-    assert one.page.get_by_role("link", name=first, exact=True).count() == 0
+        screen.page.get_by_label(f"Choose {position}").check()
+    screen.follow(screen.page.get_by_role("button", name="Drop those chosen"))
+    assert "Say why" in screen.page.locator("main").inner_text()
+    screen.page.go_back()
+    screen.page.get_by_label("Why").fill("a test")
+    screen.follow(screen.page.get_by_role("button", name="Drop those chosen"))
+    screen.page.wait_for_url("**/letters?done=*")
+    assert "dev: drop 2 letters, from “a test” — done" in screen.page.get_by_role("status").first.inner_text()
+    assert screen.page.get_by_role("link", name=first, exact=True).count() == 0
     # The audit names all of them, and each letter's page shows what was done to it.
     audit = desk.get("audit").text
     assert f"{first}, {second}" in audit or f"{second}, {first}" in audit
     for position in (first, second):
         assert "drop 2 letters, from" in desk.get(f"letters/{position}").text, position
-    one.follow(one.page.get_by_role("link", name="dropped", exact=True))
-    one.follow(one.page.get_by_role("link", name=first, exact=True))
-    assert "dev: a test" in one.page.locator("main").inner_text()
+    screen.follow(screen.page.get_by_role("link", name="dropped", exact=True))
+    screen.follow(screen.page.get_by_role("link", name=first, exact=True))
+    assert "dev: a test" in screen.page.locator("main").inner_text()
 
-    one.open(f"letters/{third}")
-    assert '"subject"' in one.page.locator("main").inner_text()
-    one.follow(one.page.get_by_role("button", name="Send it in again"))
-    one.page.wait_for_url(f"**/letters/{third}?done=*")
-    text = one.page.locator("main").inner_text()
+    screen.open(f"letters/{third}")
+    assert '"subject"' in screen.page.locator("main").inner_text()
+    screen.follow(screen.page.get_by_role("button", name="Send it in again"))
+    screen.page.wait_for_url(f"**/letters/{third}?done=*")
+    text = screen.page.locator("main").inner_text()
     assert "redriven" in text
     assert "backbeat.signals.shop" in text
     # It is as it was, so it comes back.
     until(lambda: "sent in 1 time before" in desk.get("letters?reason=DECIDER").text, "it comes back")
     # A form that comes back is a complaint of the browser's.
-    assert [line for line in one.complaints if "400" not in line] == []
+    assert [line for line in screen.complaints if "400" not in line] == []
 
     fields = desk.hidden("letters")
     answer = desk.send("letters", {**fields, "action": "redrive", f"letter:{third}": "on"})

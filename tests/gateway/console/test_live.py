@@ -38,32 +38,32 @@ def pair(story):
 
 def test_a_row_changes_by_itself_and_nothing_else_is_loaded(tab, pair):
     user, top, nodes = pair
-    one = tab(java_script_enabled=True)
-    one.open(f"workflows/{top['workflowId']}")
-    row = one.page.locator(f"[data-node='{nodes[0]}']")
+    screen = tab(java_script_enabled=True)
+    screen.open(f"workflows/{top['workflowId']}")
+    row = screen.page.locator(f"[data-node='{nodes[0]}']")
     assert "sent to its client" in row.inner_text()
-    one.page.evaluate("window.marked = true")
+    screen.page.evaluate("window.marked = true")
     user.say(nodes[0], "completed")
     row.get_by_text("complete").wait_for(timeout=120_000)
-    one.page.locator("h1 ~ .summary").get_by_text("1 done").wait_for(timeout=120_000)
+    screen.page.locator("h1 ~ .summary").get_by_text("1 done").wait_for(timeout=120_000)
 
-    assert one.page.evaluate("window.marked")
-    assert one.complaints == []
+    assert screen.page.evaluate("window.marked")
+    assert screen.complaints == []
 
 
 def test_new_nodes_come_by_themselves_where_their_parent_is_unfolded(tab, pair):
     user, top, nodes = pair
-    one = tab(java_script_enabled=True)
-    one.open(f"workflows/{top['workflowId']}")
-    one.page.locator(f"[data-node='{nodes[1]}']").wait_for()
-    one.page.evaluate("window.marked = true")
+    screen = tab(java_script_enabled=True)
+    screen.open(f"workflows/{top['workflowId']}")
+    screen.page.locator(f"[data-node='{nodes[1]}']").wait_for()
+    screen.page.evaluate("window.marked = true")
     user.decide(top["id"], {"name": "Third", "mode": "non_blocking"})
-    one.page.get_by_role("link", name="Third", exact=True).wait_for(timeout=120_000)
+    screen.page.get_by_role("link", name="Third", exact=True).wait_for(timeout=120_000)
 
-    names = one.page.locator("table.tree a.name").all_inner_texts()
+    names = screen.page.locator("table.tree a.name").all_inner_texts()
     assert names == ["start", "First", "Second", "Third"]
-    assert one.page.evaluate("window.marked")
-    assert one.complaints == []
+    assert screen.page.evaluate("window.marked")
+    assert screen.complaints == []
 
 
 def test_branches_that_are_shown_are_fetched_anew_and_no_other_workflows(stack, story, pair):
@@ -80,9 +80,9 @@ def test_branches_that_are_shown_are_fetched_anew_and_no_other_workflows(stack, 
 
 def test_a_slow_answer_is_waited_for_before_the_next_is_asked(tab, pair):
     user, top, nodes = pair
-    one = tab(java_script_enabled=True)
-    one.open(f"workflows/{top['workflowId']}")
-    one.page.evaluate(
+    screen = tab(java_script_enabled=True)
+    screen.open(f"workflows/{top['workflowId']}")
+    screen.page.evaluate(
         """() => {
           const real = window.fetch;
           let asked = 0;
@@ -96,44 +96,44 @@ def test_a_slow_answer_is_waited_for_before_the_next_is_asked(tab, pair):
         }"""
     )
     user.say(nodes[0], "completed")
-    until(lambda: one.page.evaluate("window.most"), "the first is asked")
+    until(lambda: screen.page.evaluate("window.most"), "the first is asked")
     user.say(nodes[1], "completed")
     for node in nodes:
-        one.page.locator(f"[data-node='{node}']").get_by_text("complete").wait_for(timeout=120_000)
-    assert one.page.evaluate("window.most") == 1
+        screen.page.locator(f"[data-node='{node}']").get_by_text("complete").wait_for(timeout=120_000)
+    assert screen.page.evaluate("window.most") == 1
 
 
 def test_a_node_page_changes_by_itself_until_it_is_paused(tab, pair):
     user, _, nodes = pair
-    one = tab(java_script_enabled=True)
-    one.open(f"nodes/{nodes[0]}")
-    one.page.evaluate("window.marked = true")
+    screen = tab(java_script_enabled=True)
+    screen.open(f"nodes/{nodes[0]}")
+    screen.page.evaluate("window.marked = true")
     user.say(nodes[0], "processing")
-    one.page.get_by_text("is with its worker").first.wait_for(timeout=120_000)
-    one.page.get_by_role("button", name="Live. Pause").click()
+    screen.page.get_by_text("is with its worker").first.wait_for(timeout=120_000)
+    screen.page.get_by_role("button", name="Live. Pause").click()
     user.say(nodes[0], "completed")
     user.wait_for(nodes[0], "complete")
-    assert "is with its worker" in one.page.locator("main").inner_text()
-    one.page.get_by_role("button", name="Paused. Go on").click()
-    one.page.locator("main .summary").get_by_text("complete").wait_for(timeout=120_000)
+    assert "is with its worker" in screen.page.locator("main").inner_text()
+    screen.page.get_by_role("button", name="Paused. Go on").click()
+    screen.page.locator("main .summary").get_by_text("complete").wait_for(timeout=120_000)
 
-    assert one.page.evaluate("window.marked")
-    assert one.complaints == []
+    assert screen.page.evaluate("window.marked")
+    assert screen.complaints == []
 
 
 def test_branches_unfold_in_place_with_javascript_and_as_pages_without(tab, story):
     for javascript in (True, False):
-        one = tab(java_script_enabled=javascript)
-        one.open(f"workflows/{story.tree['workflow']}?open=,")
-        assert one.page.locator("tr[data-node]").count() == 1
-        one.page.get_by_role("link", name="Unfold Make Purchase").press("Enter")
+        screen = tab(java_script_enabled=javascript)
+        screen.open(f"workflows/{story.tree['workflow']}?open=,")
+        assert screen.page.locator("tr[data-node]").count() == 1
+        screen.page.get_by_role("link", name="Unfold Make Purchase").press("Enter")
         # The last row: with it all are there.
-        one.page.get_by_role("link", name="from “Charge 200” on").wait_for(timeout=60_000)
-        assert one.page.locator("tr[data-node]").count() == 201
-        one.page.get_by_role("link", name="Fold Make Purchase").press("Enter")
-        one.page.get_by_role("link", name="Unfold Make Purchase").wait_for(timeout=60_000)
-        assert one.page.locator("tr[data-node]").count() == 1
-        assert one.complaints == []
+        screen.page.get_by_role("link", name="from “Charge 200” on").wait_for(timeout=60_000)
+        assert screen.page.locator("tr[data-node]").count() == 201
+        screen.page.get_by_role("link", name="Fold Make Purchase").press("Enter")
+        screen.page.get_by_role("link", name="Unfold Make Purchase").wait_for(timeout=60_000)
+        assert screen.page.locator("tr[data-node]").count() == 1
+        assert screen.complaints == []
 
 
 # --- the stream ------------------------------------------------------------------------------------------------------

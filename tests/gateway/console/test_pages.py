@@ -90,18 +90,18 @@ def test_every_page_of_the_table_is_tried(story):
 
 @pytest.mark.parametrize("javascript", [False, True])
 def test_every_page_is_whole_small_and_silent(stack, story, tab, javascript):
-    one = tab(java_script_enabled=javascript)
+    screen = tab(java_script_enabled=javascript)
     for address in [address for of_row in addresses(story).values() for address in of_row]:
-        assert one.open(address) == 200, address
-        assert one.page.locator("h1").count() == 1, address
-        assert one.page.locator("main").count() == 1, address
-        assert one.page.title().endswith("· Backbeat · test"), address
-        assert one.page.locator("[onerror], [style], iframe, main img, main script").count() == 0, address
-        assert [script.get_attribute("src").rpartition("/")[2] for script in one.page.locator("script").all()] == [
+        assert screen.open(address) == 200, address
+        assert screen.page.locator("h1").count() == 1, address
+        assert screen.page.locator("main").count() == 1, address
+        assert screen.page.title().endswith("· Backbeat · test"), address
+        assert screen.page.locator("[onerror], [style], iframe, main img, main script").count() == 0, address
+        assert [script.get_attribute("src").rpartition("/")[2] for script in screen.page.locator("script").all()] == [
             "app.js"
         ], address
-    assert one.complaints == []
-    assert one.hosts == {urlsplit(stack.http_urls[0]).netloc}
+    assert screen.complaints == []
+    assert screen.hosts == {urlsplit(stack.http_urls[0]).netloc}
 
 
 def test_every_page_is_small_and_says_what_browsers_may_do(stack, story):
@@ -116,7 +116,7 @@ def test_every_page_is_small_and_says_what_browsers_may_do(stack, story):
 
 
 def test_hostile_texts_are_texts(stack, story, tab):
-    one = tab(java_script_enabled=True)
+    screen = tab(java_script_enabled=True)
     hostile, failing = story.hostile, "nodes?status=retries_exhausted"
     # Figures are some seconds old at most.
     until(lambda: html.escape(IMG) in Door(stack.http_urls[0]).get("/ui/").text, "the overview has the activity")
@@ -124,25 +124,25 @@ def test_hostile_texts_are_texts(stack, story, tab):
         *("", "stuck", "workflows", failing, f"workflows/{hostile['workflow']}", f"nodes/{hostile['node']}"),
         f"nodes/{hostile['node']}/cancel",
     ):
-        assert one.open(address) == 200
-        text = one.page.locator("main").inner_text()
+        assert screen.open(address) == 200
+        text = screen.page.locator("main").inner_text()
         assert IMG in text, address
         assert "⟦U+202E⟧" in text, address
         # Hidden fields go back as they are, and nobody sees them.
-        one.page.evaluate("document.querySelectorAll('input[type=hidden]').forEach((field) => field.remove())")
-        assert not set(BIDI[2] + "\u2066\u200b\x07") & set(one.page.content()), address
-    one.open(f"nodes/{hostile['node']}")
-    text = one.page.locator("main").inner_text()
+        screen.page.evaluate("document.querySelectorAll('input[type=hidden]').forEach((field) => field.remove())")
+        assert not set(BIDI[2] + "\u2066\u200b\x07") & set(screen.page.content()), address
+    screen.open(f"nodes/{hostile['node']}")
+    text = screen.page.locator("main").inner_text()
     assert "<script>alert(1)</script>" in text
     assert "{{ 7*7 }}" in text
     assert "y" * 1_000 in text
-    assert one.complaints == []
+    assert screen.complaints == []
 
 
 def test_a_page_without_javascript_opens_and_closes_what_is_folded(story, tab):
-    one = tab()
-    one.open(f"nodes/{story.hostile['node']}")
-    folded = one.page.locator("details.data", has_text="metadata")
+    screen = tab()
+    screen.open(f"nodes/{story.hostile['node']}")
+    folded = screen.page.locator("details.data", has_text="metadata")
 
     assert folded.locator(".json").is_hidden()
     folded.locator("summary").first.click()
@@ -186,31 +186,31 @@ def test_every_link_is_relative_and_leads_somewhere(stack, story, tab, tmp_path)
         assert "/a/b/ui/system" in looked_at
         assert kinds["/a/b/ui/nodes/{id}"] > 10
 
-        one = tab(f"{base}ui/")
-        one.open("nodes?status=retries_exhausted")
-        one.follow(one.page.get_by_role("link", name="Charge 430"))
-        assert "connection refused by bank-7" in one.page.locator("main").inner_text()
-        assert one.complaints == []
+        screen = tab(f"{base}ui/")
+        screen.open("nodes?status=retries_exhausted")
+        screen.follow(screen.page.get_by_role("link", name="Charge 430"))
+        assert "connection refused by bank-7" in screen.page.locator("main").inner_text()
+        assert screen.complaints == []
 
 
 def test_times_and_colours_are_as_one_chooses(stack, tab):
-    one = tab(f"{stack.http_urls[2]}/ui/")
-    one.open("me")
-    one.page.get_by_label("Time zone").fill("Asia/Nowhere")
-    one.follow(one.page.get_by_role("button", name="Keep"))
-    assert "is no time zone" in one.page.get_by_role("alert").inner_text()
-    one.page.get_by_label("Time zone").fill("Asia/Kolkata")
-    one.page.get_by_label("dark").check()
-    one.follow(one.page.get_by_role("button", name="Keep"))
-    one.open("system")
-    assert "Asia/Kolkata" in one.page.locator("footer").inner_text()
-    hour, minute, _ = one.page.locator("footer time").inner_text().split(" ")[-1].split(":")
-    utc = one.page.locator("footer time").get_attribute("datetime")
+    screen = tab(f"{stack.http_urls[2]}/ui/")
+    screen.open("me")
+    screen.page.get_by_label("Time zone").fill("Asia/Nowhere")
+    screen.follow(screen.page.get_by_role("button", name="Keep"))
+    assert "is no time zone" in screen.page.get_by_role("alert").inner_text()
+    screen.page.get_by_label("Time zone").fill("Asia/Kolkata")
+    screen.page.get_by_label("dark").check()
+    screen.follow(screen.page.get_by_role("button", name="Keep"))
+    screen.open("system")
+    assert "Asia/Kolkata" in screen.page.locator("footer").inner_text()
+    hour, minute, _ = screen.page.locator("footer time").inner_text().split(" ")[-1].split(":")
+    utc = screen.page.locator("footer time").get_attribute("datetime")
     assert (int(hour) * 60 + int(minute) - int(utc[11:13]) * 60 - int(utc[14:16])) % 1440 == 330
-    assert one.page.locator("html.dark").count() == 1
-    ground = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert screen.page.locator("html.dark").count() == 1
+    ground = screen.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(20, 24, 29)"
-    assert [line for line in one.complaints if "400" not in line] == []
+    assert [line for line in screen.complaints if "400" not in line] == []
     assert Desk(stack.http_urls[2], "backbeat_ui_look=../../etc/passwd|<b>").get("system").status == 200
 
 
@@ -218,37 +218,37 @@ def test_times_and_colours_are_as_one_chooses(stack, tab):
 
 
 def test_one_failing_node_of_many_is_on_the_first_screen(story, tab):
-    one = tab()
-    one.open(f"workflows/{story.tree['workflow']}")
-    link = one.page.get_by_role("link", name="Charge 430").first
+    screen = tab()
+    screen.open(f"workflows/{story.tree['workflow']}")
+    link = screen.page.get_by_role("link", name="Charge 430").first
 
     assert link.bounding_box()["y"] < 800
-    assert "connection refused by bank-7:443" in one.page.locator("main").inner_text()
-    assert one.page.locator(".summary").inner_text().startswith("1 failing")
+    assert "connection refused by bank-7:443" in screen.page.locator("main").inner_text()
+    assert screen.page.locator(".summary").inner_text().startswith("1 failing")
 
 
 def test_a_tree_is_read_branch_by_branch_to_its_end(story, tab):
-    one = tab()
-    one.open(f"workflows/{story.tree['workflow']}")
-    one.follow(one.page.get_by_role("link", name="from the first"))
+    screen = tab()
+    screen.open(f"workflows/{story.tree['workflow']}")
+    screen.follow(screen.page.get_by_role("link", name="from the first"))
     names = []
     while True:
-        names += one.page.locator("table.tree a.name").all_inner_texts()
-        following = one.page.locator("a.later")
+        names += screen.page.locator("table.tree a.name").all_inner_texts()
+        following = screen.page.locator("a.later")
         if not following.count():
             break
-        one.follow(following)
+        screen.follow(following)
 
     assert [name for name in names if name != "Make Purchase"] == [f"Charge {number}" for number in range(450)]
-    assert one.page.get_by_role("link", name="from the first").count() == 1
+    assert screen.page.get_by_role("link", name="from the first").count() == 1
 
 
 def test_of_a_tree_only_what_is_failing_is_drawn(story, tab):
-    one = tab()
-    one.open(f"workflows/{story.tree['workflow']}?show=failing")
+    screen = tab()
+    screen.open(f"workflows/{story.tree['workflow']}?show=failing")
 
-    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Make Purchase", "Charge 430"]
-    assert "1 failing below" in one.page.locator("main").inner_text()
+    assert screen.page.locator("table.tree a.name").all_inner_texts() == ["Make Purchase", "Charge 430"]
+    assert "1 failing below" in screen.page.locator("main").inner_text()
 
 
 def test_a_node_says_why_it_waits_and_for_which_node(story, tab):
@@ -257,41 +257,43 @@ def test_a_node_says_why_it_waits_and_for_which_node(story, tab):
     first, second = user.decide(top["id"], {"name": "First <b>"}, {"name": "Second"})
     user.say(top["id"], "deciding_complete")
     user.wait_for(first, "sent_to_client")
-    one = tab()
-    one.open(f"nodes/{second}")
-    assert "It waits for “First <b>” before it, which is blocking" in one.page.get_by_label("Why it waits").inner_text()
-    one.follow(one.page.get_by_role("link", name="that node"))
-    one.page.wait_for_url(f"**/nodes/{first}")
-    assert "waits in the queue of its client until a worker takes it" in one.page.locator("main").inner_text()
-    one.follow(one.page.get_by_role("link", name="in the tree"))
-    row = one.page.locator(f"[data-node='{second}']")
+    screen = tab()
+    screen.open(f"nodes/{second}")
+    assert (
+        "It waits for “First <b>” before it, which is blocking" in screen.page.get_by_label("Why it waits").inner_text()
+    )
+    screen.follow(screen.page.get_by_role("link", name="that node"))
+    screen.page.wait_for_url(f"**/nodes/{first}")
+    assert "waits in the queue of its client until a worker takes it" in screen.page.locator("main").inner_text()
+    screen.follow(screen.page.get_by_role("link", name="in the tree"))
+    row = screen.page.locator(f"[data-node='{second}']")
     assert "waits for “First <b>” before it" in row.inner_text()
 
 
 def test_the_box_finds_by_id_and_by_subject(story, tab):
-    one = tab()
-    one.open("")
+    screen = tab()
+    screen.open("")
     for typed, address in (
         (story.tree["failing"], f"nodes/{story.tree['failing']}"),
         (story.tree["workflow"].upper(), f"workflows/{story.tree['workflow']}"),
         (f" {story.tree['top'].replace('-', '')} ", f"nodes/{story.tree['top']}"),
     ):
-        box = one.page.get_by_role("searchbox").first
+        box = screen.page.get_by_role("searchbox").first
         box.fill(typed)
-        one.follow(box, "Enter")
-        one.page.wait_for_url(f"**/ui/{address}")
+        screen.follow(box, "Enter")
+        screen.page.wait_for_url(f"**/ui/{address}")
     box.fill("Camera 703")
-    one.follow(box, "Enter")
-    one.follow(one.page.get_by_role("link", name='"Camera 703"'))
-    one.page.wait_for_url(f"**/ui/workflows/{story.tree['workflow']}")
+    screen.follow(box, "Enter")
+    screen.follow(screen.page.get_by_role("link", name='"Camera 703"'))
+    screen.page.wait_for_url(f"**/ui/workflows/{story.tree['workflow']}")
 
 
 def test_a_list_goes_on_to_older_ones(story, tab):
-    one = tab()
-    one.open("nodes?client=shop&name=&status=sent_to_client")
-    names = one.page.locator("tbody th a").all_inner_texts()
-    one.follow(one.page.get_by_role("link", name="Older"))
-    older = one.page.locator("tbody th a").all_inner_texts()
+    screen = tab()
+    screen.open("nodes?client=shop&name=&status=sent_to_client")
+    names = screen.page.locator("tbody th a").all_inner_texts()
+    screen.follow(screen.page.get_by_role("link", name="Older"))
+    older = screen.page.locator("tbody th a").all_inner_texts()
 
     assert len(names) == len(older) == 50
     assert not set(names) & set(older)
@@ -311,11 +313,11 @@ def test_a_list_goes_on_to_older_ones(story, tab):
     ],
 )
 def test_errors_are_pages(stack, tab, address, status, text):
-    one = tab()
+    screen = tab()
 
-    assert one.open(address) == status
-    assert one.page.get_by_role("heading", level=1).inner_text() == text
-    assert one.page.get_by_role("navigation").count() == ("static" not in address)
+    assert screen.open(address) == status
+    assert screen.page.get_by_role("heading", level=1).inner_text() == text
+    assert screen.page.get_by_role("navigation").count() == ("static" not in address)
 
 
 def test_a_foreign_name_is_refused(stack):
@@ -355,14 +357,14 @@ def test_axe_finds_nothing(story, tab):
     from axe_playwright_python.sync_playwright import Axe
 
     script = Axe().axe_script
-    one = tab(java_script_enabled=True, bypass_csp=True)
+    screen = tab(java_script_enabled=True, bypass_csp=True)
     for address in (of_row[0] for row, of_row in addresses(story).items() if row != "go"):
-        one.open(address)
-        one.page.evaluate(script)
+        screen.open(address)
+        screen.page.evaluate(script)
         for eyes, (media, (width, height), rules) in _EYES.items():
-            one.page.emulate_media(**media)
-            one.page.set_viewport_size({"width": width, "height": height})
-            violations = one.page.evaluate(_VIOLATIONS, rules)
+            screen.page.emulate_media(**media)
+            screen.page.set_viewport_size({"width": width, "height": height})
+            violations = screen.page.evaluate(_VIOLATIONS, rules)
             assert violations == [], f"{address}, {eyes}"
-            assert one.page.evaluate(_FITS), f"{address}, {eyes}: it is wider than its window"
-        one.page.emulate_media(forced_colors="none")
+            assert screen.page.evaluate(_FITS), f"{address}, {eyes}: it is wider than its window"
+        screen.page.emulate_media(forced_colors="none")

@@ -65,35 +65,35 @@ def failing(story) -> str:
 
 
 def test_a_browser_without_javascript_logs_in_and_out(url, tokens, story, tab):
-    one = tab(f"{url}/ui/")
-    one.open(f"nodes/{story.tree['failing']}")
-    one.page.wait_for_url("**/ui/login?next=*")
-    one.page.get_by_label("Name").fill("oper")
-    one.page.get_by_label("Token").fill("wrong")
-    one.follow(one.page.get_by_role("button", name="Log in"))
-    assert one.page.get_by_role("alert").inner_text() == "There is nobody of this name with this token."
-    one.page.get_by_label("Name").fill("oper")
-    one.page.get_by_label("Token").fill(tokens["oper"])
-    one.page.keyboard.press("Enter")
-    one.page.wait_for_url(f"**/ui/nodes/{story.tree['failing']}")
-    (cookie,) = one.context.cookies()
+    screen = tab(f"{url}/ui/")
+    screen.open(f"nodes/{story.tree['failing']}")
+    screen.page.wait_for_url("**/ui/login?next=*")
+    screen.page.get_by_label("Name").fill("oper")
+    screen.page.get_by_label("Token").fill("wrong")
+    screen.follow(screen.page.get_by_role("button", name="Log in"))
+    assert screen.page.get_by_role("alert").inner_text() == "There is nobody of this name with this token."
+    screen.page.get_by_label("Name").fill("oper")
+    screen.page.get_by_label("Token").fill(tokens["oper"])
+    screen.page.keyboard.press("Enter")
+    screen.page.wait_for_url(f"**/ui/nodes/{story.tree['failing']}")
+    (cookie,) = screen.context.cookies()
     assert (cookie["path"], cookie["httpOnly"], cookie["sameSite"]) == ("/ui", True, "Lax")
     assert re.fullmatch(r"backbeat_ui_[0-9a-f]{8}", cookie["name"])
-    one.follow(one.page.get_by_role("button", name="Log out"))
-    one.page.wait_for_url("**/ui/login")
-    assert one.context.cookies() == []
-    assert one.complaints == []
+    screen.follow(screen.page.get_by_role("button", name="Log out"))
+    screen.page.wait_for_url("**/ui/login")
+    assert screen.context.cookies() == []
+    assert screen.complaints == []
 
 
 def test_behind_a_proxy_the_session_belongs_to_the_path_there(url, tokens, tab, tmp_path):
     with nginx(tmp_path, "/a/b/", url) as base:
-        one = tab(f"{base}ui/")
-        one.open("workflows?client=shop")
-        one.page.get_by_label("Name").fill("reader")
-        one.page.get_by_label("Token").fill(tokens["reader"])
-        one.follow(one.page.get_by_role("button", name="Log in"))
-        one.page.wait_for_url("**/a/b/ui/workflows?client=shop")
-        assert [cookie["path"] for cookie in one.context.cookies()] == ["/a/b/ui"]
+        screen = tab(f"{base}ui/")
+        screen.open("workflows?client=shop")
+        screen.page.get_by_label("Name").fill("reader")
+        screen.page.get_by_label("Token").fill(tokens["reader"])
+        screen.follow(screen.page.get_by_role("button", name="Log in"))
+        screen.page.wait_for_url("**/a/b/ui/workflows?client=shop")
+        assert [cookie["path"] for cookie in screen.context.cookies()] == ["/a/b/ui"]
 
 
 @pytest.mark.parametrize(
@@ -340,28 +340,28 @@ def test_where_browsers_send_no_fetch_headers_the_origin_counts(oper, story):
 
 def test_an_operator_retries_a_node_and_the_page_says_who_and_why(url, tokens, story, tab):
     node = failing(story)
-    one = tab(f"{url}/ui/")
-    one.open(f"nodes/{node}/retry")
-    one.page.get_by_label("Name").fill("oper")
-    one.page.get_by_label("Token").fill(tokens["oper"])
-    one.page.keyboard.press("Enter")
-    one.page.wait_for_url("**/retry")
+    screen = tab(f"{url}/ui/")
+    screen.open(f"nodes/{node}/retry")
+    screen.page.get_by_label("Name").fill("oper")
+    screen.page.get_by_label("Token").fill(tokens["oper"])
+    screen.page.keyboard.press("Enter")
+    screen.page.wait_for_url("**/retry")
     # With the keyboard alone.
-    one.page.get_by_label("Why").focus()
-    one.page.keyboard.type("bank is back <b>, INC-771")
-    one.page.keyboard.press("Tab")
-    one.page.keyboard.press("Enter")
-    one.page.wait_for_url(f"**/ui/nodes/{node}?done=*")
+    screen.page.get_by_label("Why").focus()
+    screen.page.keyboard.type("bank is back <b>, INC-771")
+    screen.page.keyboard.press("Tab")
+    screen.page.keyboard.press("Enter")
+    screen.page.wait_for_url(f"**/ui/nodes/{node}?done=*")
 
-    assert one.page.get_by_role("status").inner_text() == "oper: retry “bank is back <b>, INC-771” — done"
+    assert screen.page.get_by_role("status").inner_text() == "oper: retry “bank is back <b>, INC-771” — done"
     story.user.wait_for(node, "sent_to_client")
-    row = one.page.get_by_role("region", name="Audit").locator("tbody tr").first.inner_text()
+    row = screen.page.get_by_role("region", name="Audit").locator("tbody tr").first.inner_text()
     assert "oper" in row
     assert "bank is back <b>, INC-771" in row
     assert "done" in row
-    one.follow(one.page.get_by_role("link", name="Audit"))
-    assert "INC-771" in one.page.locator("main").inner_text()
-    assert one.complaints == []
+    screen.follow(screen.page.get_by_role("link", name="Audit"))
+    assert "INC-771" in screen.page.locator("main").inner_text()
+    assert screen.complaints == []
 
 
 def test_a_form_that_is_sent_twice_is_done_once(oper, story):
@@ -428,8 +428,8 @@ def test_a_workflow_is_paused_resumed_and_closed(oper, story):
     assert "There is nothing to do" in oper.get(f"{page}/pause").text
     assert oper.fill(f"{page}/resume", reason="").status == 303
     assert oper.fill(f"{page}/complete", reason="over").status == 303
-    said = story.user.door.get(f"/workflows/{workflow}").json
-    assert (said["paused"], said["complete"]) == (False, True)
+    state = story.user.door.get(f"/workflows/{workflow}").json
+    assert (state["paused"], state["complete"]) == (False, True)
     assert oper.get(page).text.count('<a href="../audit?by=oper">') == 3
 
 

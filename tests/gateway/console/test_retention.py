@@ -16,23 +16,25 @@ from tests.waiting import until
 
 
 def test_a_policy_is_set_and_forgotten(stack, story, tab):
-    one = tab(viewport={"width": 320, "height": 640})
-    one.open("retention")
-    assert "There is no policy." in one.page.locator("main").inner_text()
-    one.page.get_by_role("combobox").select_option("shop")
-    one.page.get_by_label("s name").fill("Old orders")
-    one.page.get_by_label("Days from").fill("30.5")
-    one.page.get_by_label("Why").fill("the law")
-    one.follow(one.page.get_by_role("button", name="Set it"))
-    one.page.wait_for_url("**/retention?done=*")
-    assert "dev: keep for 30.5 days, then archive “the law” — done" in one.page.get_by_role("status").first.inner_text()
-    row = one.page.get_by_role("row", name="Old orders").inner_text()
+    screen = tab(viewport={"width": 320, "height": 640})
+    screen.open("retention")
+    assert "There is no policy." in screen.page.locator("main").inner_text()
+    screen.page.get_by_role("combobox").select_option("shop")
+    screen.page.get_by_label("s name").fill("Old orders")
+    screen.page.get_by_label("Days from").fill("30.5")
+    screen.page.get_by_label("Why").fill("the law")
+    screen.follow(screen.page.get_by_role("button", name="Set it"))
+    screen.page.wait_for_url("**/retention?done=*")
+    assert (
+        "dev: keep for 30.5 days, then archive “the law” — done" in screen.page.get_by_role("status").first.inner_text()
+    )
+    row = screen.page.get_by_role("row", name="Old orders").inner_text()
     assert "30 d 12 h" in row
     assert "partitions" not in row
-    one.follow(one.page.get_by_role("button", name="Keep for ever: Old orders"))
-    one.page.wait_for_url("**/retention?done=*")
-    assert "There is no policy." in one.page.locator("main").inner_text()
-    assert one.complaints == []
+    screen.follow(screen.page.get_by_role("button", name="Keep for ever: Old orders"))
+    screen.page.wait_for_url("**/retention?done=*")
+    assert "There is no policy." in screen.page.locator("main").inner_text()
+    assert screen.complaints == []
 
     desk = Desk(stack.http_urls[0])
     fields = {**desk.hidden("retention"), "client": "shop", "workflow": "Old", "keep_days": "1", "action": "keep"}
@@ -50,25 +52,28 @@ def test_a_policy_is_set_and_forgotten(stack, story, tab):
 
 def test_an_archive_is_found_by_its_folders_and_read_as_a_live_workflow(story, tab):
     assert story.archive
-    one = tab()
-    one.open("retention")
+    screen = tab()
+    screen.open("retention")
     for name in ("Archives", "shop", f"Archived {IMG}", story.archive.split("/")[2]):
-        one.follow(one.page.get_by_role("link", name=name, exact=True).last)
-    one.follow(one.page.locator("main .plain-list a"))
-    assert IMG in one.page.locator("h1").inner_text()
-    assert "1 failing" in one.page.locator(".summary").inner_text()
-    assert one.page.locator("table.tree a.name").count() == 201
-    one.follow(one.page.get_by_role("link", name="from “Step 202” on"))
-    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top", *(f"Step {n}" for n in range(202, 302))]
-    one.follow(one.page.get_by_role("link", name="Step 250"))
-    text = one.page.locator("main").inner_text()
+        screen.follow(screen.page.get_by_role("link", name=name, exact=True).last)
+    screen.follow(screen.page.locator("main .plain-list a"))
+    assert IMG in screen.page.locator("h1").inner_text()
+    assert "1 failing" in screen.page.locator(".summary").inner_text()
+    assert screen.page.locator("table.tree a.name").count() == 201
+    screen.follow(screen.page.get_by_role("link", name="from “Step 202” on"))
+    assert screen.page.locator("table.tree a.name").all_inner_texts() == [
+        "Top",
+        *(f"Step {n}" for n in range(202, 302)),
+    ]
+    screen.follow(screen.page.get_by_role("link", name="Step 250"))
+    text = screen.page.locator("main").inner_text()
     assert "<b>no" in text
     assert "retries exhausted" in text
     assert '"params"' in text
-    one.follow(one.page.get_by_role("link", name="Archived").last)
-    one.follow(one.page.get_by_role("link", name="Fold Top"))
-    assert one.page.locator("table.tree a.name").all_inner_texts() == ["Top"]
-    assert one.complaints == []
+    screen.follow(screen.page.get_by_role("link", name="Archived").last)
+    screen.follow(screen.page.get_by_role("link", name="Fold Top"))
+    assert screen.page.locator("table.tree a.name").all_inner_texts() == ["Top"]
+    assert screen.complaints == []
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ def test_pictures(stack, story, tab, kind):
     desk = Desk(stack.http_urls[0])
     pages = {row: of_row[0] for row, of_row in addresses(story).items() if row not in {"go", *NO_PAGES}}
     until(lambda: "failing" in desk.get("stuck").text, "the causes are counted")
-    one = tab(java_script_enabled=True, **KINDS[kind])
+    screen = tab(java_script_enabled=True, **KINDS[kind])
     for row, address in pages.items():
-        assert one.open(address) == 200
+        assert screen.open(address) == 200
         name = row.replace("/", "-").replace("{", "").replace("}", "") or "overview"
-        one.page.screenshot(path=FOLDER / f"{name}-{kind}.png")
-    assert one.complaints == []
+        screen.page.screenshot(path=FOLDER / f"{name}-{kind}.png")
+    assert screen.complaints == []
 
 
 #: How many fail with each error, by activity: what the documents' pictures show.
@@ -55,9 +55,9 @@ def test_pictures_of_the_documents(stack, story, tab):
         user.wait_for(nodes[-1], "sent_to_client")
         for number, node in enumerate(nodes):
             assert user.say(node, "errored", {"message": error.format(number)}).status == 200
-    one, desk = tab(viewport={"width": 1080, "height": 420}), Desk(stack.http_urls[0])
+    screen, desk = tab(viewport={"width": 1080, "height": 420}), Desk(stack.http_urls[0])
     until(lambda: all(f"{count} " in desk.get("stuck?client=bank").text for *_, count in FAILURES), "they are counted")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    one.open("stuck?client=bank")
-    one.page.screenshot(path=FOLDER / "console-stuck.png")
-    assert one.complaints == []
+    screen.open("stuck?client=bank")
+    screen.page.screenshot(path=FOLDER / "console-stuck.png")
+    assert screen.complaints == []

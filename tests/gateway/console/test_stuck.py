@@ -41,42 +41,42 @@ def bank(stack, story):
 
 def test_from_stuck_to_a_drained_job_in_six_clicks(stack, bank, tab):
     user, nodes = bank
-    one, desk = tab(**PHONE), Desk(stack.http_urls[0])
+    screen, desk = tab(**PHONE), Desk(stack.http_urls[0])
     until(lambda: f"{NODES} failing" in desk.get("stuck?client=payers").text, "the causes are there")
-    one.open("stuck?client=payers")
-    assert "connection refused by bank-#" in shown(one.page)
-    assert "# mailbox # unknown" in shown(one.page)
+    screen.open("stuck?client=payers")
+    assert "connection refused by bank-#" in shown(screen.page)
+    assert "# mailbox # unknown" in shown(screen.page)
 
     def ten_are_tried() -> None:
         assert sum(user.node(node)["currentServerStatus"] != "retries_exhausted" for node in nodes[::2]) == 10
 
-    clicks = retry_a_cause(one, "connection refused by bank-#", NODES, after_the_first=ten_are_tried)
+    clicks = retry_a_cause(screen, "connection refused by bank-#", NODES, after_the_first=ten_are_tried)
     assert clicks <= CLICKS_MAX
     for node in nodes[::2]:
         user.wait_for(node, "sent_to_client")
     # The other cause is as it was.
     assert {user.node(node)["currentServerStatus"] for node in nodes[1::2]} == {"retries_exhausted"}
     until(lambda: "bank-#" not in desk.get("stuck?client=payers").text, "the cause is gone")
-    one.open("jobs")
-    assert "bank is back, INC-771" in shown(one.page)
-    assert one.complaints == []
+    screen.open("jobs")
+    assert "bank is back, INC-771" in shown(screen.page)
+    assert screen.complaints == []
 
 
 def test_from_stuck_to_a_drained_job_by_six_touches(stack, story, tab):
     user, nodes = failed_payments(stack, "payees")
-    one, desk = tab(**TOUCHED), Desk(stack.http_urls[0])
+    screen, desk = tab(**TOUCHED), Desk(stack.http_urls[0])
     for cause, is_last, retried in (
         ("# mailbox # unknown", False, nodes[1::2]),
         ("connection refused by bank-#", True, nodes[::2]),
     ):
         until(lambda: f"{NODES} failing" in desk.get("stuck?client=payees").text, "the cause is there")
-        one.open("stuck?client=payees")
-        assert retry_a_cause(one, cause, NODES, hand=Finger) <= CLICKS_MAX
+        screen.open("stuck?client=payees")
+        assert retry_a_cause(screen, cause, NODES, hand=Finger) <= CLICKS_MAX
         for node in retried:
             user.wait_for(node, "sent_to_client")
         until(lambda cause=cause: cause not in desk.get("stuck?client=payees").text, "the cause is gone")
         assert ("nothing needs a person" in desk.get("stuck?client=payees").text) is is_last
-    assert one.complaints == []
+    assert screen.complaints == []
 
 
 def count(desk: Desk, **fields: str):
@@ -181,16 +181,17 @@ def test_a_count_made_by_a_client_is_started_as_that_client(stack, bank, people)
 
 
 def test_all_that_a_list_has_are_counted(stack, bank, tab):
-    one = tab()
-    one.open("nodes?client=payers&name=Pay&status=retries_exhausted&since=2026-01-01")
-    assert one.page.get_by_label("All that match").count() == 0
-    one.open("nodes?client=payers&name=Pay&status=sent_to_client")
-    one.follow(one.page.get_by_label("All that match").get_by_role("button", name="Cancel…"))
-    one.page.wait_for_url("**/ui/jobs/*")
+    screen = tab()
+    screen.open("nodes?client=payers&name=Pay&status=retries_exhausted&since=2026-01-01")
+    assert screen.page.get_by_label("All that match").count() == 0
+    screen.open("nodes?client=payers&name=Pay&status=sent_to_client")
+    screen.follow(screen.page.get_by_label("All that match").get_by_role("button", name="Cancel…"))
+    screen.page.wait_for_url("**/ui/jobs/*")
     until(
-        lambda: "The filter matches" in Desk(stack.http_urls[0]).get(one.page.url.partition("/ui/")[2]).text, "counted"
+        lambda: "The filter matches" in Desk(stack.http_urls[0]).get(screen.page.url.partition("/ui/")[2]).text,
+        "counted",
     )
-    assert "nodes of payers named Pay at with its client" in shown(one.page)
+    assert "nodes of payers named Pay at with its client" in shown(screen.page)
 
 
 def test_what_ends_nodes_asks_why_and_is_stopped(stack, bank):

@@ -57,7 +57,7 @@ def test_a_nodes_time_is_told_from_its_changes(count, ended_at, last):
             ("waits", 100), ("client", 130), ("worker", 150), ("backoff", 180), ("waits", 280), ("client", 285),
             ("children", 300),
         ]  # fmt: skip
-        assert all(one.to == other.from_ for one, other in itertools.pairwise(spans))
+        assert all(screen.to == other.from_ for screen, other in itertools.pairwise(spans))
 
 
 @pytest.fixture(scope="module")
@@ -77,23 +77,23 @@ def test_the_critical_path_is_on_the_page_and_its_table_says_the_same(stack, flo
     _, top, _, slow = flow
     address = f"workflows/{top['workflowId']}/timeline"
     until(lambda: slow in Desk(stack.http_urls[0]).get(address).text, "the search has it")
-    one = tab()
-    one.open(f"workflows/{top['workflowId']}")
-    one.follow(one.page.get_by_role("link", name="timeline", exact=True))
-    path = one.page.get_by_role("table", name="Critical path")
+    screen = tab()
+    screen.open(f"workflows/{top['workflowId']}")
+    screen.follow(screen.page.get_by_role("link", name="timeline", exact=True))
+    path = screen.page.get_by_role("table", name="Critical path")
     assert path.locator("tbody th a:first-child").all_inner_texts() == ["start", "Slow"]
     assert "so far" in path.inner_text()
-    one.follow(one.page.get_by_role("link", name="Below start").first)
-    lines = one.page.get_by_role("table", name="Nodes")
+    screen.follow(screen.page.get_by_role("link", name="Below start").first)
+    lines = screen.page.get_by_role("table", name="Nodes")
     assert lines.locator("tbody th > a:first-child").all_inner_texts() == ["Quick", "Slow"]
     assert "waits" in lines.get_by_role("row", name="Quick").get_by_role("img").get_attribute("aria-label")
     assert lines.locator("tr.critical").count() == 1
-    one.follow(one.page.get_by_role("link", name="closer"))
-    one.follow(one.page.get_by_role("link", name="all", exact=True))
-    one.follow(one.page.get_by_role("link", name="as a table"))
-    assert "in the queue of its client" in one.page.get_by_role("row", name="Slow").inner_text()
-    assert one.page.locator("svg rect").count() == 0
-    assert one.complaints == []
+    screen.follow(screen.page.get_by_role("link", name="closer"))
+    screen.follow(screen.page.get_by_role("link", name="all", exact=True))
+    screen.follow(screen.page.get_by_role("link", name="as a table"))
+    assert "in the queue of its client" in screen.page.get_by_role("row", name="Slow").inner_text()
+    assert screen.page.locator("svg rect").count() == 0
+    assert screen.complaints == []
     desk = Desk(stack.http_urls[0])
     for broken in ("below=x", "from=soonish", "after=1"):
         assert desk.get(f"{address}?{broken}").status == 400, broken
@@ -102,7 +102,9 @@ def test_the_critical_path_is_on_the_page_and_its_table_says_the_same(stack, flo
 def test_a_timeline_is_read_by_pages_over_http(stack, story, flow):
     user, top, quick, slow = flow
     path = f"/workflows/{top['workflowId']}/timeline"
-    answer = until(lambda: (found := user.door.get(path).json)["criticalPath"] and found, "the search has it")
+    answer = until(
+        lambda: (answer_json := user.door.get(path).json)["criticalPath"] and answer_json, "the search has it"
+    )
     assert validator({"$ref": "#/components/schemas/Timeline"}).is_valid(answer), answer
     assert [node["id"] for node in answer["criticalPath"]] == [top["id"], slow]
     assert [node["id"] for node in answer["nodes"]] == [top["id"]]

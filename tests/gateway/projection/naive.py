@@ -23,11 +23,11 @@ class World:
         return [change for content in (*older, node.history) for change in history.unpack(content)]
 
     def server(self, node: Node) -> ServerStatus:
-        (workflow,) = (one for one in self.workflows if one.id == node.workflow_id)
+        (workflow,) = (each for each in self.workflows if each.id == node.workflow_id)
         return ServerStatus.DEACTIVATED if node.seq < workflow.watermark else node.server
 
     def search_nodes(self, user_id: bytes, filters: NodeFilters) -> list[bytes]:
-        found = [
+        matches = [
             node
             for node in self.nodes
             if node.user_id == user_id
@@ -38,12 +38,12 @@ class World:
             and self._is_made_then(node, filters)
             and self._is_wanted(node, user_id, filters)
         ]
-        found.sort(key=lambda node: (node.created_at, node.id), reverse=filters.newest_first)
-        return self._page(found, [node for node in self.nodes if node.user_id == user_id], filters)
+        matches.sort(key=lambda node: (node.created_at, node.id), reverse=filters.newest_first)
+        return self._page(matches, [node for node in self.nodes if node.user_id == user_id], filters)
 
     def search_workflows(self, user_id: bytes, filters: WorkflowFilters) -> list[bytes]:
         own = [workflow for workflow in self.workflows if workflow.user_id == user_id]
-        found = [
+        matches = [
             workflow
             for workflow in own
             if filters.name in {None, workflow.name}
@@ -51,8 +51,8 @@ class World:
             and self._is_made_then(workflow, filters)
             and any(node.workflow_id == workflow.id and self._is_wanted(node, user_id, filters) for node in self.nodes)
         ]
-        found.sort(key=lambda workflow: (workflow.created_at, workflow.id), reverse=True)
-        return self._page(found, own, filters)
+        matches.sort(key=lambda workflow: (workflow.created_at, workflow.id), reverse=True)
+        return self._page(matches, own, filters)
 
     @staticmethod
     def _is_made_then(row: Node | Workflow, filters: NodeFilters | WorkflowFilters) -> bool:
@@ -88,13 +88,13 @@ class World:
             for change in self.changes(node)
         )
 
-    def _page(self, found, own, filters: NodeFilters | WorkflowFilters) -> list[bytes]:
+    def _page(self, matches, own, filters: NodeFilters | WorkflowFilters) -> list[bytes]:
         if filters.last_id is not None:
-            last = [one for one in own if one.id == filters.last_id]
+            last = [row for row in own if row.id == filters.last_id]
             if not last:
                 return []
-            found = [one for one in found if (one.created_at, one.id) < (last[0].created_at, last[0].id)]
+            matches = [row for row in matches if (row.created_at, row.id) < (last[0].created_at, last[0].id)]
         elif filters.older_than is not None:
-            found = [one for one in found if (one.created_at, one.id) < filters.older_than]
+            matches = [row for row in matches if (row.created_at, row.id) < filters.older_than]
         begin = (filters.page - 1) * filters.per_page
-        return [one.id for one in found[begin : begin + filters.per_page]]
+        return [row.id for row in matches[begin : begin + filters.per_page]]

@@ -63,9 +63,9 @@ def packed(*changes: tuple[ClientStatus | ServerStatus, int]) -> bytes:
     )
 
 
-def record(one: Workflow | Node) -> tuple[bytes, bytes]:
+def record(row: Workflow | Node) -> tuple[bytes, bytes]:
     """Key and value in the changelog."""
-    return (WORKFLOWS if isinstance(one, Workflow) else NODES).form.encode(one.id), encode(one)
+    return (WORKFLOWS if isinstance(row, Workflow) else NODES).form.encode(row.id), encode(row)
 
 
 def chunk(of: Node, number: int, content: bytes) -> tuple[bytes, bytes]:

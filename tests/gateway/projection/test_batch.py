@@ -130,8 +130,8 @@ def test_tombstones_leave_nothing(connection, projector):
     # And it can come again.
     apply(connection, projector, records.record(workflow), records.record(node))
     with connection.begin():
-        (found,) = search.search_nodes(connection, USER, NodeFilters(metadata_contains="here"))
-        assert (found.id, found.metadata, found.workflow_name) == (node.id, b'{"place":"here"}', "flow")
+        (match,) = search.search_nodes(connection, USER, NodeFilters(metadata_contains="here"))
+        assert (match.id, match.metadata, match.workflow_name) == (node.id, b'{"place":"here"}', "flow")
 
 
 def test_other_records_are_passed_over(connection, projector):
@@ -151,9 +151,9 @@ def test_nodes_are_counted_by_where_they_are(connection, projector):
     ]
     apply(connection, projector, records.record(workflow), *map(records.record, nodes))
     with connection.begin():
-        found = counts(connection)
-    assert (found.scheduled, found.enqueued, found.retrying) == (1, 2, 1)
-    assert (found.completed, found.completed_today, found.errored, found.errored_today) == (1, 1, 1, 0)
+        match = counts(connection)
+    assert (match.scheduled, match.enqueued, match.retrying) == (1, 2, 1)
+    assert (match.completed, match.completed_today, match.errored, match.errored_today) == (1, 1, 1, 0)
 
 
 def test_marks_count_before_the_records_know_them(connection, projector):
@@ -168,7 +168,7 @@ def test_marks_count_before_the_records_know_them(connection, projector):
     def deactivated():
         with connection.begin():
             asked = NodeFilters(current_status="deactivated")
-            return {one.seq for one in search.search_nodes(connection, USER, asked)}
+            return {node.seq for node in search.search_nodes(connection, USER, asked)}
 
     assert deactivated() == {2, 3, 4}
     # A record that is written meanwhile for another reason changes nothing about it.
@@ -211,10 +211,10 @@ def test_a_workflow_that_is_removed_leaves_nothing(connection, projector, size):
 def test_deletions_that_come_before_what_they_delete_waits_for(connection, projector, seed):
     """Compaction leaves a node whose workflow's record is gone: it waits, until its own deletion comes."""
     given = grown()
-    for one in records.shuffled(given[1:], seed):
-        apply(connection, projector, one)
-    for one in records.shuffled(tombstones(given), seed):
-        apply(connection, projector, one)
+    for row in records.shuffled(given[1:], seed):
+        apply(connection, projector, row)
+    for row in records.shuffled(tombstones(given), seed):
+        apply(connection, projector, row)
     assert rows(connection) == {"workflows": 0, "nodes": 0, "status_changes": 0, "waiting": 0}
 
 
@@ -232,11 +232,11 @@ def test_a_subject_that_begins_again_between_the_slices_of_a_removal(connection,
         apply(connection, projector, *stream[begin : begin + size])
     assert rows(connection) == {"workflows": 1, "nodes": 1, "status_changes": 0, "waiting": 0}
     with connection.begin():
-        (found,) = search.search_workflows(connection, USER, WorkflowFilters(name="flow"))
+        (match,) = search.search_workflows(connection, USER, WorkflowFilters(name="flow"))
         (only,) = search.search_nodes(connection, USER, NodeFilters(name="node"))
         counted = connection.execute(text("SELECT workflow_states.nodes, created FROM workflow_states")).all()
         total = connection.execute(text("SELECT SUM(nodes) FROM node_states")).scalar()
-    assert (found.created_at, only.id, counted, total) == (50, node.id, [(1, 50)], 1)
+    assert (match.created_at, only.id, counted, total) == (50, node.id, [(1, 50)], 1)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])

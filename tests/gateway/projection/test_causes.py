@@ -164,9 +164,9 @@ def test_the_tables_say_what_a_naive_account_says(connection, seed):
         with connection.begin():
             ids = causes.failed_of_workflow(connection, workflow.id, FAILED, 100)
             by_parent = causes.failed_by_parent(connection, workflow.id)
-        wanted = [node for node in world.nodes.values() if node.workflow_id == workflow.id and node.server in FAILED]
-        assert ids == [node.id for node in sorted(wanted, key=lambda node: node.seq)]
-        assert sum(by_parent[None].values()) == len(wanted)
+        failed = [node for node in world.nodes.values() if node.workflow_id == workflow.id and node.server in FAILED]
+        assert ids == [node.id for node in sorted(failed, key=lambda node: node.seq)]
+        assert sum(by_parent[None].values()) == len(failed)
     # Whoever is gone leaves nothing.
     world.apply(*((records.record(node)[0], None) for node in world.nodes.values()))
     assert world.told(None) == Counter()

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def system(own_kafka, tmp_path_factory):
     # Commits are far apart: what is found without waiting for one was flushed.
-    with rig(own_kafka, tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as one:
-        yield one
+    with rig(own_kafka, tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as row:
+        yield row
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ async def test_a_search_sees_every_write_that_was_answered_before_it(system, pro
             sent = system.caller.signal(subject, metadata=b'{"place":"%s"}' % unique.encode())
             node = await asyncio.to_thread(system.caller.ask, sent)
             assert await projection.freshen(30.0) == 0.0
-            (found, *_) = await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))
-            assert found == await asyncio.to_thread(system.caller.workflow, node.workflow_id)
+            (matches, *_) = await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))
+            assert matches == await asyncio.to_thread(system.caller.workflow, node.workflow_id)
             nodes = await projection.search_nodes(system.user, NodeFilters(metadata_contains=unique))
             assert len(nodes) == number + 1
             assert nodes[-1] == await asyncio.to_thread(system.caller.node, node.id)
@@ -133,21 +133,21 @@ async def test_it_goes_on_where_it_stopped(system, project, unique, database_url
         assert projection.records <= 8, "it has read more than the last commits' meta records"
 
 
-@pytest.mark.parametrize("what", ["topic", "version", "offset", "asked"])
-async def test_what_does_not_fit_is_built_anew(system, project, unique, database_url, what):
+@pytest.mark.parametrize("kind", ["topic", "version", "offset", "asked"])
+async def test_what_does_not_fit_is_built_anew(system, project, unique, database_url, kind):
     subject = json.dumps(unique).encode()
     async with Running(project()) as projection:
         await until_whole(projection)
         await asyncio.to_thread(system.caller.ask, system.caller.signal(subject))
         assert await projection.freshen(30.0) == 0.0
-        if what == "asked":
-            spoil(database_url, what)
+        if kind == "asked":
+            spoil(database_url, kind)
             deadline = time.monotonic() + 120
             while generation(database_url) == 1:
                 assert time.monotonic() < deadline
                 await asyncio.to_thread(projection._follower.progress.wait_for, lambda: False, 0.1)
-    if what != "asked":
-        spoil(database_url, what)
+    if kind != "asked":
+        spoil(database_url, kind)
     async with Running(project()) as projection:
         await until_whole(projection)
         assert generation(database_url) == 2
@@ -155,10 +155,10 @@ async def test_what_does_not_fit_is_built_anew(system, project, unique, database
         assert len(await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
 
 
-def spoil(database_url, what):
+def spoil(database_url, kind):
     engine = open_engine(parse_url(database_url))
     with engine.begin() as connection:
-        if what == "asked":
+        if kind == "asked":
             facts.ask_for_rebuild(connection)
         else:
             connection.execute(
@@ -167,7 +167,7 @@ def spoil(database_url, what):
                         "topic": "UPDATE facts SET value = 'another' WHERE name = 'topic_id'",
                         "version": "UPDATE facts SET value = '0' WHERE name = 'schema_version'",
                         "offset": "UPDATE positions SET next_offset = 1000000000",
-                    }[what]
+                    }[kind]
                 )
             )
     engine.dispose()
@@ -188,9 +188,9 @@ async def test_one_follows_and_the_other_takes_over(system, project, unique):
             await until_whole(first)
             await until_whole(second)
             await asyncio.to_thread(system.caller.ask, system.caller.signal(json.dumps(unique).encode()))
-            for one in (first, second):
-                assert await one.freshen(30.0) == 0.0
-                assert len(await one.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
+            for row in (first, second):
+                assert await row.freshen(30.0) == 0.0
+                assert len(await row.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
         await asyncio.to_thread(system.caller.ask, system.caller.signal(json.dumps(unique + "b").encode()))
         assert await second.freshen(30.0) == 0.0
         assert len(await second.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 2
@@ -212,9 +212,9 @@ async def test_a_large_cancel_is_seen_whole_at_once(system, project, unique):
         await asyncio.to_thread(system.caller.ask, cancel)
         assert await projection.freshen(30.0) == 0.0
         gone = NodeFilters(name=unique, current_status="deactivated", per_page=1000)
-        found = await projection.search_nodes(system.user, gone)
-        assert len(found) == 900
-        assert {one.server for one in found} == {ServerStatus.DEACTIVATED}
+        matches = await projection.search_nodes(system.user, gone)
+        assert len(matches) == 900
+        assert {row.server for row in matches} == {ServerStatus.DEACTIVATED}
 
 
 async def test_without_kafka_it_says_so_and_nothing_else_breaks(database_url):
@@ -274,8 +274,8 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
                     return search.search_nodes(connection, system.user, NodeFilters(name=unique))
                 return []
 
-        found = await until_async(search_whole)
-        assert [one.id for one in found] == [node_of(sent)]
+        matches = await until_async(search_whole)
+        assert [row.id for row in matches] == [node_of(sent)]
         engine.dispose()
         deadline = time.monotonic() + 120
         while (await asyncio.to_thread(get, f"{url}/ready")) != (200, "ok\n"):
@@ -290,9 +290,9 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
         assert set(figures["backbeat_projection_position_offset"]) == partitions
         assert max(figures["backbeat_projection_position_offset"].values()) > 0
         process.terminate()
-        _, said = await process.communicate()
-        assert process.returncode == 0, said
-        assert b"the projection is whole" in said
+        _, output = await process.communicate()
+        assert process.returncode == 0, output
+        assert b"the projection is whole" in output
     finally:
         if process.returncode is None:
             process.kill()

@@ -29,9 +29,9 @@ WORKFLOW = workflow(bytes(16), "Purchases", b'"one"')
 KNOWN = node(WORKFLOW, 1)
 
 
-def newer(one):
+def newer(row):
     """As a release to come would write it: a higher version, and a field more."""
-    key, value = record(msgspec.structs.replace(one, version=2))
+    key, value = record(msgspec.structs.replace(row, version=2))
     return key, msgspec.msgpack.encode([*msgspec.msgpack.decode(value), "more"])
 
 

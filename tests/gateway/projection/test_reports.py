@@ -37,7 +37,7 @@ def load(database_url):
             facts.build_anew(connection, "topic")
         with engine.begin() as connection:
             projector = Projector(connection)
-            projector.apply([records.record(each) for each in given])
+            projector.apply([records.record(row) for row in given])
         return engine.connect()
 
     yield fill
@@ -80,17 +80,19 @@ def test_activities_are_counted_by_user_name_and_status(load, now):
     ]
     first, second = at_work.activities
     assert (first.waiting, first.running, first.retrying, first.failing, second.failing) == (1, 2, 1, 0, 1)
-    assert [(each.activity, each.nodes.get("complete", 0)) for each in all_of_it.activities] == [
+    assert [(activity.activity, activity.nodes.get("complete", 0)) for activity in all_of_it.activities] == [
         ("done", 1),
         ("pay", 2),
         ("pay", 0),
     ]
-    assert {each.completed for each in all_of_it.activities} == {0}
+    assert {activity.completed for activity in all_of_it.activities} == {0}
 
 
 def test_more_names_than_are_asked_one_by_one_are_counted_all_the_same(load, now, monkeypatch):
-    one = flow(1)
-    asked = load(one, *[node(one, n, S.SENT_TO_CLIENT, C.RECEIVED, now, name=f"name {n}") for n in range(1, 8)])
+    flow_row = flow(1)
+    asked = load(
+        flow_row, *[node(flow_row, n, S.SENT_TO_CLIENT, C.RECEIVED, now, name=f"name {n}") for n in range(1, 8)]
+    )
 
     with asked, asked.begin():
         by_ranges = reports.activities(asked, 10, closed=False)
@@ -117,14 +119,14 @@ def test_the_summary_counts_workflows_and_timers(load, now):
     )
 
     with asked, asked.begin():
-        found = reports.summary(asked)
+        report = reports.summary(asked)
 
-    assert [(each.workflow, each.workflows, each.open_workflows) for each in found.workflows] == [
+    assert [(workflow.workflow, workflow.workflows, workflow.open_workflows) for workflow in report.workflows] == [
         ("flow", 2, 1),
         ("other", 1, 1),
     ]
-    assert found.workflows[0].nodes == {"sent_to_client": 2, "processing_children": 1, "complete": 1, "retrying": 2}
-    assert found.timers == [
+    assert report.workflows[0].nodes == {"sent_to_client": 2, "processing_children": 1, "complete": 1, "retrying": 2}
+    assert report.timers == [
         TimerFigures(kind="start", ahead=1, due=0, first_at=now + 9),
         TimerFigures(kind="retry", ahead=1, due=1, first_at=now - HOUR),
         # A node that its client works on has no deadline any more.
@@ -133,29 +135,29 @@ def test_the_summary_counts_workflows_and_timers(load, now):
 
 
 def test_a_day_is_what_changed_in_it_and_what_is_stuck_now(load, now):
-    one, other = flow(1), flow(2, "other", OTHER)
+    flow_row, other = flow(1), flow(2, "other", OTHER)
     old = now - 21 * HOUR
     asked = load(
-        one,
+        flow_row,
         other,
-        node(one, 1, S.COMPLETE, C.COMPLETE, now - HOUR),
-        node(one, 2, S.COMPLETE, C.COMPLETE, now - 25 * HOUR),
-        node(one, 3, S.RETRIES_EXHAUSTED, C.ERRORED, now - HOUR),
+        node(flow_row, 1, S.COMPLETE, C.COMPLETE, now - HOUR),
+        node(flow_row, 2, S.COMPLETE, C.COMPLETE, now - 25 * HOUR),
+        node(flow_row, 3, S.RETRIES_EXHAUSTED, C.ERRORED, now - HOUR),
         # Stuck: nothing happened, and nothing will.
-        node(one, 4, S.SENT_TO_CLIENT, C.RECEIVED, old),
-        node(one, 5, S.RETRIES_EXHAUSTED, C.ERRORED, old),
+        node(flow_row, 4, S.SENT_TO_CLIENT, C.RECEIVED, old),
+        node(flow_row, 5, S.RETRIES_EXHAUSTED, C.ERRORED, old),
         # Not stuck: of late, ahead, waiting for others, paused.
-        node(one, 6, S.SENT_TO_CLIENT, C.RECEIVED, now - 19 * HOUR),
-        node(one, 7, S.RETRYING, C.ERRORED, old, fires_at=now + HOUR),
-        node(one, 8, S.PROCESSING_CHILDREN, C.COMPLETE, old),
-        node(one, 9, S.PAUSED, C.READY, old),
+        node(flow_row, 6, S.SENT_TO_CLIENT, C.RECEIVED, now - 19 * HOUR),
+        node(flow_row, 7, S.RETRYING, C.ERRORED, old, fires_at=now + HOUR),
+        node(flow_row, 8, S.PROCESSING_CHILDREN, C.COMPLETE, old),
+        node(flow_row, 9, S.PAUSED, C.READY, old),
         node(other, 1, S.RETRYING, C.ERRORED, old, fires_at=old + 100),
     )
 
     with asked, asked.begin():
-        found = reports.daily(asked, now - 20 * HOUR, now, 20)
+        report = reports.daily(asked, now - 20 * HOUR, now, 20)
 
-    assert found.workflows == [
+    assert report.workflows == [
         DailyFigures(
             user_id=str(USER),
             workflow="flow",

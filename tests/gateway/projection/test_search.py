@@ -55,13 +55,13 @@ def worlds(draw):
         for place in range(count):
             name, user_id = draw(st.sampled_from(NAMES)), draw(st.sampled_from([user, user, USERS[0]]))
             pools = [ids.pool_id(user_id, name, key) for key in KEYS]
-            of_workflow = [one for one in nodes if one.workflow_id == workflow.id]
+            of_workflow = [each for each in nodes if each.workflow_id == workflow.id]
             node = records.node(
                 workflow,
                 place + 1,
                 workflow.created_at + draw(TIMES),
                 name=name,
-                parent_id=draw(st.sampled_from([None, *(one.id for one in of_workflow)])),
+                parent_id=draw(st.sampled_from([None, *(row.id for row in of_workflow)])),
                 tid=draw(st.sampled_from(TIDS)),
                 slot=draw(st.sampled_from([None, *pools])),
                 metadata=draw(st.sampled_from(TEXTS)),
@@ -130,7 +130,7 @@ def empty(connection):
 
 def build(engine, world, order):
     """Bring the world's records into empty tables, some at a time, in an order that compaction may leave."""
-    all_records = [records.record(one) for one in (*world.workflows, *world.nodes)]
+    all_records = [records.record(row) for row in (*world.workflows, *world.nodes)]
     by_id = {node.id: node for node in world.nodes}
     all_records += [
         records.chunk(by_id[node_id], number, content) for (node_id, number), content in world._chunks.items()
@@ -169,13 +169,13 @@ def test_searches_answer_as_the_rules_are_worded(engine, data):
         for _ in range(6):
             user = data.draw(st.sampled_from(USERS))
             asked = data.draw(
-                filters(NodeFilters, [node.id for node in world.nodes], [one.id for one in world.workflows])
+                filters(NodeFilters, [node.id for node in world.nodes], [workflow.id for workflow in world.workflows])
             )
-            found = search.search_nodes(connection, user, asked)
-            assert [one.id for one in found] == world.search_nodes(user, asked)
-            asked = data.draw(filters(WorkflowFilters, [one.id for one in world.workflows]))
-            found = search.search_workflows(connection, user, asked)
-            assert [one.id for one in found] == world.search_workflows(user, asked)
+            matches = search.search_nodes(connection, user, asked)
+            assert [row.id for row in matches] == world.search_nodes(user, asked)
+            asked = data.draw(filters(WorkflowFilters, [workflow.id for workflow in world.workflows]))
+            matches = search.search_workflows(connection, user, asked)
+            assert [row.id for row in matches] == world.search_workflows(user, asked)
 
 
 @SETTINGS
@@ -184,15 +184,15 @@ def test_lists_answer_as_the_rules_are_worded(engine, world):
     build(engine, world, 0)
     with engine.begin() as connection:
         for user in USERS:
-            names = {one.name for one in world.workflows if one.user_id == user}
+            names = {each.name for each in world.workflows if each.user_id == user}
             assert workflow_names(connection, user) == sorted(names)
             errored = {
                 node.workflow_id for node in world.nodes if node.user_id == user and node.client is ClientStatus.ERRORED
             }
-            assert {one.id for one in error_workflows(connection, user)} == errored
-        counts = states_of_workflows(connection, [one.id for one in world.workflows])
+            assert {each.id for each in error_workflows(connection, user)} == errored
+        counts = states_of_workflows(connection, [each.id for each in world.workflows])
         for workflow in world.workflows:
-            own = sorted((one for one in world.nodes if one.workflow_id == workflow.id), key=lambda node: node.seq)
+            own = sorted((node for node in world.nodes if node.workflow_id == workflow.id), key=lambda node: node.seq)
             by_server = Counter()
             for state, nodes in counts.get(workflow.id, {}).items():
                 by_server[states.server_of(state)] += nodes

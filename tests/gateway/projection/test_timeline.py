@@ -44,7 +44,7 @@ def test_the_critical_path_is_found(database_url, seed):
     with engine.connect() as connection:
         with connection.begin():
             tables.create(connection)
-            Projector(connection).apply([records.record(one) for one in (workflow, *nodes)])
+            Projector(connection).apply([records.record(row) for row in (workflow, *nodes)])
         with connection.begin():
             spans = timeline(connection, workflow.id, None, None, 200)
     engine.dispose()
