@@ -50,6 +50,8 @@ class _Reading:
                 self._result = None
         if self._task is None and (self._result is None or now >= self._next_at):
             self._task = asyncio.create_task(self._read(read))
+            # Whoever comes next is told; where nobody comes, it is no error of the loop.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         if self._task is not None and (self._result is None or now - self._result[1] > shown_seconds_max):
             # One reading for all who wait; whoever goes away does not end it for the others.
             await asyncio.shield(self._task)

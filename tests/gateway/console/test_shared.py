@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,7 +75,27 @@ async def story() -> None:
     assert await number() == 6
 
 
+async def failure_that_nobody_sees() -> list[dict[str, object]]:
+    """What the loop complains of."""
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    tables, shared = Tables(), Shared()
+    await shared.get("causes", tables.read)
+    tables.are_away = True
+    age(shared, 5)
+    assert await shared.get("causes", tables.read)
+    await asyncio.wait([shared._readings["causes"]._task])
+    shared._readings.clear()
+    gc.collect()
+    return complaints
+
+
 def test_a_page_does_not_wait_for_a_reading():
     # The browser of other tests has a loop in this thread.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, story()).result()
+
+
+def test_a_reading_that_has_failed_and_that_nobody_asks_for_is_no_error_of_the_loop():
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(asyncio.run, failure_that_nobody_sees()).result() == []
