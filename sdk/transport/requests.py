@@ -280,14 +280,10 @@ class RequestClient:
             except KafkaException as error:
                 logger.warning("reading replies: %s", error.args[0].str())
                 self._stopping.wait(_POLL_SECONDS)
-                continue
-            except RuntimeError:
-                logger.info("replies are read no more: the loop was closed, and the client was not")
-                break
         consumer.close()
 
     def _take_all(self, messages: list[Message]) -> None:
-        """Decode replies and hand them to the loop. RuntimeError: it is closed."""
+        """Decode replies and hand them to the loop."""
         replies: list[ReplyRecord] = []
         size = 0
         for message in messages:
@@ -297,10 +293,17 @@ class RequestClient:
                 size += len(message.value() or b"")
             if size > _BYTES_AT_ONCE:
                 # Whoever waits for a small answer does not wait until a large one behind it is decoded.
-                self._loop.call_soon_threadsafe(self._match, replies)
+                self._hand_on(replies)
                 replies, size = [], 0
         if replies:
+            self._hand_on(replies)
+
+    def _hand_on(self, replies: list[ReplyRecord]) -> None:
+        try:
             self._loop.call_soon_threadsafe(self._match, replies)
+        except RuntimeError:
+            logger.info("replies are read no more: the loop was closed, and the client was not")
+            self._stopping.set()
 
     def _take(self, message: Message) -> ReplyRecord | None:
         error, value = message.error(), message.value()

@@ -44,7 +44,8 @@ READY_LINE = "backbeat engine ready"
 _TICK_SECONDS = 0.02
 #: Time after which a slice of commands ends: timers, queries and the commit get their turn.
 _SLICE_SECONDS = 0.02
-#: Rounds of the event loop between two slices: from the reader to its answer a query takes three.
+#: Rounds of the event loop between two slices, or two parts of an answer: from the reader to its answer a query takes
+#: three.
 _ROUNDS_BETWEEN = 3
 
 
