@@ -113,10 +113,13 @@ class Console:
         return row is not None and row[0].right is Right.NONE
 
     async def _to_login(self, visit: Visit) -> web.Response:
-        address = f"{visit.path}?{visit.request.query_string}".rstrip("?")
+        # As it was sent: a `#` that is decoded would end the address.
+        address = f"{visit.path}?{visit.request.rel_url.raw_query_string}".rstrip("?")
         if visit.request.method == "POST":
             # A gateway that was restarted has ended sessions under forms that people were filling in.
             visit.form = await self._read_fields(visit, _FORM_BYTES_MAX)
+            if not visit.keeps_form:
+                raise PageError(401, "Your session is over", "Nothing was changed. Log in again, then do it once more.")
             return await self._page(visit, login.interrupt(visit, address))
         following = f"?next={quote(address, safe='')}" if address else ""
         return responses.redirect(f"{visit.base}login{following}")
@@ -129,13 +132,15 @@ class Console:
         session_id = "" if visit.visitor is None else visit.visitor.session_id
         if not self._parts.entrance.forms.is_ours(visit.form.get("form", ""), session_id, visit.path):
             text = "Nothing was changed: since it was made the gateway was restarted, or you have logged in anew."
-            raise PageError(403, "This form is too old", text, keeps_form=True)
+            raise PageError(403, "This form is too old", text, keeps_form=visit.keeps_form)
 
     async def _read_fields(self, visit: Visit, bytes_max: int) -> dict[str, str]:
         """The fields of a form that comes from a page of ours. 403, 413."""
         request = visit.request
-        if not self._hosts.is_same_origin(request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")):
+        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+        if not self._hosts.is_same_origin(site, origin):
             raise PageError(403, "This form is none of ours", "It came from another site, or from no browser.")
+        visit.keeps_form = self._hosts.is_same_host(request.headers.get("Host"), site, origin)
         length = request.content_length
         if request.content_type != _FORM or length is None or length > bytes_max:
             raise PageError(413, "This is no form", f"A form is {_FORM}, with {bytes_max:,} bytes at most.")
@@ -221,6 +226,9 @@ class Console:
         looks_again = refused.status == _AWAY and visit.request.method == "GET"
         refresh_seconds = _AWAY_REFRESH_SECONDS if looks_again else 0
         page = Page("error.html", refused.title, {"text": refused.text, "refresh_seconds": refresh_seconds, **kept})
+        if visit.path == login.PATH and visit.form:
+            # Another form's fields may wait in it for the login: they are not lost either.
+            page = login.refuse(visit, refused)
         values = {**self._frame(visit, page.title, None), **page.values}
         response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
         response.headers.update(refused.headers)

@@ -37,6 +37,13 @@ class Hosts:
             return site == "same-origin"
         return origin is not None and "://" in origin and self.is_ours(origin.partition("://")[2])
 
+    @staticmethod
+    def is_same_host(host: str | None, site: str | None, origin: str | None) -> bool:
+        """True for a form from a page of this very host: an address in figures may be another site's, too."""
+        if site is not None:
+            return site == "same-origin"
+        return origin is not None and host is not None and origin.partition("://")[2] == host.lower()
+
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+")
 

@@ -71,6 +71,8 @@ class Visit:
         self.look = read_look(request.headers.get("Cookie", ""))
         self.visitor: Visitor | None = None
         self.form: dict[str, str] = {}
+        #: True: the form is from a page of this very host, so what it says may be shown, to be sent again.
+        self.keeps_form = False
         #: Seconds that lists may be behind; None: the page has no list.
         self.stale_seconds: float | None = None
         #: Parts that are away, as sentences.

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from aiohttp.web import Response
 
 from backbeat.gateway.console import responses
+from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.visit import Page, Visit
 
+#: Of the form below `/ui/`.
+PATH = "login"
 #: Prefix of another form's fields, which are kept until whoever has sent them is logged in.
 _KEPT = "kept."
 
@@ -23,6 +26,18 @@ def interrupt(visit: Visit, address: str) -> Page:
     kept = {f"{_KEPT}{name}": value for name, value in visit.form.items()}
     problem = "Your session is over. Nothing was changed; what was filled in is kept, and comes back once you are in."
     return _form(visit, address, problem, kept, 401)
+
+
+def refuse(visit: Visit, refusal: PageError) -> Page:
+    """The login that could not be looked at, to be tried again; without its name and token."""
+    return _form(visit, visit.form.get("next", ""), f"{refusal.title}. {refusal.text}", _kept(visit), refusal.status)
+
+
+def _kept(visit: Visit) -> dict[str, str]:
+    """Fields of another form that the login's has with it."""
+    if not visit.keeps_form:
+        return {}
+    return {field: value for field, value in visit.form.items() if field.startswith(_KEPT)}
 
 
 def _form(
@@ -47,7 +62,7 @@ async def log_in(visit: Visit) -> Page | Response:
     """POST /ui/login."""
     name, token = visit.form.get("name", ""), visit.form.get("token", "").strip()
     following = visit.form.get("next", "")
-    kept = {field: value for field, value in visit.form.items() if field.startswith(_KEPT)}
+    kept = _kept(visit)
     entered = await visit.parts.entrance.log_in(visit.request, name, token)
     if entered is None:
         return _form(visit, following, "There is nobody of this name with this token.", kept)

@@ -17,11 +17,13 @@ from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_t
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import delete_topics
 from tests.gateway.api.door import Answer, Door, User
-from tests.gateway.console.desk import Desk, log_in
+from tests.gateway.console.desk import Desk, hidden_fields, log_in
 from tests.gateway.console.proxy import nginx
 from tests.waiting import until
 
 READ_ONLY = 2
+_LOGIN = re.compile(r'<form [^>]*action="[./]*login">.*?</form>', re.DOTALL)
+_KEPT = re.compile(r'<form class="form"[^>]*>.*?Send it again.*?</form>', re.DOTALL)
 
 
 def command(stack, *words: str) -> str:
@@ -333,6 +335,48 @@ def test_where_browsers_send_no_fetch_headers_the_origin_counts(oper, story):
 
     headers = {"Sec-Fetch-Site": "", "Origin": oper.url}
     assert oper.send(f"nodes/{node}/retry", fields, **headers).status == 303
+
+
+def test_nothing_is_kept_of_a_form_from_another_site_that_is_called_by_an_address(url, oper, story):
+    """Browsers send no fetch headers to a console that is reached by http and an address in figures."""
+    headers = {"Sec-Fetch-Site": "", "Origin": "http://203.0.113.9:8000"}
+    fields = {"reason": "forged", "key": "0" * 32, "form": "x.y"}
+    for desk, status in ((oper, 403), (Desk(url), 401)):
+        answer = desk.send(f"nodes/{story.tree['failing']}/cancel", fields, **headers)
+        assert (answer.status, "forged" in answer.text) == (status, False)
+    login = {**oper.hidden("login"), "name": "oper", "token": "wrong", "kept.reason": "forged"}
+    assert "forged" not in Desk(url).send("login", login, **headers).text
+
+
+def test_a_login_that_is_refused_has_the_form_that_waits_for_it(url, tokens, story):
+    """Its page is older than the gateway, or somebody has logged in beside it."""
+    node = failing(story)
+    desk = Desk(url)
+    fields = {"reason": "typed & kept\r\n<it>", "key": "0" * 32}
+    answer = desk.send(f"nodes/{node}/retry?back=a%23b", fields)
+    assert answer.status == 401
+    waiting = hidden_fields(answer.text)
+    assert waiting["next"] == f"nodes/{node}/retry?back=a%23b"
+    desk.cookie = log_in(url, "oper", tokens["oper"]).cookie
+    answer = desk.send("login", {**waiting, "name": "oper", "token": tokens["oper"]})
+    assert (answer.status, "This form is too old" in answer.text, tokens["oper"] in answer.text) == (403, True, False)
+    again = hidden_fields(_LOGIN.search(answer.text)[0])
+    assert {**again, "form": ""} == {**waiting, "form": ""}
+    answer = desk.send("login", {**again, "name": "oper", "token": tokens["oper"]})
+    assert (answer.status, "You are logged in" in answer.text) == (200, True)
+    desk.cookie = answer.headers["set-cookie"].partition(";")[0]
+    kept = hidden_fields(_KEPT.search(answer.text)[0])
+    assert {**kept, "form": ""} == {**fields, "form": ""}
+    assert desk.send(f"nodes/{node}/retry", kept).status == 303
+    story.user.wait_for(node, "sent_to_client")
+
+
+def test_a_search_is_what_it_was_after_the_login(url, tokens):
+    desk = Desk(url)
+    answer = desk.get("nodes?name=a%23b%2541")
+    assert answer.status == 303
+    following = desk.hidden(answer.headers["location"].removeprefix("./"))["next"]
+    assert following == "nodes?name=a%23b%2541"
 
 
 # --- actions and their audit -----------------------------------------------------------------------------------------

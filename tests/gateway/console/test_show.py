@@ -119,6 +119,22 @@ def test_forms_come_from_our_own_pages(site, origin, ours):
     assert Hosts(()).is_same_origin(site, origin) is ours
 
 
+@pytest.mark.parametrize(
+    ("site", "origin", "is_ours"),
+    [
+        ("same-origin", None, True),
+        ("cross-site", "http://10.0.0.5:9292", False),
+        (None, "http://10.0.0.5:9292", True),
+        (None, "http://10.0.0.5", False),
+        (None, "http://203.0.113.9:9292", False),
+        (None, "http://localhost:9292", False),
+        (None, None, False),
+    ],
+)
+def test_what_a_form_says_is_shown_again_for_a_page_of_the_same_host(site, origin, is_ours):
+    assert Hosts.is_same_host("10.0.0.5:9292", site, origin) is is_ours
+
+
 def test_loopback():
     assert [is_loopback(name) for name in ("127.0.0.1", "::1", "localhost", "10.0.0.1", "shop")] == [
         *(True, True, True),
