@@ -42,6 +42,10 @@ FRESHEN_AFTER_WRITE_SECONDS = 2.0
 #: Time that a page waits for the engine: a person looks at it.
 _ENGINE_SECONDS = 5.0
 _DEEDS = 20
+#: Header of a live page that fetches itself anew: nobody waits for the answer, and nothing tells it of a later one.
+_LIVE_HEADER = "X-Backbeat-Live"
+#: Age from which lists are said to miss something.
+_OLD_SECONDS = 1.5
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -93,6 +97,11 @@ class Visit:
         """The visitor, on pages that need one."""
         assert self.visitor is not None, "the table says who may come here"
         return self.visitor
+
+    @property
+    def is_old(self) -> bool:
+        """True for a page whose lists may miss something: a live one looks again."""
+        return self.stale_seconds is not None and self.stale_seconds > _OLD_SECONDS
 
     def form_token(self, path: str) -> str:
         """Hidden field of a form that is posted to this path below `/ui/`."""
@@ -302,9 +311,10 @@ class Visit:
     async def share(self, key: object, reading: Callable[[], Awaitable[T]], default: T) -> T:
         """Result of a reading that is dear, which pages of the same key share; some seconds old at most. Likewise.
 
-        After one's own change the page waits for a new one where that is due.
+        After one's own change, and live, the page waits for a new one where that is due.
         """
-        shown_seconds_max = 0.0 if "done" in self.query else SHOWN_SECONDS_MAX
+        waits = "done" in self.query or _LIVE_HEADER in self.request.headers
+        shown_seconds_max = 0.0 if waits else SHOWN_SECONDS_MAX
 
         async def read() -> T:
             (stale_seconds, result), age = await self.parts.shared.get(

@@ -30,7 +30,7 @@ function showAway(isAway) {
 
 async function fetched(address) {
   // A proxy answers for a gateway that is away with 502 or 504.
-  const answer = await fetch(address).catch(() => null);
+  const answer = await fetch(address, { headers: { "X-Backbeat-Live": "1" } }).catch(() => null);
   showAway(!answer || answer.status === 502 || answer.status === 504);
   if (!answer || !answer.ok || answer.redirected) throw new Error(answer ? String(answer.status) : "away");
   return parse(await answer.text());
@@ -181,7 +181,7 @@ function replaceRow(old, row) {
   return row;
 }
 
-// Fetch the page anew; true: somebody is at work on it, so later.
+// Fetch the page anew; true: once more, later, since somebody is at work on it or its lists may miss something.
 async function refreshPage() {
   const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
   if (isTouched || !getSelection().isCollapsed || main.querySelector(".decoded")) return true;
@@ -190,7 +190,7 @@ async function refreshPage() {
   main.replaceChildren(...fresh.childNodes);
   addDecoders(main);
   main.querySelectorAll("details").forEach((details, index) => { if (index in opened) details.open = opened[index]; });
-  return false;
+  return "old" in fresh.dataset;
 }
 
 function listen() {
@@ -251,4 +251,6 @@ if (address) {
   });
   addEventListener("pagehide", stop);
   listen();
+  // No event tells that what was shown at once has been read anew.
+  if ("old" in main.dataset) { everything = true; later(); }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -14,8 +15,8 @@ import pytest
 from backbeat.gateway.console.live import events
 from backbeat.gateway.console.live.hub import IDS_MAX, STREAMS_MAX, STREAMS_OF_SESSION_MAX, Hub, Stream
 from backbeat.streams.kafka.registration import add_client
-from tests.gateway.api.door import Door
-from tests.gateway.console.desk import log_in
+from tests.gateway.api.door import Door, User
+from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.test_people import command
 from tests.streams.observe.scrape import scrape
 from tests.waiting import until
@@ -63,6 +64,24 @@ def test_new_nodes_come_by_themselves_where_their_parent_is_unfolded(tab, pair):
     names = screen.page.locator("table.tree a.name").all_inner_texts()
     assert names == ["start", "First", "Second", "Third"]
     assert screen.page.evaluate("window.marked")
+    assert screen.complaints == []
+
+
+def test_causes_that_were_read_before_are_read_anew_under_the_page_that_shows_them(stack, story, tab):
+    """No figure changes any more once it is open: nothing tells it."""
+    client = add_client(stack.bootstrap_servers, "late", partitions=2)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    node = user.sent(retry=0)["id"]
+    desk = Desk(stack.http_urls[0])
+    assert "nothing needs a person" in desk.get("stuck?client=late").text
+    was_read_at = time.monotonic()
+    assert user.say(node, "errored", {"message": "the bank is closed"}).status == 200
+    user.wait_for(node, "retries_exhausted")
+    until(lambda: "late" in desk.get("").text and time.monotonic() > was_read_at + 4, "a new reading is due")
+    screen = tab(java_script_enabled=True)
+    screen.open("stuck?client=late")
+    screen.page.get_by_text("the bank is closed").first.wait_for(timeout=120_000)
+
     assert screen.complaints == []
 
 
