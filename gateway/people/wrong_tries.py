@@ -1,4 +1,8 @@
-"""Wrong names and tokens of people, by the address that they come from: after ten in a minute nothing is compared."""
+"""Wrong names and tokens of people, by the address that they come from: after ten in a minute no more are looked up.
+
+Whoever has the right ones is let in all the same: a stranger behind the same proxy locks nobody out. Tokens are 32
+random bytes, so that guessing on is no help.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ class WrongTries:
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
 
     def seconds_left(self, address: str) -> int:
-        """Seconds for which no try from there is taken; 0: it may be made."""
+        """Seconds for which no further wrong try from there is taken; 0: it may be made."""
         tries = self._by_address.get(address)
         if tries is None or len(tries) < TRIES_MAX:
             return 0

@@ -137,11 +137,6 @@ class Entrance:
     async def log_in(self, request: web.BaseRequest, name: str, token: str) -> tuple[Visitor, str] | None:
         """The visitor and the Set-Cookie header of a new session; None: name or token is wrong. 429, 503."""
         address, tries = request.remote or "", self._services.wrong_tries
-        seconds = tries.seconds_left(address)
-        if seconds:
-            raise PageError(
-                429, "Too many wrong tries", "Wait a minute, then try again.", {"Retry-After": str(seconds)}
-            )
         if self.people.follower.problem:
             raise PageError(503, "Nobody can be let in at the moment", self.people.follower.problem)
         token_hash = hash_token(token)
@@ -155,6 +150,10 @@ class Entrance:
                     visitor = msgspec.structs.replace(holder[0], session_id=session.nonce)
                     return visitor, self._set_cookie(request, write_cookie(session, self._signer, token_hash))
             if not caught_up:
+                if seconds := tries.seconds_left(address):
+                    raise PageError(
+                        429, "Too many wrong tries", "Wait a minute, then try again.", {"Retry-After": str(seconds)}
+                    )
                 tries.note(address)
                 # The person, or the token, may have been added a moment ago.
                 await self.people.catch_up()

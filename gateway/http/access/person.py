@@ -86,9 +86,6 @@ async def _find_person(headers: Mapping[str, str], services: Services, address: 
         # Nobody may have been read yet: that is no wrong try.
         await people.catch_up()
     tries = services.wrong_tries
-    seconds = tries.seconds_left(address)
-    if seconds:
-        raise errors.too_many(f"Too many wrong names or tokens of people from {address}: wait {seconds} s", seconds)
     for is_caught_up in (False, True):
         person = people.by_name(name)
         is_theirs = hmac.compare_digest(token_hash.encode(), (person.token_hash if person else "").encode())
@@ -97,6 +94,10 @@ async def _find_person(headers: Mapping[str, str], services: Services, address: 
                 tries.take_back(address)
             return visitor_of(person, services.engine.registry, way="http")
         if not is_caught_up:
+            if seconds := tries.seconds_left(address):
+                raise errors.too_many(
+                    f"Too many wrong names or tokens of people from {address}: wait {seconds} s", seconds
+                )
             tries.note(address)
             # The person, or the token, may have been added a moment ago.
             await people.catch_up()
