@@ -278,15 +278,13 @@ class Visit:
 
     # --- audit -------------------------------------------------------------------------------------------------------
 
-    def deeds(self, *, subject_id: str = "", workflow_id: str = "") -> dict[str, Any]:
-        """Entries of the audit about a node, or in a workflow; and that of the change which led to this page."""
+    def deeds(self, of: str) -> dict[str, Any]:
+        """Entries of the audit about what has this id, or is in it; and that of the change which led to this page."""
         audit = self.parts.audit
         done = audit.find(self.query.get("done", ""))
         return {
-            "entries": audit.newest(_DEEDS, visitor=self.who, subject_id=subject_id, workflow_id=workflow_id),
-            "done": done
-            if done is not None and (subject_id or workflow_id) in (*done.subjects, done.workflow_id)
-            else None,
+            "entries": audit.newest(_DEEDS, visitor=self.who, of=of),
+            "done": done if done is not None and of in done.about else None,
         }
 
     def sees_entry(self, entry: Entry) -> bool:

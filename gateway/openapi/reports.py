@@ -126,7 +126,7 @@ REPORTS: dict[str, OperationDoc] = {
         example=[_ENTRY],
         query=(
             query("by", TEXT, "what this person did"),
-            query("of", TEXT, "what was done to the subject of this id"),
+            query("of", TEXT, "what was done to the subject of this id, or in this workflow"),
             query("since", TIME, "then or later (ISO 8601)"),
             query(
                 "limit",

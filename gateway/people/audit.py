@@ -62,15 +62,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         """Ids of all that it is about."""
         return self.subject_ids or (self.subject_id,)
 
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Ids of all that it is about, and of the workflow that this is in."""
+        return (*self.subjects, self.workflow_id)
+
 
 class Audit:
     """The newest entries, followed from the topic; and their writer."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        #: Ids of entries by subject and by workflow, oldest first: pages ask for those of single ones.
-        self._of_subject: dict[str, dict[str, None]] = {}
-        self._of_workflow: dict[str, dict[str, None]] = {}
+        #: Ids of entries by each id that they are about, oldest first: pages ask for those of single ones.
+        self._of: dict[str, dict[str, None]] = {}
         self._lock = threading.Lock()
         self._writer = TopicWriter(bootstrap_servers, AUDIT)
         self.follower = TopicFollower(bootstrap_servers, AUDIT, self._take, newest=_RECORDS_MAX)
@@ -96,26 +100,15 @@ class Audit:
         """The entry with this id."""
         return self._entries.get(entry_id)
 
-    def newest(
-        self, count: int, *, visitor: Visitor, subject_id: str = "", workflow_id: str = "", actor: str = ""
-    ) -> list[Entry]:
-        """Entries that the visitor may see, newest first."""
+    def newest(self, count: int, *, visitor: Visitor, of: str = "", actor: str = "") -> list[Entry]:
+        """Entries that the visitor may see, newest first; `of`: about what has this id, or is in this workflow."""
         entries: list[Entry] = []
         with self._lock:
-            ids: Reversible[str] = self._entries.keys()
-            if subject_id:
-                ids = self._of_subject.get(subject_id, {}).keys()
-            elif workflow_id:
-                ids = self._of_workflow.get(workflow_id, {}).keys()
+            ids: Reversible[str] = self._of.get(of, {}).keys() if of else self._entries.keys()
             for entry in map(self._entries.__getitem__, reversed(ids)):
                 if len(entries) == count:
                     break
-                if (
-                    (not subject_id or subject_id in entry.subjects)
-                    and (not workflow_id or entry.workflow_id == workflow_id)
-                    and (not actor or entry.actor == actor)
-                    and visitor.sees(_bytes(entry.client_id))
-                ):
+                if (not actor or entry.actor == actor) and visitor.sees(_bytes(entry.client_id)):
                     entries.append(entry)
         return entries
 
@@ -127,16 +120,14 @@ class Audit:
             return
         with self._lock:
             self._entries[entry.id] = entry
-            for subject in entry.subjects:
-                self._of_subject.setdefault(subject, {})[entry.id] = None
-            self._of_workflow.setdefault(entry.workflow_id, {})[entry.id] = None
+            for identity in entry.about:
+                self._of.setdefault(identity, {})[entry.id] = None
             if len(self._entries) > ENTRIES_MAX:
                 _, oldest = self._entries.popitem(last=False)
-                of_subjects = ((self._of_subject, subject) for subject in oldest.subjects)
-                for index, key in (*of_subjects, (self._of_workflow, oldest.workflow_id)):
-                    index[key].pop(oldest.id, None)
-                    if not index[key]:
-                        del index[key]
+                for identity in set(oldest.about):
+                    self._of[identity].pop(oldest.id, None)
+                    if not self._of[identity]:
+                        del self._of[identity]
 
 
 def _bytes(text: str) -> bytes:

@@ -61,12 +61,12 @@ def list_entries(
     """
     begin = None if since is None else datetime.now(UTC) - since
     if connection.person is not None:
-        found = connection.run(lambda client: client.audit(by=by, of=subject_id, since=begin, limit=_ENTRIES_MAX))
+        known = connection.run(lambda client: client.audit(by=by, of=subject_id, since=begin, limit=_ENTRIES_MAX))
     else:
-        found = [_shown(entry) for entry in _read(connection.bootstrap_servers) if _is_of(entry, subject_id)]
+        known = list(map(_shown, _read(connection.bootstrap_servers, subject_id)))
     entries = [
         entry
-        for entry in found
+        for entry in known
         if (begin is None or entry.at >= begin)
         and (not by or entry.actor == by)
         and (not action or entry.action == action)
@@ -91,10 +91,6 @@ def list_entries(
         note("There is none.")
 
 
-def _is_of(entry: Entry, subject_id: str) -> bool:
-    return not subject_id or subject_id in (*entry.subjects, entry.workflow_id)
-
-
 def _shown(entry: Entry) -> AuditEntry:
     """An entry of the topic, as a gateway tells of it."""
     names = AuditEntry.__struct_fields__
@@ -103,8 +99,8 @@ def _shown(entry: Entry) -> AuditEntry:
     return AuditEntry(**{**fields, "at": at, "subjects": list(entry.subjects), "outcome": entry.outcome or None})
 
 
-def _read(bootstrap_servers: str) -> list[Entry]:
-    """All entries that a gateway would know, newest first. Unavailable."""
+def _read(bootstrap_servers: str, of: str) -> list[Entry]:
+    """The entries that a gateway would know of, newest first. Unavailable."""
     from backbeat.gateway.people.audit import ENTRIES_MAX, Audit
     from backbeat.gateway.people.visitor import DEVELOPER
 
@@ -112,4 +108,4 @@ def _read(bootstrap_servers: str) -> list[Entry]:
     with trail.follower:
         if not trail.follower.catch_up(_READ_SECONDS):
             raise Unavailable(trail.follower.problem or f"The audit was not read within {_READ_SECONDS:.0f} s.")
-    return trail.newest(ENTRIES_MAX, visitor=DEVELOPER)
+    return trail.newest(ENTRIES_MAX, visitor=DEVELOPER, of=of)

@@ -57,9 +57,8 @@ async def index(call: Call) -> Response:
     audit.follower.start()
     if not await asyncio.to_thread(audit.follower.catch_up, _CATCH_UP_SECONDS):
         raise errors.unavailable(audit.follower.problem or "The audit is being read", "Backbeat::Unavailable")
-    entries = audit.newest(
-        ENTRIES_MAX, visitor=call.person, subject_id=parameters.text("of") or "", actor=parameters.text("by") or ""
-    )
+    of, by = parameters.text("of") or "", parameters.text("by") or ""
+    entries = audit.newest(ENTRIES_MAX, visitor=call.person, of=of, actor=by)
     own = None if call.client is None else call.client.id
     since_then = [entry for entry in entries if entry.at >= since and own in (None, entry.client_id)]
     return answer([_as_json(entry) for entry in since_then[:limit]])

@@ -122,7 +122,7 @@ async def _page(visit: Visit, row: ActivityRow, problem: str = "", status: int =
         **form_fields(visit),
         problem=problem,
         response_status=status,
-        **visit.deeds(subject_id=row.subject_id),
+        **visit.deeds(row.subject_id),
     )
 
 

@@ -87,7 +87,7 @@ def _choices(visit: Visit) -> dict[str, Any]:
 
 
 def _row(visit: Visit, job: Job) -> JobRow:
-    entries = visit.parts.audit.newest(100, visitor=visit.who, subject_id=id_text(job.id))
+    entries = visit.parts.audit.newest(100, visitor=visit.who, of=id_text(job.id))
     started = next((entry for entry in reversed(entries) if entry.action in ACTIONS), None)
     return JobRow(job, in_words(visit, job.filter), started)
 
@@ -128,7 +128,7 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         problem=problem,
         response_status=status,
         refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
-        **visit.deeds(subject_id=id_text(job.id)),
+        **visit.deeds(id_text(job.id)),
     )
 
 

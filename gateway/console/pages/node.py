@@ -68,7 +68,7 @@ async def show(visit: Visit) -> Page:
             row.node.id: f"../workflows/{id_text(node.workflow_id)}?at={id_text(row.node.id)}" for row in below
         },
         actions=allowed_actions(NODE_ACTIONS, node) if visit.may_act else [],
-        **visit.deeds(subject_id=id_text(node_id)),
+        **visit.deeds(id_text(node_id)),
     )
 
 

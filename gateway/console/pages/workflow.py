@@ -77,7 +77,7 @@ async def show(visit: Visit) -> Page:
         actions=allowed_actions(WORKFLOW_ACTIONS, view) if visit.may_act else [],
         shares=standing.shares,
         **_folding(visit, drawn),
-        **visit.deeds(workflow_id=id_text(workflow_id)),
+        **visit.deeds(id_text(workflow_id)),
     )
 
 

@@ -199,6 +199,11 @@ def test_a_change_says_why_and_is_in_the_audit_with_what_came_of_it(stack, perso
     rows = person("reader").get(f"/audit?of={node}").json
     assert [(row["reason"], row["subjects"]) for row in rows] == [("too early", [node]), (done.reason, [node])]
     assert person("reader").get(f"/audit?of={node}&by=nobody").json == []
+    workflow_id = user.node(node)["workflowId"]
+    assert person("reader").get(f"/audit?of={workflow_id}").json == []
+    Audit(stack.bootstrap_servers).put(msgspec.structs.replace(done, id="of the console", workflow_id=workflow_id))
+    (row,) = person("reader").get(f"/audit?of={workflow_id}").json
+    assert row["subjects"] == [node]
     assert user.door.get("/audit").error == (403, "Backbeat::Forbidden")
 
 

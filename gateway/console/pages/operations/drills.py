@@ -151,7 +151,7 @@ async def show(visit: Visit) -> Page:
         totals=[(word, getattr(run.totals, word)) for word in Totals.__struct_fields__],
         plays={play.play.name: visit.address(play=play.play.name) for play in run.plays},
         **form_fields(visit),
-        **visit.deeds(subject_id=name),
+        **visit.deeds(name),
     )
 
 

@@ -110,7 +110,7 @@ async def _page(visit: Visit, text: str, problem: str = "", status: int = 200) -
         problem=problem,
         response_status=status,
         **form_fields(visit),
-        **visit.deeds(subject_id=str(letter.position)),
+        **visit.deeds(str(letter.position)),
     )
 
 

@@ -117,7 +117,7 @@ async def _page(visit: Visit, view: ScheduleView, problem: str = "", status: int
         problem=problem,
         response_status=status,
         **form_fields(visit),
-        **visit.deeds(subject_id=id_text(view.id)),
+        **visit.deeds(id_text(view.id)),
     )
 
 
