@@ -16,6 +16,8 @@ from backbeat.gateway.http.presentation import error_row_json, workflow_json
 from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
+from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX
+from backbeat.schemas.messages.json_text import JsonTextError, parse
 
 #: Header: seconds that an answer may be older than the newest writes; only on answers that may be.
 STALE_HEADER = "X-backbeat-stale-seconds"
@@ -191,12 +193,12 @@ def _slot(parameters: Parameters) -> dict[str, str | None]:
 
 
 def key_text(text: str) -> str:
-    """Key of a limit as its JSON text: what is none is a string."""
+    """Key of a limit as the engine writes it, compact JSON: what is no JSON, or nested too deep, is a string."""
     try:
-        msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return msgspec.json.encode(text).decode()
-    return text
+        value = parse(text.encode(), JSON_DEPTH_MAX)
+    except JsonTextError:
+        value = text
+    return msgspec.json.encode(value).decode()
 
 
 def _id(parameters: Parameters, name: str) -> bytes | None:

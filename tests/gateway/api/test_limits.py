@@ -1,5 +1,7 @@
 """The calls about limits: what they take, what they refuse, whose they are."""
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.waiting import until
@@ -61,6 +63,7 @@ def test_what_waits_at_a_slot_is_found_by_its_key(user, other):
 
     until(lambda: found("slot=pay") == {node["id"] for node in nodes.values()}, "both wait")
     assert found("slot=pay&slot_key=b-7") == found('slot=pay&slot_key="b-7"') == {nodes["b-7"]["id"]}
+    assert found(f"slot=pay&slot_key={'[' * 3_000}") == set(), "a key that nobody could read"
     assert found("slot=pay&slot_key=b-7", "workflows") == {nodes["b-7"]["workflowId"]}
     assert found("slot=pay&slot_key=7") == found("slot=other") == set()
     assert user.door.get("/activities/search/count?slot=pay").json == {"count": 2, "more": False}
@@ -68,6 +71,15 @@ def test_what_waits_at_a_slot_is_found_by_its_key(user, other):
     user.door.put("/limits/pay/resume")
     user.wait_for(nodes["b-2"]["id"], "sent_to_client")
     until(lambda: found("slot=pay") == set(), "nobody waits")
+
+
+def test_a_key_is_given_as_any_json_text(user):
+    user.door.put("/limits/pay", {"concurrency": 1, "key": "metadata.bank"})
+    user.door.put("/limits/pay/pause")
+    node = user.signal(user.workflow(), "pay", metadata={"bank": {"id": 7, "at": ["Oslo"]}})
+    key = quote('{ "id": 7, "at": [ "Oslo" ] }')
+    until(lambda: user.door.get(f"/activities/search/count?slot=pay&slot_key={key}").json["count"] == 1, "it waits")
+    assert node["name"] == "pay"
 
 
 def test_another_user_sees_none_of_it(user, other):
