@@ -59,7 +59,8 @@ class Connection:
     @asynccontextmanager
     async def written(self, client: Client, deed: Deed) -> AsyncIterator[None]:
         """Write into the audit what is done meanwhile on Kafka itself; a gateway does so for people."""
-        if self.person is not None or self.only_gateway:
+        # Standard input may have had no id: nothing is done then.
+        if self.person is not None or self.only_gateway or not deed.subjects:
             yield
             return
         ids = {user.name: user.id for user in await client.users()} if self.client else {}

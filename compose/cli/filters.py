@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import click
 
 from backbeat.compose.cli.durations import Moment
 from backbeat.compose.cli.options import Option, add_options
+from backbeat.compose.cli.references import read_value
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, Bucket
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def workflow_filters(filters: Filters) -> dict[str, Any]:
 
 
 def _shared_filters(filters: Filters) -> dict[str, Any]:
-    key = {} if filters.slot_key is None else {"slot_key": _key(filters.slot_key)}
+    key = {} if filters.slot_key is None else {"slot_key": read_value(filters.slot_key)}
     return {
         **key,
         "name": filters.name,
@@ -118,10 +118,3 @@ def _shared_filters(filters: Filters) -> dict[str, Any]:
         "tid": filters.tid,
         "slot": filters.slot,
     }
-
-
-def _key(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

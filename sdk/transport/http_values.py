@@ -146,10 +146,10 @@ def refusal(
     if status == _UNAUTHORIZED:
         return Unauthorized(
             "unauthorized",
-            f"{operation}: the gateway does not know this client, or wants its token: "
-            "Client(…, client=<its id or name>, token=…)",
+            f"{operation}: the gateway does not know this client or person, or wants another token: "
+            "Client(…, client=<its id or name>, token=…), of a person Client(…, person=<name>, token=…)",
             "unauthorized",
-            "a client that is known, with its token",
+            "a client or person that is known, with the token of it",
         )
     if status == _FORBIDDEN:
         return Unauthorized("forbidden", f"{operation}: {error.message}", "a person without the right", "one with it")

@@ -57,6 +57,8 @@ _count_options = add_options(
     ),
 )
 _OF_A_PAGE = ("limit", "older_than", "all_", "quiet", "as_json", "why")
+#: What a count would pass over in silence.
+_NOT_COUNTED = {"older_than": "--older-than", "quiet": "--quiet", "why": "--why"}
 
 
 @click.group()
@@ -121,11 +123,11 @@ Examples:
 @_page_options
 @_count_options
 @click.option("--why", is_flag=True, help="Also what each that is open waits for: whose result, or which node, time, …")
-def nodes(connection: Connection, *, why: bool, **options: Any) -> None:
+def nodes(connection: Connection, **options: Any) -> None:
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
     if _is_counted(connection, lambda client: client.count_nodes, node_filters, options):
         return
-    if why and not options["quiet"]:
+    if options.pop("why") and not options["quiet"]:
         _explain(connection, **options)
     else:
         _show(connection, find_nodes, node_row, _nodes_table, **options)
@@ -201,15 +203,18 @@ def _is_counted(
     counts, count_max = options.pop("counts"), options.pop("count_max")
     if not counts:
         return False
+    beside = [flag for name, flag in _NOT_COUNTED.items() if options.get(name)]
+    if beside:
+        raise click.UsageError(f"--count says only how many there are: leave out {', '.join(beside)}")
     as_json = options["as_json"]
     filters = Filters(**{name: value for name, value in options.items() if name not in _OF_A_PAGE})
 
     async def run(client: Client) -> None:
-        found = await count_of(client)(count_max=count_max, **filters_of(filters))
+        matches = await count_of(client)(count_max=count_max, **filters_of(filters))
         if as_json:
-            emit({"count": found.count, "more": found.more})
+            emit({"count": matches.count, "more": matches.more})
         else:
-            click.echo(found)
+            click.echo(matches)
 
     connection.run(run)
     return True

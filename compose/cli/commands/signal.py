@@ -77,7 +77,7 @@ def signal(
     if target == (STANDARD_INPUT,):
         if any(value not in (None, ()) for value in options.values()):
             raise click.UsageError("with `-`, each line says what its signal has; leave the options out")
-        connection.run(lambda client: _signal_lines(client, as_json=as_json))
+        connection.because("").run(lambda client: _signal_lines(client, as_json=as_json))
         return
     if len(target) not in (_BY_ID, _BY_NAME) or (len(target) == _BY_ID and not is_id(target[0])):
         raise click.UsageError("give WORKFLOW SUBJECT NAME, or a workflow's ID and NAME, or -")
@@ -94,7 +94,7 @@ def signal(
         result = await _result(node, wait_for)
         emit({**node_row(await node.refresh()), "result": result} if as_json else result)
 
-    connection.run(run)
+    connection.because("").run(run)
 
 
 async def _result(node: Node, wait_for: timedelta | None) -> Any:

@@ -222,7 +222,7 @@ def send(target: tuple[str, ...], connection: Connection, idempotency_key: str |
             workflow, subject = view.name, view.subject
         await client.send(workflow, subject, name, value, idempotency_key=idempotency_key)
 
-    connection.run(run)
+    connection.because("").run(run)
     emit({"name": name, "sent": True}) if as_json else note(f"sent {name!r}")
 
 

@@ -46,7 +46,8 @@ class _OfTopic:
 
     def find(self, filters: Filters) -> list[Row]:
         with DeadLetterTopic(self._connection.bootstrap_servers) as topic:
-            return [letter_row(letter) for letter in topic.get([one.position for one in topic.find(filters.match)])]
+            positions = [letter.position for letter in topic.find(filters.match)]
+            return list(map(letter_row, topic.get(positions)))
 
     def get(self, positions: Sequence[Position]) -> dict[str, Row]:
         with DeadLetterTopic(self._connection.bootstrap_servers) as topic:
@@ -78,8 +79,8 @@ class _OfGateway:
         return over_http.list_letters(self._connection, filters, None)
 
     def get(self, positions: Sequence[Position]) -> dict[str, Row]:
-        found = {str(position): over_http.get_letter(self._connection, str(position)) for position in positions}
-        return {position: row for position, row in found.items() if row is not None}
+        rows = {str(position): over_http.get_letter(self._connection, str(position)) for position in positions}
+        return {position: row for position, row in rows.items() if row is not None}
 
     def dry(self, rows: Sequence[Row]) -> Iterator[Settled]:
         return (Settled(row["position"], row["source"], row["reason"], "", "") for row in rows)

@@ -30,7 +30,7 @@ class Deed:
 
     #: retry, pause, set, …
     action: str
-    #: node, workflow, job, limit, schedule, retention, settings, letter
+    #: node, workflow, job, activity, schedule, retention, settings, letter
     kind: str
     #: ids, or names, of what it is about
     subjects: Sequence[str]

@@ -410,12 +410,16 @@ def test_searches_lists_and_pipes(shop):
     of_workflow = shop.lines("search", "nodes", "--workflow-id", rows[0]["workflow_id"])
     assert {node["workflow_id"] for node in of_workflow} == {rows[0]["workflow_id"]}
     assert shop("search", "workflows", "--tid", tid, "--count").stdout == "1\n"
+    for beside in (["--older-than", rows[0]["id"]], ["--quiet"], ["--why"]):
+        assert f"leave out {beside[0]}" in shop("search", "nodes", "--count", *beside, code=2).stderr
     assert "There is none" in shop("search", "nodes", "--slot", "Fail", "--slot-key", "x").stderr
     quiet = shop("search", "nodes", "--status", "retries_exhausted", "--quiet").stdout
     shop("node", "resolve", "-", given=quiet)
     as_json = shop("search", "nodes", "--status", "resolved", "--json", "--all").stdout
     assert {node["status"] for node in shop.lines("node", "show", "-", given=as_json)} == {"complete"}
     assert shop("search", "nodes", "--status", "retries_exhausted").stderr == "There is none.\n"
+    for command in (["node", "retry"], ["workflow", "pause"]):
+        assert shop(*command, "-", given="").output == "", "of none nothing is done"
 
 
 def test_a_person_asks_the_gateway_alone(shop):
@@ -448,6 +452,10 @@ def test_a_person_asks_the_gateway_alone(shop):
     assert "0 nodes match" in ended.stderr
     assert isinstance(shop.lines("job", "list", **of_all), list)
     # Of one client application, by its name.
+    for command in (["signal", "Sale", "a person", "Fail"], ["workflow", "send", "Sale", "a person", "approval"]):
+        assert "give --reason" in shop(*command, code=1, **kim).stderr
+    stranger = {**of_all, "BACKBEAT_TOKEN": "wrong"}
+    assert "does not know this client or person" in shop("search", "nodes", "--count", code=1, **stranger).stderr
     shop("limit", "set", "Later", "--concurrency", "3", "--reason", "gently", **kim)
     assert [row["activity"] for row in shop.lines("limit", "list", **kim)] == ["Later"]
     shop("limit", "remove", "Later", "--reason", "at will", **kim)
