@@ -73,7 +73,7 @@ def _meta(comparison: Comparison, partition: Partition, meta: Row, commands_id: 
         "limit_revision": meta["limit_revision"],
         "refill_cursors": {bytes(key): pool for key, pool in meta["refill_cursors"].items()},
         "retention": {bytes(key): _policy(policy) for key, policy in meta["retention"].items()},
-        "put_aside": meta["put_aside"],
+        "put_aside": {offset: place and tuple(place) for offset, place in meta["put_aside"].items()},
     }
     ours: Row = {
         "now": state.now,

@@ -23,6 +23,7 @@ from backbeat.compose.verify.verdict import Unjudged, Verdict
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import DeadLetter, Effect
 from backbeat.streams.core.records import Meta
@@ -64,7 +65,7 @@ class EngineRun:
         try:
             command = codec.decode_command(record.value)
         except DecodeError:
-            note_put_aside(self.meta, record.offset, None)
+            note_put_aside(self.meta, record.offset, None, record.redriven_from)
         else:
             taken = command
             try:
@@ -76,11 +77,11 @@ class EngineRun:
             except NOT_OF_A_RECORD:
                 raise
             except Exception:  # noqa: BLE001 - a defect of the rules: the engine goes on like this
-                note_put_aside(self.meta, record.offset, command)
+                note_put_aside(self.meta, record.offset, command, record.redriven_from)
                 failure = defects.failure_of(taken)
                 effects = [] if failure is None else apply(failure, record.timestamp, self._store)
             if any(type(effect) is DeadLetter for effect in effects):
-                note_put_aside(self.meta, record.offset, command)
+                note_put_aside(self.meta, record.offset, command, record.redriven_from)
         self._store.meta.next_offset = record.offset + 1
         self._records_count += 1
         if self._records_count % self._commit_records == 0:
@@ -198,5 +199,4 @@ def same_record(key: bytes, ours: bytes | None, theirs: bytes | None) -> bool:
     struct: Any = Meta if key == META_KEY else getattr(table_of(key), "struct", bytes)
     if struct is bytes:
         return False
-    decode = msgspec.msgpack.Decoder(struct).decode
-    return bool(decode(ours) == decode(theirs))
+    return bool(from_msgpack(ours, struct) == from_msgpack(theirs, struct))

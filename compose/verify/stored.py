@@ -253,7 +253,7 @@ _DEFAULTS: Row = {
     "limit_revision": 0,
     "retention": {},
     "removed": 0,
-    "put_aside": [],
+    "put_aside": {},
     "high_water": {},
 }
 _OF_WORKFLOW = {

@@ -205,5 +205,6 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: retention policies by client id and workflow name (`retention.policies`)
     retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
     removed: int = 0  #: count of tombstones
-    #: offsets of the engine's own commands that became dead letters, and of what could not be read (`engine.redriven`)
-    put_aside: list[int] = msgspec.field(default_factory=list)
+    #: offset of an engine's own command that became a dead letter -> its source (partition, offset, index); null: it
+    #: could not be read (`engine.redriven`)
+    put_aside: dict[int, tuple[int, int, int] | None] = msgspec.field(default_factory=dict)

@@ -186,7 +186,7 @@ class Engine:
         taken = command
         try:
             check_command(command, record.partition, record.offset, self._partitions_count)
-            if record.headers:
+            if store.meta.put_aside:
                 taken = without_source(command, redriven_from(record.headers), store.meta)
             return self._rules(taken, record.timestamp, store)
         except Refused as refusal:
@@ -263,7 +263,7 @@ class Engine:
 
     def _put_aside(self, record: Record, command: AnyCommand | None, reason: str, meta: Meta) -> None:
         """Make a dead letter of a record; `command`: null where it could not be read."""
-        note_put_aside(meta, record.offset, command)
+        note_put_aside(meta, record.offset, command, redriven_from(record.headers))
         put_aside(self._outbox, record, COMMANDS, reason)
 
     # --- timers -----------------------------------------------------------------------------------------------------

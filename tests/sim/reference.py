@@ -25,7 +25,7 @@ from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore, changed
 from backbeat.streams.core.tables import NODES, Table
 from backbeat.streams.engine import defects
-from backbeat.streams.engine.redriven import note_put_aside
+from backbeat.streams.engine.redriven import note_put_aside, without_source
 from backbeat.streams.input.validate import check_command
 
 from .broker import Entry
@@ -154,7 +154,7 @@ class Reference:
     ) -> list[fx.Effect]:
         try:
             check_command(command, partition, entry.offset, len(self.stores))
-            return rules(command, entry.timestamp, store)
+            return rules(without_source(command, None, store.meta), entry.timestamp, store)
         except Refused as refused:
             return defects.refused(command, refused.rejection)
         except Poisoned:

@@ -55,7 +55,7 @@ def test_a_command_that_failed_is_taken_when_it_is_sent_in_again_and_only_once()
     loop.close(0, redriven_from=first)
     loop.close(0, redriven_from=first)
     assert loop.ignored == [False, True]
-    assert loop.store.meta.put_aside == []
+    assert loop.store.meta.put_aside == {}
     assert loop.goes_on()
 
 
@@ -81,3 +81,50 @@ def test_what_could_not_be_read_may_have_been_such_a_command():
     loop.ignored.clear()
     loop.close(0, redriven_from=offset)
     assert loop.ignored == [False]
+
+
+def test_a_command_that_lies_in_two_letters_is_taken_once():
+    """As where an engine has crashed after it had sent it, and sends it again."""
+    loop = Redriven()
+    letters = []
+    for _ in range(2):
+        loop.is_broken = True
+        letters.append(loop.close(0))
+    loop.ignored.clear()
+    for letter in letters:
+        loop.close(0, redriven_from=letter)
+    assert loop.ignored == [False, True]
+
+
+def test_a_command_that_came_once_more_by_itself_is_not_taken_again_when_its_letter_is_sent_in():
+    loop = Redriven()
+    loop.is_broken = True
+    letter = loop.close(0)
+    loop.close(0)
+    loop.close(0, redriven_from=letter)
+    assert loop.ignored == [False, True]
+
+
+def test_a_command_that_was_sent_in_is_not_taken_again_when_it_comes_once_more_by_itself():
+    loop = Redriven()
+    loop.is_broken = True
+    letter = loop.close(0)
+    loop.close(0, redriven_from=letter)
+    loop.close(0)
+    assert loop.ignored == [False, True]
+
+
+def test_what_could_not_be_read_twice_is_taken_once():
+    loop = Redriven()
+    letters = [loop.store.meta.next_offset]
+    loop.put(b"of a newer release")
+    loop.topics.append(b"of a newer release", 0, None)
+    letters.append(loop.store.meta.next_offset)
+    redriven = [(REDRIVEN_FROM, str(letters[0]).encode())]
+    loop.topics.commands[0][-1] = loop.topics.commands[0][-1]._replace(headers=redriven)
+    loop._memory.settle()
+    loop.close(1)
+    loop.ignored.clear()
+    for letter in reversed(letters):
+        loop.close(0, redriven_from=letter)
+    assert loop.ignored == [False, True]
