@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from backbeat.errors import Timeout, Unavailable
 from backbeat.gateway.answer_times import AnswerTimes
+from backbeat.gateway.engine_client import Engine
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.settings import GatewaySettings
 
 
 class Answers:
@@ -42,3 +51,32 @@ def test_what_was_best_long_ago_is_forgotten():
     answers.are_slow(0.005)
     assert answers.are_slow(0.05, count=30)
     assert not answers.are_slow(0.05, count=60)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "raised", "is_noted"),
+    [
+        ("done", None, True),
+        (Timeout("no answer"), Refusal, True),
+        (Unavailable("Kafka does not take it"), Refusal, False),
+        (asyncio.CancelledError(), asyncio.CancelledError, False),  # the caller has hung up
+    ],
+    ids=["taken", "late", "not sent", "gone"],
+)
+async def test_only_what_waited_for_the_engine_counts(outcome, raised, is_noted):
+    async def command(*_):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    engine, noted = Engine(GatewaySettings()), []
+    engine.missing = None
+    engine._request_client = SimpleNamespace(command=command)
+    engine.answer_times.note = noted.append
+    sent = engine.command(lambda _: None, b"", b"", "the command")
+    if raised is None:
+        assert await sent == outcome
+    else:
+        with pytest.raises(raised):
+            await sent
+    assert (len(noted) == 1) is is_noted
