@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -34,6 +33,7 @@ from backbeat.schemas.kafka.topics import (
     SIGNALS_PREFIX,
     STATE,
 )
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY
 
@@ -66,7 +66,7 @@ class Backup:
             )
         count = self._topics.partitions_count
         metas = self._copy_changelog(count)
-        positions = {number: msgspec.msgpack.decode(meta, type=Meta).next_offset for number, meta in metas.items()}
+        positions = {number: from_msgpack(meta, Meta).next_offset for number, meta in metas.items()}
         starts = self._waiting_starts()
         waiting_ends = {place: self._topics.ends(*place)[1] for place in starts}
         bounds = {number: self._topics.ends(COMMANDS, number) for number in range(count)}

@@ -13,6 +13,7 @@ import msgspec
 from backbeat.compose.backup.errors import BackupError
 from backbeat.errors import NotFound
 from backbeat.gateway.archiving.stores import ArchiveStore
+from backbeat.schemas.requests.decoding import from_json
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -109,16 +110,16 @@ def read_manifest(store: ArchiveStore, source: str) -> Manifest:
             "to; one whose backup did not end has no manifest, and is of no use"
         ) from error
     try:
-        document = msgspec.json.decode(text, type=_Document)
+        document = from_json(text, _Document)
         if hashlib.sha256(document.manifest).hexdigest() != document.sha256:
             raise damaged(source, f"{NAME} has another checksum")
-        file_format = msgspec.json.decode(document.manifest, type=dict[str, msgspec.Raw]).get("format")
+        file_format = from_json(document.manifest, dict[str, msgspec.Raw]).get("format")
         if file_format is not None and msgspec.json.decode(file_format) != FORMAT:
             raise BackupError(
                 f"the backup {source} has the format {bytes(file_format).decode()}, this Backbeat knows {FORMAT}. What "
                 "to do: restore it by the version that made it, or a later one"
             )
-        return msgspec.json.decode(document.manifest, type=Manifest)
+        return from_json(document.manifest, Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise damaged(source, f"{NAME} cannot be read ({error})") from error
 

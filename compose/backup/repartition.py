@@ -40,6 +40,7 @@ from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, STATE
 from backbeat.schemas.messages.commands import AnyCommand, StartJob, StopJob, TimerFired, WorkJob
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.values import Source
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.schemas.routes import route
 from backbeat.streams.core.effects import Broadcast, Send
 from backbeat.streams.core.limits.records import Pool
@@ -332,7 +333,7 @@ class Repartition:
             if theirs != ours and not same_record(key, _unchained(key, ours), _unchained(key, theirs)):
                 kind = getattr(table_of(key), "struct", bytes).__name__
                 raise self._other_state(f"the record {key.hex()} ({kind})")
-        metas = [msgspec.msgpack.decode(value, type=Meta) for value in self._manifest.metas.values()]
+        metas = [from_msgpack(value, Meta) for value in self._manifest.metas.values()]
         for name in _SHARED:
             if any(getattr(meta, name) != getattr(run.meta, name) for meta in metas for run in runs):
                 raise self._other_state(f"{name} of a partition")
@@ -394,6 +395,6 @@ def _unchained(key: bytes, value: bytes | None) -> bytes | None:
     """A record without its place in a chain of its partition's."""
     if value is None or getattr(table_of(key), "struct", bytes) is not Pool:
         return value
-    pool = msgspec.msgpack.decode(value, type=Pool)
+    pool = from_msgpack(value, Pool)
     pool.before = pool.next = None
     return msgspec.msgpack.encode(pool)

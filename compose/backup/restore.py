@@ -47,6 +47,7 @@ from backbeat.schemas.kafka.topics import (
     topic_id,
 )
 from backbeat.schemas.messages.ids import partition_of
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY
 from backbeat.streams.input.signal_command import admit_request
@@ -254,7 +255,7 @@ class Restore:
         value = self._manifest.metas.get(partition)
         if value is None:
             return None
-        meta = msgspec.msgpack.decode(value, type=Meta)
+        meta = from_msgpack(value, Meta)
         meta.topic_id = topic_id(self._bootstrap_servers, COMMANDS)
         meta.transactional_id = ""  # No process of this cluster has written it.
         return meta

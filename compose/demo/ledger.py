@@ -26,6 +26,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 0  #: which of many alike
 
 
+_DECODE_LINES = msgspec.json.Decoder(Entry).decode_lines
+
+
 class Span(msgspec.Struct, frozen=True):
     """A run of a handler."""
 
@@ -64,7 +67,6 @@ class LedgerReader:
         self._path = path
         self._position = 0
         self._entries: list[Entry] = []
-        self._decoder = msgspec.json.Decoder(Entry)
 
     def entries(self) -> list[Entry]:
         """Everything noted so far, oldest first."""
@@ -73,7 +75,7 @@ class LedgerReader:
             text = lines.read()
         whole_lines = text[: text.rfind(b"\n") + 1]
         self._position += len(whole_lines)
-        self._entries += self._decoder.decode_lines(whole_lines)
+        self._entries += _DECODE_LINES(whole_lines)
         return self._entries
 
     def noted(self, event: str, activity: str | None = None, workflows: Any = None) -> list[Entry]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.compose.drill.report.result import RunResult
+from backbeat.schemas.requests.decoding import from_json
 
 FOLDER_DEFAULT = Path(".backbeat/drills")
 _RESULT = "result.json"
@@ -65,7 +66,7 @@ def write_result(path: Path, result: RunResult) -> None:
 def read_result(path: Path) -> RunResult:
     """The result of a run. RunsError: it has none."""
     try:
-        return msgspec.json.decode((path / _RESULT).read_bytes(), type=RunResult)
+        return from_json((path / _RESULT).read_bytes(), RunResult)
     except OSError as error:
         raise RunsError(f"{path} has no result: {error.strerror}. The run goes on, or was cut off.") from error
     except msgspec.DecodeError as error:

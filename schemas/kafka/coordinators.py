@@ -1,7 +1,8 @@
 """Coordinators of consumer groups, asked by aiokafka.
 
-librdkafka's admin client is asked nothing of groups. Where a coordinator has just moved, or does not answer in time, a
-handler of it reads a null pointer or fails an assertion, and the process is gone: no error reaches Python.
+librdkafka's admin client is asked nothing of them, and brokers at most for the list of their groups. Where a
+coordinator has just moved, or does not answer in time, a handler of it reads a null pointer or fails an assertion, and
+the process is gone: no error reaches Python.
 """
 
 from __future__ import annotations

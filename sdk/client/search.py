@@ -14,6 +14,7 @@ from backbeat.client.session import Session, as_id
 from backbeat.client.views import Workflow
 from backbeat.payload.values import Id as AnyId
 from backbeat.payload.values import aware, to_datetime, to_json
+from backbeat.schemas.requests.decoding import prepare
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
@@ -72,6 +73,8 @@ class SearchCount(msgspec.Struct, frozen=True):
         return f"{self.count:,}{'+' if self.more else ''}"
 
 
+# Clients may be in several threads.
+prepare(SearchCount)
 _OF_A_PAGE = ("older_than", "limit")
 WORKFLOW_SEARCH_WORDS = tuple(WorkflowSearchOptions.__annotations__)
 NODE_SEARCH_WORDS = tuple(NodeSearchOptions.__annotations__)

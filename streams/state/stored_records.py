@@ -22,6 +22,8 @@ from backbeat.streams.state.rocksdb import store_error, with_store_errors
 from backbeat.streams.state.scans import keys_of_kind, keys_with, pairs_with
 from backbeat.streams.state.versions import why_unknown
 
+#: Made before there are threads: several restore at once, and each opens a store (`schemas.requests.decoding`).
+_DECODE = {table: msgspec.msgpack.Decoder(table.struct).decode for table in TABLES if table.struct is not bytes}
 #: Decoded records of a kind of which few are needed.
 _FEW_RECORDS = 16
 
@@ -58,7 +60,7 @@ class StoredRecords(PartitionRecords):
         """Encoder and decoder of a table's records; decoding a newer one raises NewerRecordError."""
         if table.struct is bytes:
             return bytes, bytes
-        decode = msgspec.msgpack.Decoder(table.struct).decode
+        decode = _DECODE[table]
 
         def decoded(value: bytes) -> Any:
             why = why_unknown(table.struct, value)

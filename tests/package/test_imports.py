@@ -240,3 +240,28 @@ def test_librdkafkas_admin_client_is_asked_nothing_of_coordinators():
         if isinstance(node, ast.Attribute) and of_groups.fullmatch(node.attr)
     ]
     assert calls == []
+
+
+def test_no_thread_makes_a_decoder_of_its_own():
+    """msgspec reads a struct's fields once, for whoever asks first: a second thread meanwhile ends the process."""
+    decoders = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sources(*FOLDERS)
+        if path.name != "decoding.py"
+        for function in statements(path)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call)
+        and re.fullmatch(r"msgspec\.(json|msgpack)\.(Decoder|decode)", ast.unparse(call.func))
+        and ("Decoder" in ast.unparse(call.func) or any(keyword.arg == "type" for keyword in call.keywords))
+    ]
+    assert decoders == [], "made in functions. What to do: backbeat.schemas.requests.decoding"
+
+
+def test_what_threads_convert_to_is_prepared():
+    unprepared = [
+        str(path.relative_to(ROOT))
+        for path in sources("schemas", "sdk", "gateway", "streams")
+        if "msgspec.convert(" in path.read_text() and not re.search(r"^ *prepare\(", path.read_text(), re.MULTILINE)
+    ]
+    assert unprepared == []

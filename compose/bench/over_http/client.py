@@ -20,6 +20,7 @@ from aiohttp import web
 
 from backbeat.compose.bench.figure import p99
 from backbeat.compose.local.ports import LOOPBACK
+from backbeat.schemas.requests.decoding import from_json
 
 #: Interval of asking for a node that is awaited.
 _POLL_SECONDS = 0.05
@@ -108,7 +109,7 @@ class Application:
 
     async def webhook(self, request: web.Request) -> web.Response:
         """POST /decision and /activity."""
-        webhook = msgspec.json.decode(await request.read(), type=_Webhook)
+        webhook = from_json(await request.read(), _Webhook)
         node = webhook.decision or webhook.activity
         if node is not None and node.workflow_id in self._known:
             self._webhooks += 1
@@ -142,7 +143,7 @@ class Application:
             return text
 
     async def _make(self, method: str, path: str, body: dict[str, Any]) -> str:
-        return msgspec.json.decode(await self._call(method, path, _encode(body)), type=_Id).id
+        return from_json(await self._call(method, path, _encode(body)), _Id).id
 
     async def _signal(self, workflow: str) -> str:
         node = await self._make("POST", f"/workflows/{workflow}/signal", {"name": "start"})
@@ -154,7 +155,7 @@ class Application:
         ends_at = time.monotonic() + _WAIT_SECONDS_MAX
         for node in nodes:
             while True:
-                view = msgspec.json.decode(await self._call("GET", f"/activities/{node}"), type=_Node)
+                view = from_json(await self._call("GET", f"/activities/{node}"), _Node)
                 if view.current_server_status == "complete":
                     break
                 if self._error is not None:
@@ -167,7 +168,7 @@ class Application:
 
     async def load(self, request: web.Request) -> web.Response:
         """POST /load/<name>: 500 and the reason where it failed."""
-        load = msgspec.json.decode(await request.read(), type=Load)
+        load = from_json(await request.read(), Load)
         try:
             result = await self._loads[request.match_info["name"]](load)
             if self._error is not None:

@@ -19,6 +19,7 @@ from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import read_positions
 from backbeat.schemas.kafka.client_registry import RegisteredClient
 from backbeat.schemas.kafka.topics import STATE
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.streams.kafka.registration import add_client
 
 #: The client application that is served by webhook.
@@ -131,7 +132,7 @@ class HttpRig(Rig):
             body = await response.read()
             if response.status != _OK:
                 raise SetupError(f"the load {name!r} failed: {body.decode(errors='replace')}")
-            return msgspec.json.decode(body, type=LoadResult)
+            return from_json(body, LoadResult)
 
     async def until_settled(self) -> None:
         """Wait until all that is in the log is applied, committed, and in the gateway's projection."""

@@ -19,6 +19,7 @@ from backbeat.compose.cli.show.rows import node_row
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
 from backbeat.compose.cli.stdin_lines import read_lines
+from backbeat.schemas.requests.decoding import from_json
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
@@ -197,7 +198,7 @@ async def _flush(client: Client) -> BackbeatError | None:
 def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
     place = f"standard input, line {number}"
     try:
-        fields = msgspec.json.decode(line, type=dict[str, Any])
+        fields = from_json(line, dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(f"{place}: this is no JSON object ({error}).") from error
     field_names = Line.__struct_fields__

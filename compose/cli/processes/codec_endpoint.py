@@ -14,6 +14,7 @@ from backbeat.codecs import Codec
 from backbeat.gateway.http.server import Server
 from backbeat.payload.json_values import json_text
 from backbeat.payload.payload_codec import PayloadCodec
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.stores import Store
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -64,7 +65,7 @@ class CodecEndpoint:
             # Forms of other sites are sent without asking first.
             return _refused(415, "A body is application/json")
         try:
-            asked = msgspec.json.decode(await request.read(), type=_Request)
+            asked = from_json(await request.read(), _Request)
         except (msgspec.MsgspecError, web.HTTPRequestEntityTooLarge, RecursionError) as error:
             return _refused(400, f"The body cannot be read: {error}")
         if len(asked.payloads) > PAYLOADS_MAX:

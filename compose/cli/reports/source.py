@@ -19,6 +19,7 @@ from backbeat.compose.cli.durations import iso
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import setting
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.transport.http_words import PERSON_HEADER
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class GatewaySource:
         try:
             with urllib.request.urlopen(request, timeout=self.connection.timeout_seconds) as response:  # noqa: S310 - as above
                 self.stale_seconds = float(response.headers.get(_STALE_HEADER) or 0)
-                return msgspec.json.decode(response.read(), type=kind)
+                return from_json(response.read(), kind)
         except urllib.error.HTTPError as error:
             raise _refused(error, self.connection.gateway) from error
         except (OSError, msgspec.DecodeError) as error:

@@ -11,6 +11,7 @@ from backbeat.client.words import hint
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import bootstrap_option
 from backbeat.compose.cli.user.client import client_partitions_option, json_option, print_client
+from backbeat.schemas.requests.decoding import from_json
 
 if TYPE_CHECKING:
     from backbeat.schemas.kafka.client_registry import RegisteredClient
@@ -59,7 +60,7 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     from backbeat.streams.kafka.registration import put_clients
 
     try:
-        objects = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
+        objects = from_json(file.read(), list[dict[str, Any]])
         for place, object_ in enumerate(objects):
             _check_words(place, object_)
         client_rows = msgspec.convert(objects, list[ClientRow])

@@ -25,6 +25,7 @@ from backbeat.compose.drill.capsule.order import Order, OrderError, read_key, re
 from backbeat.compose.drill.capsule.state import EXIT_NOTHING, CapsuleState, state_path
 from backbeat.compose.drill.faults.catalogue import make_fault
 from backbeat.compose.drill.faults.fault import Fault, FaultError
+from backbeat.schemas.requests.decoding import from_json
 
 #: Turns of a fault that goes on.
 ACT_SECONDS = 0.05
@@ -183,7 +184,7 @@ def _undo(order: Order, folder: Path) -> int:
     if not path.exists():
         print(f"Nothing is taken back: it was not carried out here, there is no {path}.", file=sys.stderr)
         return EXIT_NOTHING
-    if msgspec.json.decode(path.read_bytes(), type=CapsuleState).left == []:
+    if from_json(path.read_bytes(), CapsuleState).left == []:
         print("Nothing is taken back: nothing of it is left.", file=sys.stderr)
         return EXIT_NOTHING
     fault = fault_of(order, folder)

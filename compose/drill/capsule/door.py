@@ -21,6 +21,7 @@ import msgspec
 
 from backbeat.compose.drill.capsule.order import SKEW_SECONDS_MAX, sign
 from backbeat.compose.drill.topology.direct import open_directly
+from backbeat.schemas.requests.decoding import from_json
 
 _SCHEME = "Backbeat-Drill"
 _BODY_BYTES_MAX = 64 * 1024
@@ -87,7 +88,7 @@ class Door:
             self._say(request, _OK, self._state())
         elif method == "POST" and request.path == "/abort":
             try:
-                self._abort(msgspec.json.decode(body, type=Abortion))
+                self._abort(from_json(body, Abortion))
             except msgspec.DecodeError as error:
                 self._say(request, _WRONG, msgspec.json.encode({"error": str(error)}))
                 return

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from backbeat.compose.drill.topology.service import Service
+from backbeat.schemas.requests.decoding import from_json
 
 KEY_BYTES_MIN = 16
 #: How far the clocks of tower and target may be apart.
@@ -76,7 +77,7 @@ def sign(key: bytes, content: bytes) -> str:
 def read_order(content: bytes) -> Order:
     """The order in JSON. OrderError: it is none."""
     try:
-        return msgspec.json.decode(content, type=Order)
+        return from_json(content, Order)
     except msgspec.DecodeError as error:
         raise OrderError(f"it cannot be read: {error}") from error
 

@@ -20,6 +20,7 @@ from backbeat.compose.drill.capsule.state import EXIT_NOTHING, CapsuleState
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Host
 from backbeat.compose.drill.waiting import until
+from backbeat.schemas.requests.decoding import from_json, prepare
 
 #: Silence of the tower after which a capsule ends its fault.
 TOWER_SILENCE_SECONDS = 10.0
@@ -31,6 +32,9 @@ _INJECT_SECONDS_MAX = 120.0
 _UNDO_SECONDS_MAX = 180.0
 #: What a capsule takes to end once somebody has read its last state.
 _END_SECONDS_MAX = 20.0
+
+# The tower ends several in threads.
+prepare(CapsuleState)
 
 
 class CapsuleError(Exception):
@@ -60,7 +64,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 def read_launches(folder: Path) -> list[Launch]:
     """All launches of a folder, oldest first."""
     paths = sorted(folder.glob("*.order"), key=lambda path: path.stat().st_mtime)
-    return [msgspec.json.decode(path.read_bytes(), type=Launch) for path in paths]
+    return [from_json(path.read_bytes(), Launch) for path in paths]
 
 
 class RemoteCapsule:
@@ -211,7 +215,7 @@ class RemoteCapsule:
         """Read the newest state that it has printed."""
         states = [line for line in self._lines() if line.startswith("{")]
         if states:
-            self.state = msgspec.json.decode(states[-1], type=CapsuleState)
+            self.state = from_json(states[-1], CapsuleState)
 
     def _words(self) -> str:
         return (self._lines() or ["it said nothing"])[-1]

@@ -10,6 +10,7 @@ import msgspec
 
 from backbeat.compose.drill.faults.fault import Fault, FaultError
 from backbeat.compose.drill.topology.service import Service
+from backbeat.schemas.requests.decoding import from_json
 
 _V1 = Path("/sys/fs/cgroup/memory")
 _V2 = Path("/sys/fs/cgroup")
@@ -91,7 +92,7 @@ class MemorySqueeze(Fault):
 
     def _origin(self, target: Service) -> _Origin | None:
         path = self._origin_path(target)
-        return msgspec.json.decode(path.read_bytes(), type=_Origin) if path.exists() else None
+        return from_json(path.read_bytes(), _Origin) if path.exists() else None
 
     @property
     def _limit(self) -> str:

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from backbeat.compose.local.ports import LOOPBACK
+from backbeat.schemas.requests.decoding import from_json
 
 _LOOK_SECONDS = 0.1
 _PIECE_BYTES = 64 * 1024
@@ -51,7 +52,7 @@ class Proxy:
             if content != last:
                 last = content
                 try:
-                    self._weather = msgspec.json.decode(content, type=Weather) if content else Weather()
+                    self._weather = from_json(content, Weather) if content else Weather()
                 except msgspec.DecodeError as error:
                     print(f"{self._knob}: {error}", flush=True)
                 print(self._weather, flush=True)

@@ -23,6 +23,7 @@ from aiohttp import web
 from backbeat.compose.drill.load.journal import Journal
 from backbeat.compose.drill.load.payments import AMOUNT, BANK, FAN_OUT, MAKE, RETRIES, RETRY_SECONDS, VOUCHER, VOUCHERS
 from backbeat.compose.local.ports import LOOPBACK
+from backbeat.schemas.requests.decoding import from_json
 
 _CALL_SECONDS_MAX = 10.0
 #: Nodes at work at once, as an application's worker threads: the time of a call is not spent behind other calls.
@@ -93,12 +94,12 @@ class Endpoint:
 
     def _behaviour(self) -> Behaviour:
         try:
-            return msgspec.json.decode(self._knob.read_bytes(), type=Behaviour)
+            return from_json(self._knob.read_bytes(), Behaviour)
         except FileNotFoundError:
             return Behaviour()
 
     async def _webhook(self, request: web.Request) -> web.Response:
-        webhook = msgspec.json.decode(await request.read(), type=_Webhook)
+        webhook = from_json(await request.read(), _Webhook)
         behaviour = self._behaviour()
         if behaviour.mode == "slow":
             await asyncio.sleep(behaviour.seconds)

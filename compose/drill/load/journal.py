@@ -33,6 +33,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
+_DECODE_LINES = msgspec.json.Decoder(Entry).decode_lines
+
+
 class Journal:
     """The writer's side: a file of its own."""
 
@@ -62,7 +65,6 @@ class JournalReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._positions: dict[Path, int] = {}
-        self._decoder = msgspec.json.Decoder(Entry)
 
     def read(self) -> Iterator[Entry]:
         """The entries since the last call, of each journal in their order."""
@@ -72,4 +74,4 @@ class JournalReader:
                 text = lines.read()
             whole = text[: text.rfind(b"\n") + 1]
             self._positions[path] = self._positions.get(path, 0) + len(whole)
-            yield from self._decoder.decode_lines(whole)
+            yield from _DECODE_LINES(whole)

@@ -17,6 +17,7 @@ import msgspec
 
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import TopologyError
+from backbeat.schemas.requests.decoding import from_json
 
 _ASK_SECONDS_MAX = 30.0
 _NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app")
@@ -113,7 +114,7 @@ def services_of(answer: bytes, namespace: Namespace) -> list[Service]:
     """The services of an answer of the API: a PodList in JSON."""
     return [
         _service(pod, namespace)
-        for pod in msgspec.json.decode(answer, type=_Pods).items
+        for pod in from_json(answer, _Pods).items
         if pod.metadata.deletion_timestamp is None and pod.status.phase not in _ENDED
     ]
 
@@ -151,7 +152,7 @@ async def _ask(namespace: Namespace) -> bytes:
 def _message(answer: bytes) -> str:
     """The reason that the API gives, or whatever else answered."""
     try:
-        return msgspec.json.decode(answer, type=_Refusal).message
+        return from_json(answer, _Refusal).message
     except msgspec.DecodeError:
         return answer.decode(errors="replace")
 

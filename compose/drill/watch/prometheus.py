@@ -15,6 +15,7 @@ from backbeat.compose.drill.topology.direct import open_directly
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.direct import DirectSource
 from backbeat.compose.drill.watch.reading import NAMES, Reading, Values
+from backbeat.schemas.requests.decoding import from_json
 
 _READ_SECONDS_MAX = 5.0
 #: Longer than an interval of scrapes: within it lies the newest value of whatever is scraped.
@@ -102,7 +103,7 @@ def _query(url: str) -> list[_Series]:
     query = f'{{__name__=~"{"|".join((*NAMES, _UP))}"}}[{_WINDOW}]'
     address = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     with open_directly(address, timeout=_READ_SECONDS_MAX) as response:
-        return msgspec.json.decode(response.read(), type=_Answer).data.result
+        return from_json(response.read(), _Answer).data.result
 
 
 def _by_place(services: Sequence[Service]) -> dict[str, Service]:

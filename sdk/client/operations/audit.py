@@ -8,6 +8,7 @@ import msgspec
 
 from backbeat.client.search import time_text
 from backbeat.client.session import Session
+from backbeat.schemas.requests.decoding import prepare
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -25,6 +26,10 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str
     outcome: str | None  #: `done`, `refused: …`; None: nothing was heard of it, and it may have been done
     tid: str
+
+
+# Clients may be in several threads.
+prepare(list[AuditEntry])
 
 
 async def get_audit(session: Session, by: str, of: str, since: datetime | None, limit: int) -> list[AuditEntry]:

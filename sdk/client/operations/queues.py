@@ -9,6 +9,7 @@ import msgspec
 
 from backbeat.client.session import Session
 from backbeat.payload.values import to_datetime
+from backbeat.schemas.requests.decoding import prepare
 
 
 class CommandQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -42,6 +43,10 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     commands: list[CommandQueue]
     signals: list[TopicQueue]  #: by topic
     activities: list[TopicQueue]  #: by topic and group
+
+
+# Clients may be in several threads.
+prepare(Queues)
 
 
 async def get_queues(session: Session) -> Queues:

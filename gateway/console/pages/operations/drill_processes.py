@@ -104,7 +104,7 @@ class Drills:
         names = self._services.get((path, changed_at))
         if names is None:
             lines = _output_of(["list", "--topology", str(path), "--json"]).splitlines()
-            rows = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
+            rows = [from_json(line, dict[str, object]) for line in lines]
             names = [str(next(iter(row.values()), "?")) for row in rows]
             self._services = {(path, changed_at): names}
         return names
