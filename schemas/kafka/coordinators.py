@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import BrokerResponseError
+from aiokafka.errors import BrokerResponseError, RequestTimedOutError
 from aiokafka.errors import KafkaError as Trouble
 from confluent_kafka import KafkaError, KafkaException
 
@@ -21,6 +21,8 @@ from backbeat.schemas.kafka.security import security_of
 
 _ASKED_MAX = 50  #: groups, at the same time
 _AGAIN_SECONDS = 0.1
+#: Requests that fit into the time, one after the other: a broker that stands takes one of them, and another is asked.
+_TRIES = 3
 
 T = TypeVar("T")
 #: A question about a group to its coordinator, a node's number.
@@ -41,7 +43,7 @@ async def _ask_all(bootstrap_servers: str, groups: list[str], question: Question
     client = AIOKafkaClient(
         bootstrap_servers=bootstrap_servers.split(","),
         client_id="backbeat",
-        request_timeout_ms=int(seconds * 1000),
+        request_timeout_ms=int(seconds * 1000 / _TRIES),
         **security_of(bootstrap_servers).aiokafka(),
     )
     places = asyncio.Semaphore(_ASKED_MAX)
@@ -70,6 +72,6 @@ async def _until_answered(client: AIOKafkaClient, group: str, question: Question
                 return await question(client, await client.coordinator_lookup(CoordinationType.GROUP, group), group)
             except Trouble as error:
                 code = error.errno if isinstance(error, BrokerResponseError) else None
-                if code is not None and code not in COORDINATOR_MOVES:
+                if code is not None and code not in COORDINATOR_MOVES and not isinstance(error, RequestTimedOutError):
                     raise KafkaException(KafkaError(code)) from error
             await asyncio.sleep(_AGAIN_SECONDS)

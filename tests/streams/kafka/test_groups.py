@@ -2,11 +2,14 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 
 import psutil
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import RequestTimedOutError
 from confluent_kafka import Consumer
 
 from backbeat.compose.local.kafka import KafkaBroker
@@ -24,7 +27,7 @@ from confluent_kafka import KafkaException
 from backbeat.schemas.kafka.groups import describe_group
 while True:
     try:
-        print(describe_group(sys.argv[1], "group", 0.3).state, flush=True)
+        print(describe_group(sys.argv[1], "group", 1.0).state, flush=True)
     except KafkaException as error:
         print("no answer", flush=True)
 """
@@ -52,6 +55,25 @@ def test_a_position_is_committed_for_a_group_without_members(kafka, unique):
     topics.ensure_topics(kafka, 2, 1, development=True)
     commit_offsets(kafka, unique, topics.COMMANDS, {0: 3, 1: 5}, 60.0)
     assert committed_offsets(kafka, [unique]) == {unique: {(topics.COMMANDS, 0): 3, (topics.COMMANDS, 1): 5}}
+
+
+def test_a_broker_that_stands_does_not_take_the_time_of_the_others(kafka, unique):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:{silent.getsockname()[1]},{kafka}"
+        # Which of both is asked first is drawn each time.
+        assert {describe_group(servers, unique, 9.0).state for _ in range(5)} == {"Dead"}
+
+
+def test_a_request_that_is_not_answered_in_time_is_made_again(kafka, unique, monkeypatch):
+    lookup, late = AIOKafkaClient.coordinator_lookup, [RequestTimedOutError]
+
+    async def looked_up(client, kind, key):
+        if late:
+            raise late.pop()
+        return await lookup(client, kind, key)
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", looked_up)
+    assert describe_group(kafka, unique).state == "Dead"
 
 
 def test_whoever_asks_lives_on_where_the_coordinator_does_not_answer_in_time(tmp_path):
