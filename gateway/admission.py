@@ -1,10 +1,9 @@
 """Admission of calls: bounds for each client, so that one that floods delays itself most, and the others little.
 
-A number of calls of each client is at work, of one that is alone more than of one beside others; fewer, down to one,
-and with a rest after each, of one that has calls waiting while the engine's answers are slow. More wait for their turn,
-the oldest first, their bodies unread. A call that meets too many, or has waited too long, is refused with 429: nothing
-of it was done. One whose caller has hung up meanwhile is dropped: nobody would read its answer, and a repeat comes as a
-call of its own.
+A number of calls of each client is at work, of one that is alone more than of one beside others; more wait for their
+turn, the oldest first, their bodies unread. A call that meets too many, or has waited too long, is refused with 429:
+nothing of it was done. One whose caller has hung up meanwhile is dropped: nobody would read its answer, and a repeat
+comes as a call of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from backbeat.gateway.http import errors
 
 #: Time for which a client counts as beside another that has called.
 _BESIDE_SECONDS = 1.0
-#: Rest of a place after a call, as a multiple of the call's time, while answers are slow.
-_REST_TIMES = 3.0
-_REST_SECONDS_MAX = 0.5
 
 #: Name under which calls are counted that need no client.
 NOBODY = ""
@@ -59,21 +55,11 @@ class _Waiting:
 class ClientCalls:
     """Calls of one client."""
 
-    def __init__(
-        self,
-        name: str,
-        bounds: ClientBounds,
-        is_alone: Callable[[], bool] = lambda: True,
-        is_slow: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, name: str, bounds: ClientBounds, is_alone: Callable[[], bool] = lambda: True) -> None:
         self.name = name
         self._bounds = bounds
         self._is_alone = is_alone
-        self._is_slow = is_slow
         self.at_work = 0
-        #: places beside calls of other clients, as learnt
-        self._beside_max = float(bounds.calls_beside_max)
-        self._resting = 0  #: places that rest after a call
         self._bytes = 0  #: of the calls at work
         self._waiting: deque[_Waiting] = deque()
         #: Number of calls refused so far.
@@ -95,29 +81,10 @@ class ClientCalls:
         else:
             self._begin(size)
 
-    def leave(self, size: int, seconds: float = 0.0) -> None:
-        """End a call that took so long; those that wait get their turn."""
+    def leave(self, size: int) -> None:
+        """End a call; those that wait get their turn."""
         self.at_work -= 1
         self._bytes -= size
-        if self._waiting:
-            self._learn(seconds)
-        self._go_on()
-
-    def _learn(self, seconds: float) -> None:
-        """Take a place away, and let one rest, where answers are slow and others wait for them, too; else give back."""
-        if not self._is_slow():
-            self._beside_max = min(self._bounds.calls_beside_max, self._beside_max + 1 / self._beside_max)
-        elif not self._is_alone():
-            self._beside_max = max(1.0, self._beside_max - 1)
-            self._resting += 1
-            rest_seconds = min(_REST_SECONDS_MAX, _REST_TIMES * seconds)
-            asyncio.get_running_loop().call_later(rest_seconds, self._end_rest)
-
-    def _end_rest(self) -> None:
-        self._resting -= 1
-        self._go_on()
-
-    def _go_on(self) -> None:
         self._drop_gone()
         while self._waiting and self._has_place(self._waiting[0].bytes):
             first = self._waiting.popleft()
@@ -134,8 +101,7 @@ class ClientCalls:
 
     def _has_place(self, size: int) -> bool:
         bounds = self._bounds
-        places = self.at_work + self._resting
-        if places >= int(self._beside_max) and (self.at_work >= bounds.calls_max or not self._is_alone()):
+        if self.at_work >= bounds.calls_beside_max and (self.at_work >= bounds.calls_max or not self._is_alone()):
             return False
         return self.at_work == 0 or self._bytes + size <= bounds.bytes_max
 
@@ -183,33 +149,24 @@ class ClientCalls:
 class Turn:
     """Turn of one call, as a context: 429 and 499 where it does not come."""
 
-    __slots__ = ("_began_at", "_calls", "_is_gone", "_size")
+    __slots__ = ("_calls", "_is_gone", "_size")
 
     def __init__(self, calls: ClientCalls, size: int, is_gone: Callable[[], bool]) -> None:
         self._calls = calls
         self._size = size
         self._is_gone = is_gone
-        self._began_at = 0.0
 
     async def __aenter__(self) -> None:
         await self._calls.enter(self._size, self._is_gone)
-        self._began_at = time.monotonic()
 
     async def __aexit__(self, *_: object) -> None:
-        self._calls.leave(self._size, time.monotonic() - self._began_at)
+        self._calls.leave(self._size)
 
 
 class Admission:
     """Calls of all clients at one gateway. Used from one event loop."""
 
-    def __init__(
-        self,
-        bounds: ClientBounds,
-        clock: Callable[[], float] = time.monotonic,
-        is_slow: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`is_slow`: true while the engine's answers take much longer than at best."""
-        self._is_slow = is_slow
+    def __init__(self, bounds: ClientBounds, clock: Callable[[], float] = time.monotonic) -> None:
         self._bounds = bounds
         self._clock = clock
         # Those that only wait for something to happen cost nothing meanwhile.
@@ -235,8 +192,7 @@ class Admission:
         calls = self.clients.get((name, stays))
         if calls is None:
             bounds = self._long_bounds if stays else self._bounds
-            is_slow = (lambda: False) if stays else self._is_slow
-            calls = self.clients[name, stays] = ClientCalls(name, bounds, self._is_alone, is_slow)
+            calls = self.clients[name, stays] = ClientCalls(name, bounds, self._is_alone)
         return calls
 
     def _is_alone(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,6 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.errors import NotFound, Timeout, Unavailable
-from backbeat.gateway.answer_times import AnswerTimes
 from backbeat.gateway.http import errors
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.schemas.codec import encode_command
@@ -51,8 +49,6 @@ class Engine:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        #: of commands that were taken, or not answered in time
-        self.answer_times = AnswerTimes()
         self._request_client: RequestClient | None = None
         self._registry: ClientRegistry | None = None
         self._reachability_check: asyncio.Task[None] | None = None
@@ -177,11 +173,9 @@ class Engine:
             return text
 
         request_client = self._connected()
-        began_at = time.monotonic()
         try:
-            answer = await request_client.command(encode, routed, key, self._settings.answer_seconds, target)
+            return await request_client.command(encode, routed, key, self._settings.answer_seconds, target)
         except Timeout as error:
-            self.answer_times.note(time.monotonic() - began_at)
             raise errors.unavailable(
                 _timeout_text(target, self._settings.answer_seconds), "Backbeat::Timeout"
             ) from error
@@ -190,9 +184,6 @@ class Engine:
                 f"{error}. The command may still be applied; a repeat with the same Idempotency-Key is safe",
                 "Backbeat::Unavailable",
             ) from error
-        # Not of a caller who hangs up, nor of what was never sent: that is quicker than any answer.
-        self.answer_times.note(time.monotonic() - began_at)
-        return answer
 
     async def query(
         self, make: Callable[[ReplyTo, int], queries.AnyQuery], target: str, seconds: float | None = None

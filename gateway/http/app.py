@@ -87,8 +87,7 @@ class Gateway:
                 waiting_max=settings.client_waiting_max,
                 bytes_max=settings.client_bytes_max,
                 wait_seconds_max=settings.answer_seconds,
-            ),
-            is_slow=lambda: services.engine.answer_times.is_slow,
+            )
         )
         self._status = status_of(services, self._http, self._admission)
         self._traces = tracing.is_set_up()

@@ -12,9 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from backbeat.gateway import admission as module
 from backbeat.gateway.admission import Admission, ClientBounds, ClientCalls
-from backbeat.gateway.answer_times import AnswerTimes
 from backbeat.gateway.http import app as gateway_app
 from backbeat.gateway.http.app import Gateway
 from backbeat.gateway.http.errors import Refusal
@@ -177,45 +175,6 @@ async def test_a_client_beside_others_has_fewer_calls_at_work():
     await flood[5].end()
 
 
-async def test_while_answers_are_slow_a_client_that_floods_beside_others_has_one_place_that_rests(monkeypatch):
-    monkeypatch.setattr(module, "_REST_SECONDS_MAX", 0.0)
-    is_slow = True
-    admission = Admission(ClientBounds(calls_max=8, calls_beside_max=4), is_slow=lambda: is_slow)
-    other = Caller(admission.of("shop", stays=False))
-    calls = admission.of("flood", stays=False)
-    flood = [Caller(calls) for _ in range(40)]
-    await rounds()
-
-    async def end_one() -> None:
-        done = next(caller for caller in flood if caller.is_at_work)
-        flood.remove(done)
-        await done.end()
-        # Until its place has rested.
-        await until_async(lambda: not calls._resting)
-
-    async def at_work_after(count: int) -> int:
-        for _ in range(count):
-            admission.of("shop", stays=False)
-            admission.of("flood", stays=False)
-            await end_one()
-        await rounds()
-        return calls.at_work
-
-    assert calls.at_work == 4
-    assert await at_work_after(8) == 1
-    # Quick again: places come back one by one, and never more than the bound.
-    is_slow = False
-    assert await at_work_after(2) == 2
-    assert await at_work_after(12) == 4
-    is_slow = True
-    # Nobody else calls: it is alone, and its calls do not rest.
-    monkeypatch.setattr(module, "_BESIDE_SECONDS", 0.0)
-    assert await at_work_after(1) == 8
-    for caller in (other, *flood):
-        await caller.end()
-    assert (calls.at_work, calls.waiting, calls.refused) == (0, 0, 0)
-
-
 def test_calls_that_stay_are_counted_apart():
     admission = Admission(ClientBounds(calls_max=1))
     assert admission.of("shop", stays=True) is not admission.of("shop", stays=False)
@@ -260,7 +219,7 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
 
     monkeypatch.setattr(gateway_app, "authenticate", authenticate)
     settings = GatewaySettings(client_calls_max=2, client_waiting_max=1)
-    gateway = Gateway(settings, SimpleNamespace(engine=SimpleNamespace(answer_times=AnswerTimes())))  # type: ignore[arg-type]
+    gateway = Gateway(settings, SimpleNamespace(engine=None))  # type: ignore[arg-type]
     runner = web.ServerRunner(Server(gateway.answer, body_bytes_max=settings.body_bytes_max))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
