@@ -73,7 +73,6 @@ def _meta(comparison: Comparison, partition: Partition, meta: Row, commands_id: 
         "limit_revision": meta["limit_revision"],
         "refill_cursors": {bytes(key): pool for key, pool in meta["refill_cursors"].items()},
         "retention": {bytes(key): _policy(policy) for key, policy in meta["retention"].items()},
-        "put_aside": {offset: place and tuple(place) for offset, place in meta["put_aside"].items()},
     }
     ours: Row = {
         "now": state.now,
@@ -84,7 +83,6 @@ def _meta(comparison: Comparison, partition: Partition, meta: Row, commands_id: 
         "limit_revision": state.slots.revision,
         "refill_cursors": state.slots.cursors,
         "retention": state.policies,
-        "put_aside": state.put_aside,
     }
     if commands_id is not None:
         theirs["topic_id"], ours["topic_id"] = meta["topic_id"], commands_id

@@ -12,8 +12,6 @@ from backbeat.compose.verify.rules.signals import SIGNAL_RULES
 from backbeat.compose.verify.rules.tree import ANSWER, EXPIRY, JOB, REFUSAL, RETENTION, RETRY, SLOT, START
 from backbeat.compose.verify.rules.work import Rule, Work
 
-_PUT_ASIDE_MAX = 256
-
 
 class Fold:
     """The log of a partition, applied to it."""
@@ -21,73 +19,34 @@ class Fold:
     def __init__(self, partition: Partition, reader: Commands) -> None:
         self._partition = partition
         self._reader = reader
-        #: source of the command in work; null: no engine has sent it
-        self._place: tuple[int, int, int] | None = None
-        self._redriven_from: int | None = None
 
-    def take(self, offset: int, timestamp: int, value: bytes | None, redriven_from: int | None = None) -> None:
-        """The next record of the log. Of transaction markers and removed records nothing comes.
-
-        `redriven_from`: where a dead letter stood that was sent in again; an engine's own comes once more so.
-        """
+    def take(self, offset: int, timestamp: int, value: bytes | None) -> None:
+        """The next record of the log. Of transaction markers and removed records nothing comes."""
         partition, state = self._partition, self._partition.state
         partition.offset = offset
         state.next_offset = offset + 1
         partition.counts["records"] += 1
-        self._place, self._redriven_from = None, redriven_from
         try:
             name, command = self._reader.read(value)
+            check_record(name, command, partition.number, offset, partition.partitions_count)
         except UnreadableError:
             partition.counts["unreadable records"] += 1
-            self._put_aside()
             return
-        source = command["source"]
-        self._place = None if source is None else (source["partition"], source["offset"], source["index"])
-        try:
-            check_record(name, command, partition.number, offset, partition.partitions_count)
         except Refused:
             partition.counts["refusals"] += 1
-            self._note_letter(command)
             return
-        is_new = source is None
-        if source is not None:
+        source = command["source"]
+        place = None if source is None else (source["offset"], source["index"])
+        if place is not None:
             partition.note_source(name, command)
-            place = (source["offset"], source["index"])
-            is_new = place > state.high_water.get(source["partition"], (-1, -1))
-            is_second = self._forget_redriven()
-            if not is_new and not is_second:
+            if place <= state.high_water.get(source["partition"], (-1, -1)):
                 partition.counts["repeats"] += 1
                 return
-            for other in [other for other, letter in state.put_aside.items() if letter == self._place]:
-                del state.put_aside[other]
-            if not is_new:
-                command = {**command, "source": None}
         state.now = max(state.now, timestamp)
         self._apply(name, command)
-        if source is not None and is_new:
+        if place is not None:
             state.high_water[source["partition"]] = place
         partition.write_sends()
-
-    def _note_letter(self, command: Command) -> None:
-        """A refusal that nobody is told: an engine's own may be sent in again."""
-        reply_to = command["reply_to"]
-        if self._place is not None and (reply_to is None or reply_to["partition"] < 0):
-            self._put_aside()
-
-    def _put_aside(self) -> None:
-        self._forget_redriven()
-        letters = self._partition.state.put_aside
-        letters[self._partition.offset] = self._place
-        for offset in sorted(letters)[:-_PUT_ASIDE_MAX]:
-            del letters[offset]
-
-    def _forget_redriven(self) -> bool:
-        """Forget where the record in work stood before. False: it is none that was put aside there."""
-        letters, offset = self._partition.state.put_aside, self._redriven_from
-        if offset not in letters or letters[offset] not in (None, self._place):
-            return False
-        del letters[offset]
-        return True
 
     def look(self, value: bytes | None) -> None:
         """A record behind the position: only where it comes from counts."""
@@ -124,7 +83,6 @@ class Fold:
         """A refusal: nothing is changed, but for a link that waits for it, and the running attempt that asked."""
         partition = self._partition
         partition.drop_sends()
-        self._note_letter(command)
         if command["body_hash"] is not None:
             partition.remember(command["id"], command["body_hash"], "rejection")
         work = Work(partition, name, {**command, "body_hash": None, "reply_to": None})

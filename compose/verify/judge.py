@@ -131,7 +131,7 @@ class Judge:
             self._starts[number] = start
         for record in self._topics.read(COMMANDS, number, start, end):
             if record.offset < position:
-                fold.take(record.offset, record.timestamp, record.value, record.redriven_from)
+                fold.take(record.offset, record.timestamp, record.value)
             else:
                 fold.look(record.value)
             if record.offset % _SAY_RECORDS == 0:

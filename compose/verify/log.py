@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.brokers import reach
-from backbeat.schemas.kafka.dead_letters import headers_of
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, check_topics
 
@@ -33,8 +31,6 @@ class Record(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    #: offset at which a redriven record stood before; null: it is none
-    redriven_from: int | None = None
 
 
 class Topics:
@@ -64,8 +60,7 @@ class Topics:
     def read(self, topic: str, partition: int, start: int, end: int, *, committed: bool = False) -> Iterator[Record]:
         """The records from one offset on, below another. LogError: they cannot be read."""
         for message in self.messages(topic, partition, start, end, committed=committed):
-            before = _redriven_from(message)
-            yield Record(message.offset() or 0, message.timestamp()[1], message.key(), message.value(), before)
+            yield Record(message.offset() or 0, message.timestamp()[1], message.key(), message.value())
 
     def messages(
         self, topic: str, partition: int, start: int, end: int, *, committed: bool = False
@@ -108,13 +103,6 @@ class Topics:
                     )
         finally:
             consumer.close()
-
-
-def _redriven_from(message: Message) -> int | None:
-    for name, value in headers_of(message) or ():
-        if name == "backbeat-redriven-from" and re.fullmatch(rb"[0-9]{1,18}", value or b""):
-            return int(value or b"")
-    return None
 
 
 def _taken(message: Message, reached: int) -> tuple[bool, int]:

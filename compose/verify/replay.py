@@ -23,14 +23,12 @@ from backbeat.compose.verify.verdict import Unjudged, Verdict
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS
-from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core import apply
-from backbeat.streams.core.effects import DeadLetter, Effect
+from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.core.tables import META_KEY, table_of
 from backbeat.streams.engine import defects
-from backbeat.streams.engine.redriven import note_put_aside, without_source
 from backbeat.streams.input.validate import check_command
 from backbeat.streams.ports.errors import NOT_OF_A_RECORD
 from backbeat.streams.ports.state import ChangelogPosition
@@ -65,23 +63,18 @@ class EngineRun:
         try:
             command = codec.decode_command(record.value)
         except DecodeError:
-            note_put_aside(self.meta, record.offset, None, record.redriven_from)
+            pass
         else:
-            taken = command
             try:
                 check_command(command, partition, record.offset, self._partitions_count)
-                taken = without_source(command, record.redriven_from, self.meta)
-                effects = apply(taken, record.timestamp, self._store)
+                effects = apply(command, record.timestamp, self._store)
             except Refused as refused:
                 effects = defects.refused(command, refused.rejection)
             except NOT_OF_A_RECORD:
                 raise
             except Exception:  # noqa: BLE001 - a defect of the rules: the engine goes on like this
-                note_put_aside(self.meta, record.offset, command, record.redriven_from)
-                failure = defects.failure_of(taken)
+                failure = defects.failure_of(command)
                 effects = [] if failure is None else apply(failure, record.timestamp, self._store)
-            if any(type(effect) is DeadLetter for effect in effects):
-                note_put_aside(self.meta, record.offset, command, record.redriven_from)
         self._store.meta.next_offset = record.offset + 1
         self._records_count += 1
         if self._records_count % self._commit_records == 0:
@@ -199,4 +192,5 @@ def same_record(key: bytes, ours: bytes | None, theirs: bytes | None) -> bool:
     struct: Any = Meta if key == META_KEY else getattr(table_of(key), "struct", bytes)
     if struct is bytes:
         return False
-    return bool(from_msgpack(ours, struct) == from_msgpack(theirs, struct))
+    decode = msgspec.msgpack.Decoder(struct).decode
+    return bool(decode(ours) == decode(theirs))

@@ -194,7 +194,6 @@ FIELDS: dict[str, list[str]] = {
         "limit_revision",
         "retention",
         "removed",
-        "put_aside",
     ],
 }
 #: `flow` of a node, in order; null: all are empty.
@@ -253,7 +252,6 @@ _DEFAULTS: Row = {
     "limit_revision": 0,
     "retention": {},
     "removed": 0,
-    "put_aside": {},
     "high_water": {},
 }
 _OF_WORKFLOW = {

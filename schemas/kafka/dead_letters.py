@@ -24,8 +24,6 @@ SOURCE_OFFSET = "backbeat-source-offset"
 
 #: Number of redrives of a record. It stays on the record, so a letter that comes back shows it.
 REDRIVEN = "backbeat-redriven"
-#: Offset, in the same partition, of the record that a redriven one was before.
-REDRIVEN_FROM = "backbeat-redriven-from"
 
 #: Headers of a mark: the letter's offset, its outcome, the topic it went to, an operator's note.
 MARKS = "backbeat-marks"
@@ -37,12 +35,11 @@ OUTCOME_REDRIVEN = "redriven"
 OUTCOME_DROPPED = "dropped"
 
 #: Our own headers: stripped so that they cannot be spoofed.
-_OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, REDRIVEN_FROM, MARKS, OUTCOME, WENT_TO, NOTE})
+_OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, MARKS, OUTCOME, WENT_TO, NOTE})
 #: A reason may quote from the record; the whole record is beside it.
 _REASON_CHARACTERS_MAX = 2_000
 #: The header is the record's own: whoever writes records may write anything there.
 _REDRIVES = re.compile(rb"[0-9]{1,9}")
-_OFFSET = re.compile(rb"[0-9]{1,18}")
 #: Bytes of the record; the rest is for our headers and Kafka's own.
 _CONTENT_BYTES_MAX = DEAD_LETTER_BYTES_MAX - 16 * 1024
 #: Bytes of a header beside name and content, at most: the lengths of both.
@@ -99,19 +96,10 @@ def _headers(own: Headers, *, reason: str, topic: str, partition: int, offset: i
 
 
 def redrive_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
-    """Headers of a redriven letter: the record's own, its number of redrives, and where it stood before."""
+    """Headers of a redriven letter: the record's own, and its number of redrives."""
     headers = list(headers)
     own = [header for header in headers if header[0] not in _OURS and header[0] != REDRIVEN]
-    stood = [(REDRIVEN_FROM, value) for name, value in headers if name == SOURCE_OFFSET]
-    return [*own, (REDRIVEN, str(1 + redrives_of(headers)).encode()), *stood[-1:]]
-
-
-def redriven_from(headers: Iterable[tuple[str, bytes | None]] | None) -> int | None:
-    """Offset of the record that a redriven one was before; null: it is none, or does not say."""
-    for name, value in headers or ():
-        if name == REDRIVEN_FROM and value and _OFFSET.fullmatch(value):
-            return int(value)
-    return None
+    return [*own, (REDRIVEN, str(1 + redrives_of(headers)).encode())]
 
 
 def redrives_of(headers: Iterable[tuple[str, bytes | None]]) -> int:

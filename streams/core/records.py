@@ -205,6 +205,3 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: retention policies by client id and workflow name (`retention.policies`)
     retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
     removed: int = 0  #: count of tombstones
-    #: offset of an engine's own command that became a dead letter -> its source (partition, offset, index); null: it
-    #: could not be read (`engine.redriven`)
-    put_aside: dict[int, tuple[int, int, int] | None] = msgspec.field(default_factory=dict)

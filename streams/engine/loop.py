@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from backbeat.schemas import codec
-from backbeat.schemas.kafka.dead_letters import redriven_from
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand
@@ -20,12 +19,10 @@ from backbeat.schemas.messages.values import Source
 from backbeat.streams.compiled import mypyc_attr
 from backbeat.streams.core import apply, queries
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.engine.defects import failure_of, refused, unreadable_text
 from backbeat.streams.engine.due_timers import due_records
 from backbeat.streams.engine.partition import Partition
-from backbeat.streams.engine.redriven import note_put_aside, without_source
 from backbeat.streams.engine.view import Describe, plain_view
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
@@ -175,28 +172,25 @@ class Engine:
             raise
         except Exception as error:  # noqa: BLE001 - the bytes are a client's: one record holds up no partition
             self.counts["unreadable"] += 1
-            self._put_aside(record, None, unreadable_text(error), meta)
+            self._dead_letter(record, unreadable_text(error))
         else:
             effects = self._apply(record, command, store)
             self.counters.note(command, effects, store)
-            self._perform(record, command, effects, meta)
+            self._perform(record, command, effects)
         meta.next_offset = record.offset + 1
 
     def _apply(self, record: Record, command: AnyCommand, store: PartitionState) -> list[fx.Effect]:
-        taken = command
         try:
             check_command(command, record.partition, record.offset, self._partitions_count)
-            if store.meta.put_aside:
-                taken = without_source(command, redriven_from(record.headers), store.meta)
-            return self._rules(taken, record.timestamp, store)
+            return self._rules(command, record.timestamp, store)
         except Refused as refusal:
             return refused(command, refusal.rejection)
         except NOT_OF_A_RECORD:
             raise
         except Exception as defect:  # noqa: BLE001 - it is logged below
             # The transaction was dropped. The dead letter has the record for the fix, and the node shows the defect.
-            self._note_defect(record, command, defect, store.meta)
-        failure = failure_of(taken)
+            self._note_defect(record, command, defect)
+        failure = failure_of(command)
         if failure is None:
             return []
         try:
@@ -205,18 +199,18 @@ class Engine:
             raise
         except Exception as defect:  # noqa: BLE001 - as above
             # The command that shows the first defect has one itself: both are in the dead letters only.
-            self._note_defect(record, failure, defect, store.meta)
+            self._note_defect(record, failure, defect)
             return []
 
-    def _note_defect(self, record: Record, command: AnyCommand, defect: Exception, meta: Meta) -> None:
+    def _note_defect(self, record: Record, command: AnyCommand, defect: Exception) -> None:
         self.counts["defects"] += 1
         log_fields = {"partition": record.partition, "tid": command.tid}
         logger.error("offset %d: %s failed", record.offset, type(command).__name__, extra=log_fields, exc_info=defect)
-        self._put_aside(record, command, f"defect: {defect_text(defect)}", meta)
+        self._dead_letter(record, f"defect: {defect_text(defect)}")
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
-    def _perform(self, record: Record, command: AnyCommand, effects: list[fx.Effect], meta: Meta) -> None:
+    def _perform(self, record: Record, command: AnyCommand, effects: list[fx.Effect]) -> None:
         sends = 0
         for effect in effects:
             # Not by isinstance: on a Struct it takes 0.1 µs.
@@ -237,7 +231,7 @@ class Engine:
             elif type(effect) is fx.Reply:
                 self._replies.send(effect.to, effect.answer, effect.tid)
             elif type(effect) is fx.DeadLetter:
-                self._put_aside(record, command, f"{effect.rejection.reason}: {effect.rejection.message}", meta)
+                self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
             elif type(effect) is fx.FiredEarly:
                 self._sample(record.timestamp)
 
@@ -261,9 +255,7 @@ class Engine:
             elif isinstance(effect, fx.Dispatch):
                 self._commands.delivery_failed(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 
-    def _put_aside(self, record: Record, command: AnyCommand | None, reason: str, meta: Meta) -> None:
-        """Make a dead letter of a record; `command`: null where it could not be read."""
-        note_put_aside(meta, record.offset, command, redriven_from(record.headers))
+    def _dead_letter(self, record: Record, reason: str) -> None:
         put_aside(self._outbox, record, COMMANDS, reason)
 
     # --- timers -----------------------------------------------------------------------------------------------------

@@ -9,12 +9,9 @@ import uuid
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from confluent_kafka import Producer
 
-from backbeat.compose.cli.dead_letters.command import redrive
 from backbeat.schemas import codec
-from backbeat.schemas.kafka.dead_letters import REASON
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityKind
@@ -22,7 +19,6 @@ from backbeat.schemas.messages.commands import ChangeNode, Continue
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import Source, Task, TaskKind
-from backbeat.schemas.messages.views import NodeView
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig
 from tests.integration.topic import Reader
@@ -226,28 +222,3 @@ def test_a_header_whose_name_is_no_utf8(system, caller, subject, dead_letters):
     for partition in range(PARTITIONS):
         caller.commit(partition)
     assert system.stack.engine_pids[0] == pid, "the engine ended on it"
-
-
-def test_an_engines_own_command_that_was_refused_is_taken_when_it_is_sent_in_again(
-    system, caller, subject, dead_letters
-):
-    """Its source says that it was taken: engines have sent others from there since."""
-    signal = caller.signal(subject)
-    partition = ids.partition_of(signal.workflow_id, PARTITIONS)
-    sender = (partition + 1) % PARTITIONS
-    early = codec.encode_command(msgspec.structs.replace(signal, workflow=None), Source(sender, 0, 0))
-    caller.send_raw(early, partition)
-    ((value, headers),) = dead_letters(1)
-    assert (value, headers[REASON][:9]) == (early, b"not_found")
-    caller.send_raw(codec.encode_command(caller.signal(subject, "second"), Source(sender, 0, 1)), partition)
-    # A repeat of the record itself is none.
-    caller.send_raw(early, partition)
-
-    def names():
-        return sorted(node.name for node in caller.tree(signal.workflow_id) if isinstance(node, NodeView))
-
-    until(lambda: names() == ["second"], "the workflow is there")
-    words = ["--reason", "not_found", "--yes", "--bootstrap-servers", system.kafka]
-    redriven = CliRunner().invoke(redrive, words, catch_exceptions=False)
-    assert redriven.exit_code == 0, redriven.output
-    until(lambda: names() == [signal.node.name, "second"], "what was refused was taken")

@@ -25,7 +25,6 @@ from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore, changed
 from backbeat.streams.core.tables import NODES, Table
 from backbeat.streams.engine import defects
-from backbeat.streams.engine.redriven import note_put_aside, without_source
 from backbeat.streams.input.validate import check_command
 
 from .broker import Entry
@@ -134,12 +133,9 @@ class Reference:
         try:
             command = codec.decode_command(entry.value)
         except DecodeError:
-            note_put_aside(store.meta, entry.offset, None)
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
         else:
             effects = self._effects(partition, entry, command, store, sent)
-            if any(isinstance(effect, fx.DeadLetter) for effect in effects):
-                note_put_aside(store.meta, entry.offset, command)
             sent.extend(self._outputs(partition, entry, command, effects))
         store.applied(entry.offset)
         self.offsets[partition].append(entry.offset)
@@ -154,11 +150,10 @@ class Reference:
     ) -> list[fx.Effect]:
         try:
             check_command(command, partition, entry.offset, len(self.stores))
-            return rules(without_source(command, None, store.meta), entry.timestamp, store)
+            return rules(command, entry.timestamp, store)
         except Refused as refused:
             return defects.refused(command, refused.rejection)
         except Poisoned:
-            note_put_aside(store.meta, entry.offset, command)
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
         failure = defects.failure_of(command)
         return [] if failure is None else rules(failure, entry.timestamp, store)

@@ -139,8 +139,6 @@ class State(msgspec.Struct, array_like=True, kw_only=True):
     jobs: dict[bytes, Job] = {}
     removed: int = 0
     removals: dict[int, Removal] = {}  #: by the offset of the command whose budget it went beyond
-    #: what engines have sent and was put aside, the newest: offset -> source; null: it could not be read
-    put_aside: dict[int, tuple[int, int, int] | None] = {}
 
 
 def first_state() -> State:

@@ -51,7 +51,6 @@ from backbeat.streams.core.tables import (
 from backbeat.streams.core.takes.records import ReferenceState
 from backbeat.streams.core.tree import history, status
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow, is_deactivated
-from backbeat.streams.engine.redriven import note_put_aside
 from tests.streams.core.storing import encoded
 
 USER = b"u" * 16
@@ -146,8 +145,6 @@ class World:
         self.offsets[number] += 1
         effects = apply(command, self.now, store)
         store.meta.next_offset = offset + 1
-        if any(isinstance(effect, e.DeadLetter) for effect in effects):
-            note_put_aside(store.meta, offset, command)
         happened.effects += effects
         happened.commands += 1
         for index, effect in enumerate(effects):
