@@ -66,9 +66,9 @@ async def count_nodes(call: Call) -> Response:
 
 
 async def _count(call: Call, filters: WorkflowFilters | NodeFilters) -> Response:
-    count_max = call.parameters.whole_number("count_max")
+    count_max = call.parameters.whole_number("count_max") if "count_max" in call.parameters else COUNT_DEFAULT
     if count_max is None:
-        count_max = COUNT_DEFAULT
+        raise errors.invalid(f"count_max is empty; 1 is the least and {COUNT_MAX} the most")
     if not 1 <= count_max <= COUNT_MAX:
         raise errors.invalid(f"count_max is {count_max}; 1 is the least and {COUNT_MAX} the most")
     user_ids = _every_client(call, filters) if call.client is None else [call.user_id]
