@@ -18,10 +18,12 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
 from schemathesis.core import NOT_SET
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import TestPhase
+from schemathesis.specs.openapi.adapter.security import has_effective_optional_auth
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from backbeat.gateway.api.routes import ROUTES
@@ -250,6 +252,23 @@ def _is_blank(value) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
+#: Neither a client nor a token of one.
+STRANGER = "11111111-1111-4111-8111-111111111111"
+#: Loopback addresses that nothing else calls from.
+ADDRESSES = (f"127.0.{third}.{fourth}" for third in range(1, 250) for fourth in range(1, 250))
+
+
+class FromAddress(HTTPAdapter):
+    """Connections from one loopback address. Linux has all of 127.0.0.0/8."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, source_address=(self._address, 0), **kwargs)
+
+
 @pytest.fixture(scope="module")
 def world(stack):
     client = add_client(stack.bootstrap_servers, f"user-{uuid.uuid4().hex[:12]}", partitions=PARTITIONS)
@@ -323,8 +342,20 @@ def test_everything_does_what_is_said(case, world):
 
 @EXAMPLE_CALLS.parametrize()
 def test_examples_are_done_for_who_says_who_it_is_under_old_paths_too(case, world):
-    # Not `ignored_auth`: its wrong tokens are more than an address has tries for in a minute, and 429 is no 401 to it.
+    # Instead of `ignored_auth`, whose wrong tokens all come from one address: more than it may try within a minute.
     judge(case, world, ignored_auth)
+    refuses_strangers(case, world)
+
+
+def refuses_strangers(case, world) -> None:
+    secrets = {each.name: STRANGER for each in case.operation.security.iter_parameters()}
+    if not secrets or has_effective_optional_auth(case.operation, case.operation.schema.raw_schema):
+        return
+    with requests.Session() as session:
+        session.mount("http://", FromAddress(next(ADDRESSES)))
+        for headers in ({}, *({name: secret} for name, secret in secrets.items())):
+            response = case.call(base_url=world.user.door.url, headers=headers, session=session)
+            assert response.status_code in {401, 403}, (case.operation.label, headers, response.text)
 
 
 def judge(case, world, *left_out) -> None:
