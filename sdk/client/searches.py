@@ -66,13 +66,13 @@ class Searches:
         return await get_engines(self._session)
 
     async def queues(self) -> Queues:
-        """What waits in the topics of all client applications, and whether somebody takes it (`has_readers`)."""
+        """Queues of all clients: records that wait in their topics, and whether somebody takes them (`has_readers`)."""
         return await get_queues(self._session)
 
     async def audit(
         self, *, by: str = "", of: str = "", since: datetime | None = None, limit: int = 100
     ) -> list[AuditEntry]:
-        """What people did, newest first: `by` one of them, to one id (`of`). A person asks: `Client(person=…)`."""
+        """Audit entries, newest first: `by` one person, of one id (`of`). A person asks: `Client(person=…)`."""
         return await get_audit(self._session, by, of, since, limit)
 
     async def users(self) -> list[User]:

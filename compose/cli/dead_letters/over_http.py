@@ -52,7 +52,7 @@ def get_letter(connection: Connection, position: str) -> Row | None:
 
 
 def settle(connection: Connection, call: str, letters: Sequence[Row], note: str, *, again: bool) -> Iterator[Settled]:
-    """What became of each letter, by `redrive` or `drop`."""
+    """Outcome of each letter, by `redrive` or `drop`."""
     by_position = {row["position"]: row for row in letters}
     positions = [*by_position]
 

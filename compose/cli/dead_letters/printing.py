@@ -34,7 +34,7 @@ class Settled(NamedTuple):
 
 
 def settled_of(outcome: Outcome) -> Settled:
-    """What became of a letter that this process has settled."""
+    """Outcome of a letter that this process has settled."""
     letter = outcome.letter
     return Settled(str(letter.position), letter.source, letter.reason, outcome.went_to, outcome.error)
 

@@ -26,10 +26,10 @@ class Letters(Protocol):
         """Those at these positions, by them."""
 
     def dry(self, rows: Sequence[Row]) -> Iterable[Settled]:
-        """What would become of them."""
+        """Outcomes that settling them would have; nothing is changed."""
 
     def settle(self, rows: Sequence[Row]) -> Iterable[Settled]:
-        """What became of each, as soon as it is known."""
+        """Outcome of each, as soon as it is known."""
 
 
 def letters_of(connection: Connection, call: str, note: str, *, again: bool) -> Letters:

@@ -37,7 +37,7 @@ class TopicQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits in the topics."""
+    """Queues of all topics: records that nobody has taken yet."""
 
     at: datetime
     commands: list[CommandQueue]

@@ -76,7 +76,7 @@ async def story() -> None:
 
 
 async def failure_that_nobody_sees() -> list[dict[str, object]]:
-    """What the loop complains of."""
+    """Errors that the loop has logged."""
     complaints: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     tables, shared = Tables(), Shared()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection
 
 from backbeat.compose.local import postgresql
-from backbeat.gateway.projection.storage import tables
+from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 
 
@@ -32,3 +33,14 @@ def database_url(request, tmp_path) -> str:
         tables.drop(connection)
     engine.dispose()
     return url
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to each database in turn, with the tables of a new projection."""
+    engine = open_engine(parse_url(database_url))
+    with engine.connect() as connection:
+        with connection.begin():
+            facts.build_anew(connection, "topic")
+        yield connection
+    engine.dispose()

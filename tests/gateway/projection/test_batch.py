@@ -14,23 +14,13 @@ from backbeat.gateway.projection.following.follower import _make_whole, _prepare
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import counts, workflow_names
 from backbeat.gateway.projection.storage import facts, tables
-from backbeat.gateway.projection.storage.database import ProjectionError, open_engine, parse_url
+from backbeat.gateway.projection.storage.database import ProjectionError, parse_url
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TimerKind
 from tests.gateway.projection import records
 
 USER = uuid.UUID(int=7).bytes
 S, C = ServerStatus, ClientStatus
-
-
-@pytest.fixture
-def connection(database_url):
-    engine = open_engine(parse_url(database_url))
-    with engine.connect() as connection:
-        with connection.begin():
-            facts.build_anew(connection, "topic")
-        yield connection
-    engine.dispose()
 
 
 @pytest.fixture

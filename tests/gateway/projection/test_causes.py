@@ -14,7 +14,6 @@ from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.reading import causes
 from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.cause import CHARACTERS_MAX, cause_of, fixed_piece
-from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.tree import history
 from tests.gateway.projection import records
@@ -58,16 +57,6 @@ def test_a_long_error_is_its_beginning():
     # Nothing that anybody sends makes it slow.
     for hostile in ("'" * 100_000, "a" * 100_000 + "!", "0" * 100_000, '"' + "'" * 99_999):
         assert len(cause_of(hostile).text) <= CHARACTERS_MAX
-
-
-@pytest.fixture
-def connection(database_url):
-    engine = open_engine(parse_url(database_url))
-    with engine.connect() as connection:
-        with connection.begin():
-            facts.build_anew(connection, "topic")
-        yield connection
-    engine.dispose()
 
 
 class World:

@@ -9,24 +9,13 @@ from sqlalchemy import text
 
 from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.reading.lists import workflow_names
-from backbeat.gateway.projection.storage import facts, tables
-from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.gateway.projection.storage import tables
 from tests.gateway.projection import records
 
 USER = uuid.UUID(int=7).bytes
 
 
-@pytest.fixture
-def connection(database_url):
-    engine = open_engine(parse_url(database_url))
-    with engine.connect() as connection:
-        with connection.begin():
-            facts.build_anew(connection, "topic")
-        yield connection
-    engine.dispose()
-
-
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 71, 200])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 59, 60, 67, 200])
 def test_every_row_is_written_and_found(connection, count):
     keys = [number.to_bytes(4, "big") for number in range(count)]
     with connection.begin():
