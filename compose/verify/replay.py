@@ -23,6 +23,7 @@ from backbeat.compose.verify.verdict import Unjudged, Verdict
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.requests.decoding import from_msgpack
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.records import Meta
@@ -192,5 +193,4 @@ def same_record(key: bytes, ours: bytes | None, theirs: bytes | None) -> bool:
     struct: Any = Meta if key == META_KEY else getattr(table_of(key), "struct", bytes)
     if struct is bytes:
         return False
-    decode = msgspec.msgpack.Decoder(struct).decode
-    return bool(decode(ours) == decode(theirs))
+    return bool(from_msgpack(ours, struct) == from_msgpack(theirs, struct))
