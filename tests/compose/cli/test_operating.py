@@ -570,7 +570,8 @@ def test_a_job_is_started_shown_listed_and_stopped(shop):
     assert "There is no job" in shop("job", "stop", "0" * 32, code=1).stderr
     everybodys = ("--where", f"client={shop.name}", "--where", "name=nothing", "--all-clients")
     assert "0 nodes match" in shop("retry", *everybodys, "--dry-run").stderr
-    (counted,) = [row for row in shop.lines("job", "list", "--all-clients") if "client_id" in row["filters"]]
+    jobs = shop.lines("job", "list", "--all-clients")
+    (counted,) = [job for job in jobs if "client_id" in job["filters"] and job["filters"].get("name") == "nothing"]
     assert "There is no job" in shop("job", "show", counted["id"], code=1).stderr
     assert "client_id=" in shop("job", "show", counted["id"], "--all-clients").stdout
 
