@@ -209,7 +209,7 @@ def test_a_large_tree_comes_in_parts_and_holds_up_nothing(system, caller, subjec
     assert caller.ask(caller.signal(subject + b" ")) is not None
     view, *parts = caller.wait_parts(asked)
     assert isinstance(view, WorkflowView)
-    assert [len(part.nodes) for part in parts] == [200] * 6 + [1]
+    assert [len(part.nodes) for part in parts] == [50] * 24 + [1]
     nodes = [row for part in parts for row in part.nodes]
     assert nodes[0].id == node.id
     assert [row.name for row in nodes[1:]] == [f"child {index}" for index in range(1_200)]
