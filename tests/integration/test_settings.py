@@ -1,12 +1,12 @@
 """Settings go through the log, by the command line, and hold in every partition."""
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 
 import pytest
-from click.testing import CliRunner
 
 from backbeat import Client
-from backbeat.compose.cli.commands.system.settings import settings
 from backbeat.errors import LimitExceeded
 from tests.empty_kafka import stack_on
 
@@ -18,14 +18,12 @@ def servers(own_kafka):
 
 
 async def run(servers, *words):
-    """What the command prints. It has an event loop of its own, hence the thread."""
-    return await asyncio.to_thread(_run, servers, words)
-
-
-def _run(servers, words):
-    result = CliRunner().invoke(settings, [*words, "--bootstrap-servers", servers], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output.splitlines()
+    """Lines that `backbeat settings` prints."""
+    command = [sys.executable, "-m", "backbeat.compose", "settings", *words, "--bootstrap-servers", servers]
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    stdout, stderr = await process.communicate()
+    assert process.returncode == 0, stderr
+    return stdout.decode().splitlines()
 
 
 async def test_a_setting_is_shown_changed_and_holds(servers):

@@ -20,7 +20,7 @@ def empty():
         pipeline.indexes,
         camera.reserved,
         camera.sold,
-        camera.told,
+        camera.messages,
         payment.transfers,
         payment.closed_accounts,
         payment.to_do,
@@ -49,7 +49,7 @@ async def test_the_camera_is_bought(backbeat):
     assert await node.result() == {"camera": "Camera 703", "customer": "Ada"}
     assert list(camera.reserved.values()) == [("Ada", 499)]
     assert camera.sold == {"Camera 703": "Ada"}
-    assert sorted(camera.told) == ["Ada: it is yours", "fulfillment: send it"]
+    assert sorted(camera.messages) == ["Ada: it is yours", "fulfillment: send it"]
     assert [(depth, name) for depth, name, _ in await statuses(backbeat, node)] == [
         (0, "Make Purchase"),
         (1, "Reserve money"),
