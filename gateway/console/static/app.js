@@ -181,11 +181,17 @@ function replaceRow(old, row) {
   return row;
 }
 
+// Somebody is at work on the page: a field or a link has the focus, text is marked, or payloads are decoded.
+function isInUse() {
+  const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
+  return isTouched || !getSelection().isCollapsed || main.querySelector(".decoding") !== null;
+}
+
 // Fetch the page anew; true: once more, later, since somebody is at work on it or its lists may miss something.
 async function refreshPage() {
-  const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
-  if (isTouched || !getSelection().isCollapsed || main.querySelector(".decoded")) return true;
+  if (isInUse()) return true;
   const fresh = (await fetched(location.href)).querySelector("main");
+  if (isInUse()) return true; // Begun while the page was on its way.
   const opened = [...main.querySelectorAll("details")].map((details) => details.open);
   main.replaceChildren(...fresh.childNodes);
   addDecoders(main);

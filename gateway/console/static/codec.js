@@ -73,6 +73,8 @@ function addDecoder(place, url) {
   problem.className = "why";
   problem.setAttribute("role", "alert");
   const run = async () => {
+    // From now on the page stays as it is: a form, an answer on its way or a text would be lost with what it replaces.
+    place.classList.add("decoding");
     problem.remove();
     try {
       await show(place, url);

@@ -69,6 +69,32 @@ def test_a_browser_has_a_payload_decoded_and_the_gateway_never_sees_it(stack, st
     assert '"$backbeat"' in plain.page.locator("main").inner_text()
 
 
+def test_a_page_on_its_way_replaces_no_payload_that_is_being_decoded(stack, story, endpoint, tab):
+    node = story.user.sent(client_data={"name": "Sealed", "params": codec.encode([SECRET])})["id"]
+    screen = tab(java_script_enabled=True)
+    refreshes = []
+
+    def hold(route):
+        if "x-backbeat-live" in route.request.headers:
+            refreshes.append(route)
+        else:
+            route.continue_()
+
+    screen.page.route(f"**/nodes/{node}", hold)
+    screen.open(f"nodes/{node}")
+    with screen.page.expect_request(lambda request: "x-backbeat-live" in request.headers):
+        screen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    screen.page.get_by_role("button", name="Decode").click()
+    screen.page.get_by_label("Token of the codec endpoint").fill(TOKEN)
+    # Enter takes the form away, and the focus with it, before the endpoint is asked.
+    with screen.page.expect_response(lambda response: "x-backbeat-live" in response.request.headers):
+        screen.page.keyboard.press("Enter")
+        refreshes[0].continue_()
+    screen.page.locator(".decoded").wait_for(timeout=60_000)
+    screen.page.get_by_text("Live. Pause").click()
+    assert SECRET in screen.page.locator(".decoded").inner_text()
+
+
 def test_the_endpoint_answers_to_the_console_and_to_who_has_the_token(stack, endpoint):
     let_in = {"Authorization": f"Bearer {TOKEN}"}
     sealed = codec.encode({"card": SECRET})
