@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from backbeat.gateway.console.show import statuses, times
+from backbeat.gateway.console.show import icons, statuses, times
 from backbeat.gateway.console.show.payload import is_sealed, payload
 from backbeat.gateway.console.show.visible import cut, visible_value
 from backbeat.payload.values import id_text
@@ -63,11 +63,12 @@ class Templates:
                 "moment": times.moment,
                 "payload": payload,
                 "quoted": lambda text: quote(text, safe="", errors="replace"),
-                "status": statuses.status_text,
+                "status": lambda node: statuses.status_text(node.server, node.client),
                 "thousands": lambda number: f"{number:,}",
             }
         )
 
+        self._environment.globals.update({"icon": icons.icon, "state_of": icons.state_of})
         for name in self._environment.list_templates():
             # Now, and not when the files may be those of another version.
             self._environment.get_template(name)

@@ -9,7 +9,6 @@ import msgspec
 
 from backbeat.gateway.projection.storage import states
 from backbeat.schemas.messages.status import BUCKETS, Bucket, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.views import ChildView, NodeView
 
 #: Statuses of nodes that wait for an operator.
 FAILING = tuple(server for server, bucket in BUCKETS.items() if bucket is Bucket.FAILING)
@@ -52,9 +51,9 @@ def shares(nodes_by_state: Mapping[int, int]) -> list[Share]:
     return [Share(bucket, counts[bucket]) for bucket in Bucket if counts[bucket]]
 
 
-def status_text(node: NodeView | ChildView) -> str:
+def status_text(server: ServerStatus, client: ClientStatus) -> str:
     """Both statuses in a few words."""
-    match node.server, node.client:
+    match server, client:
         case ServerStatus.RETRIES_EXHAUSTED, _:
             return "retries exhausted"
         case ServerStatus.ERRORED, _:
@@ -66,6 +65,6 @@ def status_text(node: NodeView | ChildView) -> str:
         case ServerStatus.PROCESSING_CHILDREN, _:
             return "waits for what is below"
         case ServerStatus.COMPLETE, ClientStatus.RESOLVED | ClientStatus.SHUTDOWN:
-            return f"complete, {word(node.client)}"
+            return f"complete, {word(client)}"
         case _:
-            return word(node.server).replace("_", " ")
+            return word(server).replace("_", " ")

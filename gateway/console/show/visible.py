@@ -31,7 +31,10 @@ def _sign_of(character: str) -> str:
 
 def visible_value(value: Any) -> Any:
     """Whatever a template prints: text made visible; markup and other values as they are."""
-    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    # Mostly plain text, and a page may print twenty thousand values: no look-up of an attribute for that.
+    if type(value) is str or (isinstance(value, str) and not hasattr(value, "__html__")):
+        return visible(value)
+    return value
 
 
 def cut(text: str, characters: int) -> str:
