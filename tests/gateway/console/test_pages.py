@@ -349,16 +349,22 @@ _EYES = {
     "narrow": ({"color_scheme": "light", "forced_colors": "none"}, (320, 640), _WCAG),
 }
 _VIOLATIONS = "rules => axe.run(document, {...rules, resultTypes: ['violations']}).then(result => result.violations)"
+_AXE_PARTS = 4
 _FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
-def test_axe_finds_nothing(story, tab):
-    """Each page is opened once, and axe, half a megabyte of JavaScript, read once in it."""
+@pytest.mark.parametrize("part", range(_AXE_PARTS))
+def test_axe_finds_nothing(story, tab, part):
+    """Each page is opened once, and axe, half a megabyte of JavaScript, read once in it.
+
+    In parts, since all pages take longer than a test may on a machine that does much else.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     script = Axe().axe_script
     screen = tab(java_script_enabled=True, bypass_csp=True)
-    for address in (of_row[0] for row, of_row in addresses(story).items() if row != "go"):
+    pages = [of_row[0] for row, of_row in addresses(story).items() if row != "go"]
+    for address in pages[part::_AXE_PARTS]:
         screen.open(address)
         screen.page.evaluate(script)
         for eyes, (media, (width, height), rules) in _EYES.items():
