@@ -231,10 +231,10 @@ def stalls_of(process: EngineProcess, ports: Ports) -> Stalls:
     """The watch over partitions of a process that do not move."""
     return Stalls(
         process.engine,
-        process.stores.disk,
         process.stores.threads,
         end_of_log=ports.reader.end_of_commands,
         first_data=ports.first_data,
+        is_held_back=lambda: process.gate.is_held,
         timeout_seconds=process.settings.stall_timeout_seconds,
         host_clock=ports.host_clock,
         end=ports.end,

@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 #: A growing store leaves some 15 MiB a million commands free in malloc, never used again.
 _GIVE_BACK_SECONDS = 30.0
+#: For tasks that are cancelled when the process ends.
+_END_SECONDS_MAX = 1.0
 #: Answers to a heartbeat of a member that the group does not have (any more).
 _NO_MEMBER = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 
@@ -156,12 +158,28 @@ def run_engine(
     _attach(app, service)
     service.start()
     memory.calm_collector()
-    worker = Worker(app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False)
+    worker = EngineWorker(
+        app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
+    )
     try:
         worker.execute_from_commandline()
     finally:
         service.stop()
         lock.close()
+
+
+class EngineWorker(Worker):
+    """Faust's worker without the pauses of its own, a second and more, before it closes the loop."""
+
+    def _gather_all(self) -> None:
+        """Cancel what is left on the loop."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+
+    async def _sentinel_task(self) -> None:
+        """Wait until that has ended."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=_END_SECONDS_MAX)
 
 
 class MemberConsumer(Consumer):
