@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import threading
-import time
-import urllib.parse
-import uuid
-from collections import Counter
-from collections.abc import Sequence
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.faults.fault import Fault, FaultError
+from backbeat.compose.drill.faults.flooder import FLUSH_SECONDS, READY_LINE, Attained, Order
+from backbeat.compose.drill.waiting import until
+from backbeat.compose.local.child_process import ChildProcess, last_lines, stop_left_over
 from backbeat.schemas.kafka.client_registry import ClientRegistryError
 from backbeat.schemas.kafka.security import Brokers, connection
 from backbeat.schemas.kafka.topics import signals_topic
+from backbeat.schemas.requests.decoding import from_json
 from backbeat.streams.kafka.registration import add_client
 
 _ASK_SECONDS = 20.0
-_FLUSH_SECONDS = 30.0
-_CALL_SECONDS_MAX = 30.0
-#: Pause of a caller whom a gateway does not answer.
-_PAUSE_SECONDS = 0.5
+_START_SECONDS_MAX = 60.0
+#: Time in which records that were on their way may still come, and are deleted, too.
+_DELETE_SECONDS_MAX = 60.0
 _PARTITIONS = 4
-_WORKFLOW = "Flood"
 _FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -37,90 +33,79 @@ _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 class Flood(Fault):
     """Signals as `client` at `per_second` by records, and with so many `callers` at the targets, gateways, at once.
 
-    `bootstrap_servers` says where; `plain`: without encryption, whatever the environment says. Callers call again as
-    soon as they are answered, whatever the answer. Nobody runs what is asked for. In the end the records that were not
-    taken yet are deleted.
+    `bootstrap_servers` says where; `plain`: without encryption, whatever the environment says. Nobody runs what is
+    asked for. In the end the records that were not taken yet are deleted.
     """
 
-    _sent = 0
-    _began_at = 0.0
-    _producer: Producer | None = None
-    _callers: Sequence[threading.Thread] = ()
+    _process: ChildProcess | None = None
 
     def inject(self) -> None:
-        """Add the client application, and begin to call."""
+        """Add the client application, and start it."""
         try:
             client = add_client(self._servers(), self.arguments["client"], partitions=_PARTITIONS)
         except (SetupError, ClientRegistryError, KafkaException) as error:
             raise FaultError(f"the client {self.arguments['client']} cannot be added: {error}") from error
-        self._producer = Producer({**connection(self._servers()), "message.timeout.ms": 600_000, "log_level": 0})
-        self._ending = threading.Event()
-        self._statuses: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        urls = [target.metrics_url.removesuffix("/metrics") for target in self.targets]
-        self._callers = [
-            threading.Thread(target=self._call, args=(urls[number % len(urls)], client.id), daemon=True)
-            for number in range(int(self.arguments["callers"]))
-        ]
-        for caller in self._callers:
-            caller.start()
-        self._began_at = time.monotonic()
+        order = Order(
+            bootstrap_servers=str(self.arguments["bootstrap_servers"]),
+            plain=bool(self.arguments.get("plain")),
+            client=client.name,
+            client_id=client.id,
+            per_second=float(self.arguments["per_second"]),
+            callers=int(self.arguments["callers"]),
+            urls=[target.metrics_url.removesuffix("/metrics") for target in self.targets],
+        )
+        command = [sys.executable, "-m", "backbeat.compose.drill.faults.flooder", msgspec.json.encode(order).decode()]
+        self._process = process = ChildProcess(
+            "flooder",
+            command,
+            log_path=self._path(".log"),
+            pid_path=self._path(".pid"),
+            stop_seconds=FLUSH_SECONDS + _ASK_SECONDS,
+        )
+        process.start()
+        if not until(lambda: READY_LINE in process.output() or not process.running, _START_SECONDS_MAX):
+            raise FaultError("the flooder has not begun")
+        self.act()
 
     def act(self) -> None:
-        """Write as many records as are due."""
-        assert self._producer is not None, "inject() comes first"
-        due = (time.monotonic() - self._began_at) * float(self.arguments["per_second"])
-        while self._sent < due:
-            record = {"workflow": _WORKFLOW, "subject": uuid.uuid4().hex, "decider": _WORKFLOW, "signal": _WORKFLOW}
-            try:
-                self._producer.produce(signals_topic(self.arguments["client"]), msgspec.json.encode(record))
-            except BufferError:
-                # More than Kafka takes: that is a flood, too.
-                break
-            self._sent += 1
-        self._producer.poll(0)
+        """See that it goes on."""
+        assert self._process is not None, "inject() comes first"
+        if not self._process.running:
+            raise FaultError(f"the flooder died ({self._process.exit_reason}):\n{last_lines(self._process.output())}")
 
     def abort(self) -> None:
-        """Call no more, and delete the records that were not taken yet."""
-        if self._producer is not None:
-            self._ending.set()
-            for caller in self._callers:
-                caller.join()
-            # What is not on its way yet would arrive behind the end that is deleted to.
-            self._producer.purge(in_queue=True, in_flight=False)
-            self._producer.flush(_FLUSH_SECONDS)
-            self.note(f"{self._sent} records; answers to calls: {json.dumps(self._statuses)}")
-        if ends := self._offsets(_LATEST):
-            # Kept until it has answered: one that is gone answers nobody.
-            admin = self._admin()
-            for deleted in admin.delete_records(ends, request_timeout=_ASK_SECONDS).values():
-                deleted.result()
+        """End the flooder, and delete the records that were not taken yet."""
+        if self._process is not None:
+            self._process.stop()
+            for line in self._process.output().splitlines():
+                if line.startswith("{"):
+                    self.note(str(from_json(line.encode(), Attained)))
+        else:
+            stop_left_over(self._path(".pid"))
+        # What a broker had got and not written yet comes behind what was deleted.
+        until(self._is_deleted, _DELETE_SECONDS_MAX)
+
+    def _is_deleted(self) -> bool:
+        """Delete the records of the flood; true where none has come meanwhile."""
+        try:
+            if ends := self._offsets(_LATEST):
+                # Kept until it has answered: one that is gone answers nobody.
+                admin = self._admin()
+                for deleted in admin.delete_records(ends, request_timeout=_ASK_SECONDS).values():
+                    deleted.result()
+            return not self.check()
+        except KafkaException as error:
+            # Brokers that have been flooded may be slow for a while.
+            self.note(f"records are not deleted yet: {error.args[0].str()}")
+            return False
 
     def check(self) -> list[str]:
         """Records that are there still."""
         count = sum(end.offset for end in self._offsets(_LATEST)) - sum(each.offset for each in self._offsets(_FIRST))
         return [f"{count} records of the flood are there"] if count else []
 
-    def _call(self, url: str, client_id: str) -> None:
-        """Call until the end; the next call as soon as the one before is answered."""
-        address = urllib.parse.urlsplit(url)
-        headers = {"Client-Id": client_id, "Content-Type": "application/json"}
-        connection: http.client.HTTPConnection | None = None
-        while not self._ending.is_set():
-            body = {"name": _WORKFLOW, "subject": uuid.uuid4().hex, "decider": _WORKFLOW}
-            try:
-                connection = connection or http.client.HTTPConnection(address.netloc, timeout=_CALL_SECONDS_MAX)
-                connection.request("POST", "/workflows", msgspec.json.encode(body), headers)
-                response = connection.getresponse()
-                response.read()
-                status = str(response.status)
-            except (OSError, http.client.HTTPException) as error:
-                status, connection = type(error).__name__, None
-                self._ending.wait(_PAUSE_SECONDS)
-            with self._lock:
-                self._statuses[status] += 1
-        if connection is not None:
-            connection.close()
+    def _path(self, suffix: str) -> Path:
+        return Path(self.arguments["folder"]) / f"{self.arguments['order']}.flooder{suffix}"
 
     def _servers(self) -> str:
         servers = str(self.arguments["bootstrap_servers"])
