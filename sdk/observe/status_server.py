@@ -5,7 +5,9 @@ They answer while the event loop hangs: that is when they matter most.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +21,8 @@ PATHS = (METRICS, LIVE, READY)
 
 _TEXT = "text/plain; charset=utf-8"
 _IDLE_SECONDS_MAX = 30.0
+#: Interval in which the server looks whether it is to stop, where nothing wakes it.
+_POLL_SECONDS = 0.5
 
 
 class StatusError(Exception):
@@ -81,7 +85,9 @@ class StatusServer:
                 f"the status cannot be served on {address_text}: {reason}, or `--status-port none`"
             ) from error
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="status", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="status", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -96,6 +102,9 @@ class StatusServer:
     def stop(self) -> None:
         """Stop answering."""
         if self._thread.is_alive():
+            # It looks up at its next connection, or twice a second.
+            with contextlib.suppress(OSError):
+                self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
         self._server.server_close()
 
