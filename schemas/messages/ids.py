@@ -9,9 +9,12 @@ gives the same id.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 
 PREFIX_BYTES = 7
+#: Longest key of a limit whose pool's id is kept: a longer one would take memory.
+_KEPT_KEY_CHARACTERS = 64
 
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
@@ -80,6 +83,13 @@ def limit_id(client_id: bytes, activity: str) -> bytes:
 
 def pool_id(client_id: bytes, activity: str, key: str) -> bytes:
     """The id of the pool of slots that nodes of an activity type with this key share."""
+    # Each node under a limit asks twice: who sends its AskSlot, and who takes it.
+    make = _kept_pool_id if len(key) <= _KEPT_KEY_CHARACTERS else _kept_pool_id.__wrapped__
+    return make(client_id, activity, key)
+
+
+@lru_cache(maxsize=1_000)
+def _kept_pool_id(client_id: bytes, activity: str, key: str) -> bytes:
     return _routed(_hash(b"pool", client_id, activity.encode(), key.encode()))
 
 

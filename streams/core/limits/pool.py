@@ -17,7 +17,7 @@ from backbeat.schemas.messages.limits import Limit
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits.pool_records import PoolRecords
 from backbeat.streams.core.limits.records import Pool, SlotTicket
-from backbeat.streams.core.limits.wait_queue import dequeue, enqueue, is_empty, next_in_line, queue_key, remove
+from backbeat.streams.core.limits.wait_queue import enqueue, is_empty, next_in_line, queue_key, remove
 from backbeat.streams.core.step import Step
 
 PoolCommand = AskSlot | ReleaseSlot | FillPool | SpreadLimit | TimerFired
@@ -61,7 +61,7 @@ class _Work:
         assert records.find_ticket(pool, command.node_id) is None, "a node asks once it has given back what it had"
         ticket = SlotTicket(number=command.number, has_slot=False, asked_at=self._now, priority=command.priority)
         records.add_ticket(pool, command.node_id, ticket)
-        limit = records.limit_of(pool.client_id, pool.activity)
+        limit = self._limit_of(pool)
         if is_empty(pool) and self._has_room(pool, limit):
             # The queue is empty, and need not be touched.
             self._hand_out(pool, command.node_id, ticket, limit)
@@ -69,7 +69,7 @@ class _Work:
             return
         ticket.queue = queue_key(command.priority, command.fairness_key)
         enqueue(records, pool, command.node_id, ticket)
-        self._fill(pool)
+        self._fill(pool, limit)
 
     def release(self, command: ReleaseSlot) -> None:
         """Take a slot back, or remove a node from the queue."""
@@ -83,9 +83,9 @@ class _Work:
             pool.in_use -= 1
             assert pool.in_use >= 0, "more slots came back than were given"
         else:
-            remove(records, pool, ticket)
+            remove(records, pool, ticket, by_turn=False)
         records.drop_ticket(pool, command.node_id)
-        self._fill(pool)
+        self._fill(pool, self._limit_of(pool))
 
     def fired(self, command: TimerFired) -> None:
         """Grant the next slots: the pool's rate allows them now."""
@@ -94,7 +94,7 @@ class _Work:
             self._step.ignore("a timer that no longer stands")
             return
         self._records.clear_timer(pool)
-        self._fill(pool)
+        self._fill(pool, self._limit_of(pool))
 
     def replicate(self, command: SpreadLimit) -> None:
         """Store a changed limit, and grant slots of its pools again."""
@@ -108,7 +108,7 @@ class _Work:
         if command.chain:
             self._fill_chain(command.client_id, command.activity)
         elif pool is not None:
-            self._fill(pool)
+            self._fill(pool, self._limit_of(pool))
 
     # --- grants ------------------------------------------------------------------------------------------------------
 
@@ -121,15 +121,18 @@ class _Work:
                 self._go_on(pool, chain=True)
                 return
             behind = pool.next
-            if not self._give(pool):
+            if not self._give(pool, self._limit_of(pool)):
                 self._go_on(pool, chain=True)
                 return
             self._step.budget -= 1
             records.set_refill_cursor(pool, behind)
 
-    def _fill(self, pool: Pool) -> None:
-        if not self._give(pool):
+    def _fill(self, pool: Pool, limit: Limit | None) -> None:
+        if not self._give(pool, limit):
             self._go_on(pool, chain=False)
+
+    def _limit_of(self, pool: Pool) -> Limit | None:
+        return self._records.limit_of(pool.client_id, pool.activity)
 
     def _go_on(self, pool: Pool, *, chain: bool) -> None:
         command = self._command
@@ -143,17 +146,16 @@ class _Work:
         )
         self._step.effects.append(Send(fill_command))
 
-    def _give(self, pool: Pool) -> bool:
+    def _give(self, pool: Pool, limit: Limit | None) -> bool:
         """Grant the free slots of a pool. False: the command's budget ended before."""
         records = self._records
-        limit = records.limit_of(pool.client_id, pool.activity)
         aging_seconds = None if limit is None else limit.values.aging_seconds
         while not is_empty(pool) and self._has_room(pool, limit):
             served = next_in_line(records, pool, self._now, aging_seconds)
             if self._step.budget <= 0:
                 return False
             self._step.budget -= 1
-            dequeue(records, pool, served)
+            remove(records, pool, served.ticket, by_turn=served.by_turn)
             self._hand_out(pool, served.node_id, served.ticket, limit)
         self._forget_if_idle(pool, limit)
         return True

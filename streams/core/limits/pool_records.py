@@ -98,7 +98,7 @@ class PoolRecords:
 
     def queue(self, pool: Pool, key: bytes) -> FairnessQueue:
         """A queue; it must exist."""
-        return _existing(self.find_queue(pool, key), "a ring of queues with a hole")
+        return _existing(self._transaction.edit(FAIRNESS_QUEUES, (pool.id, key)), "a ring of queues with a hole")
 
     def add_queue(self, pool: Pool, key: bytes, queue: FairnessQueue) -> None:
         """Add a queue."""
@@ -114,7 +114,7 @@ class PoolRecords:
 
     def ticket(self, pool: Pool, node_id: bytes) -> SlotTicket:
         """A ticket; it must exist."""
-        return _existing(self.find_ticket(pool, node_id), "a line with a hole")
+        return _existing(self._transaction.edit(SLOT_TICKETS, (pool.id, node_id)), "a line with a hole")
 
     def add_ticket(self, pool: Pool, node_id: bytes, ticket: SlotTicket) -> None:
         """Add a ticket."""

@@ -11,9 +11,7 @@ nodes by age. So enqueue, remove and dequeue follow a few pointers, however many
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from backbeat.streams.core.limits.pool_records import PoolRecords
 from backbeat.streams.core.limits.records import FairnessQueue, Pool, PriorityBand, SlotTicket
@@ -36,13 +34,23 @@ def queue_key(priority: int, fairness_key: str) -> bytes:
 
 def is_empty(pool: Pool) -> bool:
     """True when no node waits."""
-    return not any(band.waiting for band in pool.bands)
+    return _first_band(pool) is None
+
+
+def _first_band(pool: Pool) -> int | None:
+    """The index of the first priority of which nodes wait; null: none waits."""
+    # Not `next` of a generator, which costs more than the loop: every command on a pool asks, twice mostly.
+    for index, band in enumerate(pool.bands):
+        if band.waiting:
+            return index
+    return None
 
 
 def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: float | None) -> NextTicket:
     """The next node of a queue that is not empty. `aging_seconds` null: priorities do not rise with age."""
     bands = pool.bands
-    priority_index = next(index for index, band in enumerate(bands) if band.waiting)
+    priority_index = _first_band(pool)
+    assert priority_index is not None, "nobody waits"
     turn = bands[priority_index].turn
     assert turn is not None, "somebody waits and nobody is next"
     node_id = records.queue(pool, turn).first
@@ -62,13 +70,6 @@ def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: floa
     return served
 
 
-def dequeue(records: PoolRecords, pool: Pool, served: NextTicket) -> None:
-    """Remove the served node; if it was its queue's turn, the next queue has it."""
-    if served.by_turn:
-        _set_band(pool, served.ticket, turn=records.queue(pool, served.ticket.queue).next)
-    remove(records, pool, served.ticket)
-
-
 def enqueue(records: PoolRecords, pool: Pool, node_id: bytes, ticket: SlotTicket) -> None:
     """Add a ticket at the end of its queue and of its band."""
     band = _band(pool, ticket)
@@ -81,18 +82,12 @@ def enqueue(records: PoolRecords, pool: Pool, node_id: bytes, ticket: SlotTicket
     queue.last = node_id
     if band.newest is not None:
         records.ticket(pool, band.newest).younger = node_id
-    _set_band(
-        pool,
-        ticket,
-        turn=band.turn or ticket.queue,
-        oldest=band.oldest or node_id,
-        newest=node_id,
-        waiting=band.waiting + 1,
-    )
+    turn, oldest = band.turn or ticket.queue, band.oldest or node_id
+    _set_band(pool, ticket, PriorityBand(turn=turn, oldest=oldest, newest=node_id, waiting=band.waiting + 1))
 
 
-def remove(records: PoolRecords, pool: Pool, ticket: SlotTicket) -> None:
-    """Remove a ticket from its queue and its band."""
+def remove(records: PoolRecords, pool: Pool, ticket: SlotTicket, *, by_turn: bool) -> None:
+    """Remove a ticket from its queue and its band. `by_turn`: it is served, and the next queue has the turn."""
     band = _band(pool, ticket)
     queue = records.queue(pool, ticket.queue)
     if ticket.before is None:
@@ -103,7 +98,7 @@ def remove(records: PoolRecords, pool: Pool, ticket: SlotTicket) -> None:
         queue.last = ticket.before
     else:
         records.ticket(pool, ticket.next).before = ticket.before
-    oldest, newest, turn = band.oldest, band.newest, band.turn
+    oldest, newest, turn = band.oldest, band.newest, queue.next if by_turn else band.turn
     if ticket.older is None:
         oldest = ticket.younger
     else:
@@ -114,7 +109,7 @@ def remove(records: PoolRecords, pool: Pool, ticket: SlotTicket) -> None:
         records.ticket(pool, ticket.younger).older = ticket.older
     if queue.first is None:
         turn = _drop_queue(records, pool, ticket.queue, turn)
-    _set_band(pool, ticket, turn=turn, oldest=oldest, newest=newest, waiting=band.waiting - 1)
+    _set_band(pool, ticket, PriorityBand(turn=turn, oldest=oldest, newest=newest, waiting=band.waiting - 1))
     ticket.before = ticket.next = ticket.older = ticket.younger = None
 
 
@@ -146,7 +141,6 @@ def _band(pool: Pool, ticket: SlotTicket) -> PriorityBand:
     return pool.bands[ticket.priority - 1]
 
 
-def _set_band(pool: Pool, ticket: SlotTicket, **changes: Any) -> None:
+def _set_band(pool: Pool, ticket: SlotTicket, band: PriorityBand) -> None:
     at = ticket.priority - 1
-    band = msgspec.structs.replace(pool.bands[at], **changes)
     pool.bands = (*pool.bands[:at], band, *pool.bands[at + 1 :])
