@@ -27,6 +27,9 @@ _KIND = 1 + PREFIX_BYTES
 _ID_KEY_BYTES = 18
 _CHUNK_KEY_BYTES = _ID_KEY_BYTES + 4
 
+#: As names of this module: looked up in their enums they take longer, and several of them are, a node.
+_DEACTIVATED, _STARTED, _START = ServerStatus.DEACTIVATED, ServerStatus.STARTED, TimerKind.START
+
 decode_workflow = msgspec.msgpack.Decoder(Workflow).decode
 decode_node = msgspec.msgpack.Decoder(Node).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,10 +112,10 @@ def node_rest(node: Node) -> bytes:
 def state_of(node: Node, had: int, watermark: int) -> int:
     """Column `state`. A node below the watermark counts as deactivated before its record shows it."""
     server = node.server
-    if node.seq < watermark and server is not ServerStatus.DEACTIVATED:
-        server = ServerStatus.DEACTIVATED
+    if node.seq < watermark and server is not _DEACTIVATED:
+        server = _DEACTIVATED
         had |= 1 << states.DEACTIVATED_CODE
-    waits = server is ServerStatus.STARTED and node.timer_at is not None and node.timer_kind == TimerKind.START
+    waits = server is _STARTED and node.timer_at is not None and node.timer_kind == _START
     return states.pack(server, node.client, waits=waits, had=had)
 
 

@@ -104,6 +104,7 @@ def name_key(user_id: bytes, name: str) -> int:
     return int.from_bytes(blake2b(user_id + text, digest_size=8).digest(), "big", signed=True)
 
 
+@lru_cache(maxsize=4096)
 def tid_key(tid: str) -> int:
     """Key of a transaction id."""
     return int.from_bytes(blake2b(tid.encode(errors="surrogatepass"), digest_size=8).digest(), "big", signed=True)
