@@ -264,7 +264,8 @@ def _settle(
 
     if bool(positions) + (filters.narrows or every) != 1:
         raise click.UsageError("give positions, or filters, or --all")
-    letters = letters_of(connection, call, note, again=again)
+    # Before anything is asked: a person who gives no reason is refused whatever the answer.
+    letters = letters_of(connection if dry_run else connection.because(note), call, note, again=again)
     if positions:
         chosen = _named(letters, positions, again=again)
     else:

@@ -57,9 +57,7 @@ def settle(connection: Connection, call: str, letters: Sequence[Row], note: str,
     positions = [*by_position]
 
     def send(some: Sequence[str]) -> list[SettledLetter]:
-        return connection.because(note).run(
-            lambda client: getattr(client.dead_letters, call)(some, note=note, again=again)
-        )
+        return connection.run(lambda client: getattr(client.dead_letters, call)(some, note=note, again=again))
 
     for first in range(0, len(positions), _AT_ONCE):
         for outcome in send(positions[first : first + _AT_ONCE]):

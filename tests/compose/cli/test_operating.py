@@ -476,6 +476,9 @@ def test_a_person_settles_dead_letters(shop):
     assert shop("dead-letters", "show", position, **lee).stdout == shop("dead-letters", "show", position).stdout
     (tried,) = shop.lines("dead-letters", "drop", position, "--dry-run", **lee)
     assert (tried["position"], tried["done"]) == (position, False)
+    refusal = shop("dead-letters", "drop", position, code=1, **lee).stderr
+    assert "a person says why" in refusal
+    assert "Drop 1" not in refusal, "nobody is asked what is refused anyhow"
     (dropped,) = shop.lines("dead-letters", "drop", *of_shop, "--yes", "--note", "a test", **lee)
     assert (dropped["position"], dropped["done"], dropped["error"]) == (position, True, None)
     assert (
