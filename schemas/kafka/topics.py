@@ -54,6 +54,8 @@ _MINUTE_MS = 60 * 1000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 _MEBIBYTE = 1024 * 1024
 _REPLICATION_SAFE = 3
+#: Until brokers, short of processor time perhaps, know of a topic that was created a moment ago.
+_CREATED_SECONDS_MAX = 120.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -326,7 +328,7 @@ def look(admin: "AdminClient", names: list[str], created: frozenset[str]) -> dic
     Brokers learn of a newly `created` topic one after the other, and each request may go to another one: known a moment
     ago, unknown now. So the request is repeated until both answers have it.
     """
-    deadline = time.monotonic() + ASK_SECONDS_MAX
+    deadline = time.monotonic() + _CREATED_SECONDS_MAX
     while True:
         descriptions = describe(admin, names)
         absent = [name for name in names if name not in descriptions]

@@ -187,12 +187,13 @@ def test_the_same_id_gives_the_same_command_and_none_gives_two(service):
 
 def test_a_message_goes_to_its_workflows_partition_and_has_an_id_of_its_own(service):
     content = {"workflow": "Purchases", "subject": "Camera 703", "message": "approval", "id": "one"}
-    service.publish(document(id="one"))
-    service.publish({**content, "value": {"by": "Grace"}})
+    # With a key, so that all three are in one partition, and are taken in their order.
+    service.publish(document(id="one"), key=b"703")
+    service.publish({**content, "value": {"by": "Grace"}}, key=b"703")
     request = MessageRequest(
         workflow="Purchases", subject=b'"Camera 703"', message="approval", value=b'{"by":"Grace"}', id="one"
     )
-    service.publish(codec.encode_message(request))
+    service.publish(codec.encode_message(request), key=b"703")
     (_, signal), (first, from_json), (second, from_avro) = service.next_commands(3)
     assert from_json.payload.replace(b" ", b"") == from_avro.payload == as_response(b'{"by":"Grace"}')
     assert from_json.id == from_avro.id != signal.id

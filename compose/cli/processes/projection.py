@@ -90,12 +90,12 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
     """
     from backbeat.gateway.projection.following.follower import Follower
     from backbeat.gateway.projection.storage import facts, tables
-    from backbeat.gateway.projection.storage.database import explained, open_engine, parse_url
+    from backbeat.gateway.projection.storage.database import begin_writing, explained, open_engine, parse_url
 
     url = parse_url(_url(data_dir, database_url))
     engine = open_engine(url)
     began_at = time.monotonic()
-    with explained(url), engine.begin() as connection:
+    with explained(url), begin_writing(engine) as connection:
         projection_facts = facts.read_facts(connection)
         generation = (
             facts.ask_for_rebuild(connection) if projection_facts.schema_version == tables.SCHEMA_VERSION else 1

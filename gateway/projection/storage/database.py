@@ -101,6 +101,17 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
+def begin_writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that reads and then writes.
+
+    SQLite waits for its turn when it begins. Of one that has begun with a reading it refuses to write ("database is
+    locked"), at once, where another one has written since.
+    """
+    with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
 def explained(url: URL) -> Iterator[None]:
     """Turn the library's errors into ours."""
     try:

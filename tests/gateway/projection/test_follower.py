@@ -17,7 +17,7 @@ from backbeat.compose.cli.processes.projection import projection as projection_c
 from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.storage import facts
-from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.gateway.projection.storage.database import begin_writing, open_engine, parse_url
 from backbeat.schemas.messages.commands import ChangeNode
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import NewNode
@@ -157,7 +157,7 @@ async def test_what_does_not_fit_is_built_anew(system, project, unique, database
 
 def spoil(database_url, kind):
     engine = open_engine(parse_url(database_url))
-    with engine.begin() as connection:
+    with begin_writing(engine) as connection:
         if kind == "asked":
             facts.ask_for_rebuild(connection)
         else:
