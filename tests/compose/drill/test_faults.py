@@ -77,7 +77,8 @@ def test_killed_again_and_again(kept):
     fault.inject()
     act_until(fault, lambda: part.starts >= 3, "it was started again")
     fault.abort()
-    assert fault.check() == []
+    # The last kill may have been a moment ago: its keeper starts it again.
+    until(lambda: fault.check() == [], "it runs again")
     assert {reason for _, reason in part.deaths} == {"signal SIGKILL"}
 
 
