@@ -102,7 +102,7 @@ class StatusServer:
     def stop(self) -> None:
         """Stop answering."""
         if self._thread.is_alive():
-            # It looks up at its next connection, or twice a second.
+            # Wakes it; else it looks up twice a second, as it does where the system shuts no listening socket down.
             with contextlib.suppress(OSError):
                 self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()

@@ -38,7 +38,7 @@ _WORKFLOW = "Flood"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flooder is to do."""
+    """Order to a flooder: where it signals, as whom, and how often."""
 
     bootstrap_servers: str
     #: without encryption, whatever the environment says
@@ -58,7 +58,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attained(msgspec.Struct, kw_only=True):
-    """What a flooder has done."""
+    """Records and calls of a flood, and the time that it took."""
 
     seconds: float
     records: int

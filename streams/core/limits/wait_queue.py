@@ -5,7 +5,7 @@ their request. A node that has waited for the limit's `aging_seconds` counts as 
 served as soon as its priority is higher than that of the queue whose turn it is, or equal and the node is older.
 
 A priority (`PriorityBand`) chains its nodes by age, and its queues, one a fairness key, in a ring; a queue chains its
-nodes by age. So enqueue, remove and dequeue follow a few pointers, however many nodes wait.
+nodes by age. So enqueue and remove follow a few pointers, however many nodes wait.
 """
 
 from __future__ import annotations

@@ -19,12 +19,13 @@ def test_a_rebuild_asked_for_beside_another_waits_for_its_turn(tmp_path):
 
     beside = threading.Thread(target=ask)
     with begin_writing(engine) as connection:
-        wanted = facts.read_facts(connection).wanted
+        generation_before = facts.read_facts(connection).wanted
         beside.start()
         # It waits; one that did not would have written by then.
         beside.join(1)
         generation = facts.ask_for_rebuild(connection)
     beside.join(60)
     with engine.begin() as connection:
-        assert (wanted, facts.read_facts(connection).wanted) == (generation - 1, generation + 1)
+        generation_after = facts.read_facts(connection).wanted
+    assert (generation_before, generation_after) == (generation - 1, generation + 1)
     engine.dispose()

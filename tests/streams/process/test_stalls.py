@@ -1,4 +1,4 @@
-"""What is taken for a stall of a partition, when it is read again, and what is only slow."""
+"""Stalls: when a partition that stands is read again, when it ends the process, and when it is only slow."""
 
 from __future__ import annotations
 
