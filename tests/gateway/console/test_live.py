@@ -196,7 +196,9 @@ def test_a_hundred_pages_cost_the_engine_nothing(stack, pair):
         user.say(nodes[1], "completed")
         for page in pages:
             assert nodes[1] in page.read_until(nodes[1])
-        assert scrape(stack.status_urls[0])["backbeat_engine_queries"]["answered"] == answered
+        # Figures that a page before has begun to read come once a partition; what pages cost would come by the hundred.
+        asked = scrape(stack.status_urls[0])["backbeat_engine_queries"]["answered"] - answered
+        assert asked < PAGES / 10
 
 
 def test_a_stream_is_for_those_who_see_the_workflow(stack, story):
