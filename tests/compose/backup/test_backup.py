@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import threading
+import uuid
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -17,6 +18,8 @@ from backbeat.compose.backup.manifest import NAME
 from backbeat.compose.cli.program import backbeat
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, PAYLOADS, SIGNALS_PREFIX, STATE
 from backbeat.schemas.messages import ids, views
+from backbeat.schemas.messages.commands import StartJob
+from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import NewNode
 from tests.empty_kafka import delete_topics, group_of, stack_on
@@ -162,6 +165,11 @@ def backup(own_kafka, bucket, tmp_path_factory):
             assert len(load.acknowledged) >= len(acknowledged)
         finally:
             load.end()
+        # A job works on the nodes of one partition, which another number of partitions does not have together.
+        job = StartJob(
+            id=uuid.uuid4().bytes, user_id=system.user, partition=0, action="retry", filter=JobFilter(), dry_run=True
+        )
+        system.caller.ask(job)
         # A signal that was taken, of which the ingest does not know it; two that nobody takes, of which one is none.
         with Publisher(own_kafka) as publish:
             publish({"workflow": "Purchases", "subject": "taken", "decider": "D", "signal": "Buy"})
@@ -278,12 +286,12 @@ def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, part
         assert verdict.exit_code == 0, verdict.output
 
 
-def test_links_that_go_from_partition_to_partition_are_refused_in_another_number(own_kafka, backup):
-    """Which workflow a signal comes by in which partition is part of the commands."""
+def test_what_another_number_of_partitions_cannot_hold_is_refused_before_anything_is_made(own_kafka, backup):
     delete_topics(own_kafka, "backbeat.")
     words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development", "--partitions", "7"]
     refused = run("restore", backup[1], *words)
     assert refused.exit_code == 1
+    assert "has commands of jobs, each of which works on one partition's nodes" in refused.stderr
     assert "restore it into its own number of partitions, 4" in refused.stderr
     assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
 
@@ -302,7 +310,7 @@ def test_a_restore_that_broke_off_is_not_run_on(own_kafka, backup, monkeypatch):
     assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
     refused = run("restore", str(backup[0]), *words)
     assert "the cluster is not empty: " in refused.stderr
-    # That is seen before a replay, which takes long, and would refuse the links.
+    # That is seen before a replay, which takes long, and would refuse the job.
     refused = run("restore", backup[1], *words, "--partitions", "7")
     assert "the cluster is not empty: " in refused.stderr
 
