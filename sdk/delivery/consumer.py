@@ -67,7 +67,7 @@ class GroupConsumer(GroupMember[Delivery]):
     async def start(self) -> None:
         """Connect, join the group, begin to read."""
         self._loop = asyncio.get_running_loop()
-        self._consumer = await connect_in_thread(self._make, leave)
+        self._consumer = await connect_in_thread(self._make, self._give_up)
         self._pinned = Pinned(self._consumer)
         self._pusher = Pusher(self._results.batch, self._loop)
         self._start_thread("backbeat-consumer")
@@ -98,6 +98,10 @@ class GroupConsumer(GroupMember[Delivery]):
         consumer = self._join()
         self._subscribe(consumer, [self._topic])
         return consumer
+
+    def _give_up(self, consumer: Consumer) -> None:
+        leave(consumer)
+        self._results.close()
 
     def _turn(self) -> None:
         if not self._lag_known.is_set():

@@ -233,3 +233,4 @@ class GroupMember(ABC, Generic[D]):
         finally:
             self._ending.set()
             leave(self._consumer)
+            self._results.close()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from backbeat.delivery.kafka import make_producer, partition_counts
+from backbeat.delivery.kafka import close_producer, make_producer, partition_counts
 from backbeat.delivery.pusher import FULL_SECONDS, push_overdue
 from backbeat.delivery.record_batch import RecordBatch
 from backbeat.delivery.records import Delivery
@@ -61,7 +61,11 @@ class ResultProducer:
             self._producer = self._make(self._bootstrap_servers, settings)
             self._pinned = Pinned(self._producer)
             self.batch = RecordBatch(self._producer, waits=True)
-        self._partitions, *_ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, *topics)
+        try:
+            self._partitions, *_ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, *topics)
+        except Unavailable:
+            self.close()
+            raise
 
     def add(self, answers: Sequence[tuple[bytes, bytes]], delivery: D, acknowledged: Callable[[D], None]) -> bool:
         """Add the commands that answer a delivery, each with its route, in order; then the delivery is answered.
@@ -125,3 +129,9 @@ class ResultProducer:
         while not self.batch.push() and time.monotonic() < ends_at:
             self._producer.poll(FULL_SECONDS)
         self._producer.flush(max(0.0, ends_at - time.monotonic()))
+
+    def close(self) -> None:
+        """Disconnect: what is not sent is given up. It can be connected again."""
+        if self._pinned is not None:
+            self._pinned = None
+            close_producer(self._producer)

@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from backbeat.delivery.kafka import end_of, logger, make_consumer, make_producer, partition_counts
+from backbeat.delivery.kafka import close_producer, end_of, logger, make_consumer, make_producer, partition_counts
 from backbeat.delivery.pusher import Pusher, push_overdue
 from backbeat.delivery.record_batch import RecordBatch
 from backbeat.errors import Timeout, Unavailable
@@ -94,17 +94,18 @@ class RequestClient:
         # Made here, not with the object: a fork may have it in several processes, and each has its own answers.
         self._requester_id = os.urandom(16)
         self._pending.clear()
+        self._failed.clear()
         self._expiry_timer = None
         self._stopping = threading.Event()
-        consumer = await connect_in_thread(self._connect, Consumer.close)
+        consumer, self._producer = await connect_in_thread(self._connect, _close)
         self._home.keep(consumer, self._producer)
         self._batch = RecordBatch(self._producer, waits=False)
         self._pusher = Pusher(self._batch, self._loop)
         self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
         self._thread.start()
 
-    def _connect(self) -> Consumer:
-        self._producer = make_producer(
+    def _connect(self) -> tuple[Consumer, Producer]:
+        producer = make_producer(
             self._bootstrap_servers,
             {
                 # A record that could not be sent fails before the deadline, and is not sent hours later either.
@@ -126,9 +127,9 @@ class RequestClient:
             # The end is read before any request: every answer lies behind it.
             consumer.assign([end_of(consumer, REPLIES, self._reply_partition, self._bootstrap_servers)])
         except BaseException:
-            consumer.close()
+            _close((consumer, producer))
             raise
-        return consumer
+        return consumer, producer
 
     async def stop(self) -> None:
         """Send published signals, and disconnect. Pending requests get Unavailable."""
@@ -215,6 +216,7 @@ class RequestClient:
 
     def under_way(self) -> int:
         """Number of records that Kafka has not acknowledged."""
+        self._check()
         return len(self._producer) + len(self._batch)
 
     async def flush(self, timeout: float) -> None:
@@ -280,7 +282,7 @@ class RequestClient:
             except KafkaException as error:
                 logger.warning("reading replies: %s", error.args[0].str())
                 self._stopping.wait(_POLL_SECONDS)
-        consumer.close()
+        _close((consumer, self._producer))
 
     def _take_all(self, messages: list[Message]) -> None:
         """Decode replies and hand them to the loop."""
@@ -342,3 +344,9 @@ class RequestClient:
             elif error.code() == KafkaError._QUEUE_FULL:  # noqa: SLF001 - as above
                 text = "too many records wait for Kafka"
             request.future.set_exception(kind(text))
+
+
+def _close(connection: tuple[Consumer, Producer]) -> None:
+    consumer, producer = connection
+    consumer.close()
+    close_producer(producer)

@@ -1,16 +1,19 @@
-"""Workers and gateways have no partitions any more when they close their consumers.
+"""Workers and gateways have no partitions any more when they close their consumers; no thread of theirs stays.
 
 What close() calls back about partitions may wait for ever, with the interpreter's lock held; that takes another member
 that comes in the same moment, and is rare. So it is looked at what is there to be called back about.
 """
 
 import asyncio
+import gc
 from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from backbeat import Client
 from backbeat.delivery.base import make_consumer
 from backbeat.delivery.consumer import GroupConsumer
 from backbeat.delivery.kafka import make_member
@@ -108,3 +111,24 @@ async def test_a_gateway_leaves_its_group_before_it_closes(kafka, client):
     webhook_consumer.start()
     assert (await stop(webhook_consumer)).at_close == []
     registry.stop()
+
+
+async def test_threads_of_what_was_closed_end_before_python_collects_garbage(kafka, client):
+    async def connect() -> None:
+        async with Client(kafka, client):
+            worker_consumer = consumer_of(kafka, client)
+            await worker_consumer.start()
+            await worker_consumer.stop()
+
+    process, rounds = psutil.Process(), 6
+    gc.disable()
+    try:
+        # Threads of the loop's pool are made as they are needed, and stay.
+        await connect()
+        threads = process.num_threads()
+        for _ in range(rounds):
+            await connect()
+        # A producer has three threads and more.
+        await until_async(lambda: process.num_threads() < threads + 3 * rounds)
+    finally:
+        gc.enable()

@@ -155,6 +155,7 @@ class ShareConsumer:
             self._pusher = Pusher(self._results.batch, self._outer)
             await self._group.join(room=self._free, accept=self._take, fail=partial(self._owner.report, self._outer))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the worker starts
+            await asyncio.to_thread(self._results.close)
             started.set_exception(error)
             return
         self._joined_at = time.time()
@@ -168,6 +169,7 @@ class ShareConsumer:
         await asyncio.to_thread(self._results.flush)
         self._settle_all()
         await self._group.leave()
+        await asyncio.to_thread(self._results.close)
 
     def _report(self) -> None:
         """In a thread of its own: reports make room where answers wait for it."""

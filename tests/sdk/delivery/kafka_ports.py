@@ -256,5 +256,11 @@ class Producer:
         self.poll(timeout)
         return len(self._held)
 
+    def purge(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def values(self, topic: str) -> list[bytes]:
         return [value for name, value in self.sent if name == topic]
