@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteOptions
+from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteOptions
 
 from backbeat.streams.ports.errors import DamagedStoreError, FullDiskError, StoreError
 from backbeat.streams.state.store_folder import StoreFolder
@@ -39,6 +39,11 @@ def _options(*, create: bool) -> Options:
     table.set_block_cache(_BLOCKS)
     table.set_cache_index_and_filter_blocks(True)
     table.set_bloom_filter(10, False)
+    # In parts of a block each: the whole index of a file that has grown is larger than a shard of the cache takes, and
+    # each read would read it anew.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_pin_top_level_index_and_filter(True)
     options = Options(raw_mode=True)
     options.create_if_missing(create)
     options.set_error_if_exists(create)
