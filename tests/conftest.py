@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import uuid
 from collections.abc import Generator, Iterator
 
@@ -26,6 +27,32 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session")
+def defects() -> Iterator[list[Exception]]:
+    """Errors that the command line of this process has taken for defects; who expects one clears them."""
+    from backbeat.compose.cli import exit_codes, program
+
+    met: list[Exception] = []
+
+    def noted(error: Exception) -> exit_codes.CommandError:
+        met.append(error)
+        return exit_codes.defect(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "defect", noted)
+        yield met
+
+
+@pytest.fixture(autouse=True)
+def _no_defect(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No command ends for a defect: its exit code, 1, is also that of what a test expects to be refused."""
+    is_cli = "backbeat.compose.cli.program" in sys.modules
+    met: list[Exception] = request.getfixturevalue("defects") if is_cli else []
+    yield
+    errors, met[:] = [*met], []
+    assert not errors, "the command line has met a defect"
 
 
 @pytest.fixture(scope="session")

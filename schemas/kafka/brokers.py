@@ -157,6 +157,9 @@ def with_configs(admin: "AdminClient", descriptions: Mapping[str, TopicDescripti
     """The same descriptions with settings."""
     from confluent_kafka.admin import ConfigResource, ResourceType  # noqa: PLC0415 - as in `reach`
 
+    if not descriptions:
+        # The library refuses to ask for none.
+        return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in descriptions]
     settings = {}
     for resource, future in admin.describe_configs(resources, request_timeout=ASK_SECONDS_MAX).items():

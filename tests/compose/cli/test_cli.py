@@ -32,7 +32,9 @@ def backbeat(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "backbeat.compose", *arguments]
     # Not ours: it may name another Kafka or data directory.
     env = {key: value for key, value in os.environ.items() if not key.startswith("BACKBEAT_")} | env
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env, input="")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env, input="")
+    assert "defect of Backbeat" not in done.stderr, done.stderr
+    return done
 
 
 def dev(*arguments: str) -> "subprocess.Popen[str]":
@@ -142,6 +144,15 @@ def test_users_and_topics(kafka, unique):
     assert re.search(rf"^\S{{36}}  topic    {unique}$", listed.stdout, re.MULTILINE)
     assert (again.returncode, missing.returncode) == (1, 1)
     assert f"there is a client '{unique}' already" in again.stderr
+
+
+@pytest.mark.integration
+def test_a_cluster_without_topics_is_told_which_are_missing(empty_kafka):
+    checked = backbeat("topics", "check", "--bootstrap-servers", empty_kafka, "--development")
+
+    assert checked.returncode == 1
+    assert re.search(r"^backbeat\.commands +missing$", checked.stdout, re.MULTILINE)
+    assert "What to do: run `backbeat topics create`" in checked.stderr
 
 
 @pytest.mark.integration

@@ -194,7 +194,7 @@ def test_an_error_of_the_system_is_a_sentence(monkeypatch, error, says):
     assert says in invoked("workflow", "names", code=1)
 
 
-def test_a_defect_is_a_sentence_and_its_traceback_is_kept(monkeypatch, tmp_path):
+def test_a_defect_is_a_sentence_and_its_traceback_is_kept(defects, monkeypatch, tmp_path):
     def fail(*_):
         return {}["no such key"]
 
@@ -209,6 +209,8 @@ def test_a_defect_is_a_sentence_and_its_traceback_is_kept(monkeypatch, tmp_path)
     assert 'return {}["no such key"]' in kept.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     assert "report it; it was met at" in invoked("workflow", "names", code=1)
+    assert list(map(type, defects)) == [KeyError, KeyError]
+    defects.clear()
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("signal", "--help"), ("completion", "bash")])
