@@ -63,6 +63,7 @@ def scene() -> Iterator[Scene]:
             until(lambda last=last: is_sent(user, last), "all nodes are dispatched", SECONDS_MAX)
             publish(producer, growth.failures)
             made.append(growth)
+        producer.close()
         refused, unknown = ([node for growth in made for node in growth.failing[place::2]] for place in (0, 1))
         scene = Scene(Desk(stack.http_urls[0]), user, made[0], refused, unknown)
         until(lambda: failing(scene) == len(refused) + len(unknown), "they are counted", SECONDS_MAX)
