@@ -16,6 +16,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from backbeat.errors import Unavailable
 from backbeat.gateway.letters.topic import DeadLetter
+from backbeat.schemas.codec import decode_command
+from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.dead_letters import (
     OUTCOME_DROPPED,
@@ -26,7 +28,7 @@ from backbeat.schemas.kafka.dead_letters import (
     redrive_headers,
 )
 from backbeat.schemas.kafka.security import connection
-from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
 from backbeat.schemas.requests.fields import ID_HEADER
 
 if TYPE_CHECKING:
@@ -108,6 +110,11 @@ class Resolver:
             return f"there is no topic {letter.topic} any more"
         if int(partition_text) >= partitions:
             return f"{letter.topic} has no partition {partition_text}"
+        if letter.topic == COMMANDS and _is_of_engine(letter.value):
+            return (
+                "it is a command of an engine's own, which engines would take for a repeat. What to do: retry or reset "
+                "the node that it is about"
+            )
         return _Target(topic=letter.topic, partition=int(partition_text))
 
     def _send_all(self, letters: list[DeadLetter]) -> list[Outcome]:
@@ -178,6 +185,13 @@ class Resolver:
         # Every record is delivered or given up within this time, so that every report comes.
         if self._producer.flush(_SEND_SECONDS_MAX * 2):
             raise Unavailable("Kafka does not answer. What to do: see that it runs, and do the same again.")
+
+
+def _is_of_engine(value: bytes | None) -> bool:
+    try:
+        return decode_command(value).source is not None
+    except DecodeError:
+        return False
 
 
 def headers_back(letter: DeadLetter) -> Headers:

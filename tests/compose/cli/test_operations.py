@@ -11,13 +11,17 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from backbeat.compose.local.ports import free_port
-from backbeat.schemas.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, client_topics, ensure_client_topics
+from backbeat.schemas.messages.commands import CloseLink
+from backbeat.schemas.messages.values import Source
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import group_of, stack_on
 from tests.gateway.api.door import Door, User
@@ -309,3 +313,18 @@ def test_a_letter_that_cannot_be_redriven_stays_and_says_why(run, stack, unique)
     assert "give positions, or filters, or --all" in run("dead-letters", "redrive", code=2)
     assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)
     assert "is no position" in run("dead-letters", "show", "last", code=2)
+
+
+def test_a_command_of_an_engine_is_not_redriven_as_it_would_be_taken_for_a_repeat(run, stack, unique):
+    producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
+    command = CloseLink(id=uuid.uuid4().bytes, source=Source(0, 7, 1), target_id=bytes(16), child_id=bytes(16))
+    headers = [("backbeat-source-topic", COMMANDS), ("backbeat-source-partition", "0"), ("backbeat-error", unique)]
+    producer.produce(DEAD_LETTERS, value=encode_command(command), headers=headers)
+    assert producer.flush(120) == 0
+    until(lambda: rows(run("dead-letters", "list", "--reason", unique, "--json")), "the letter is there")
+
+    output = run("dead-letters", "redrive", "--reason", unique, "--yes", code=1)
+
+    assert "stays: it is a command of an engine's own, which engines would take for a repeat. What to do: " in output
+    (waiting,) = rows(run("dead-letters", "list", "--reason", unique, "--json"))
+    assert waiting["state"] == "waiting"
