@@ -63,6 +63,7 @@ class _Topic:
         self.in_flight_max = in_flight_max
         self.flights: deque[_Flight] = deque()
         self.is_paused = False
+        self.is_read = False  #: true: records came since it was last asked whether it is to be paused
         self.rests_until = 0.0
         self.sent_at = -_BESIDE_SECONDS
 
@@ -107,24 +108,30 @@ class HeldSignals:
         """Longest time to wait for records: short while some are held."""
         return _LOOK_SECONDS if any(topic.messages for topic in self._topics.values()) else seconds
 
-    def add(self, messages: Iterable[Message]) -> list[str]:
-        """Add records in the order in which they were read. Returns topics that are to be paused.
-
-        Also those that are paused already: a partition that has just come is not.
-        """
-        names = set()
+    def add(self, messages: Iterable[Message]) -> None:
+        """Add records in the order in which they were read."""
         for message in messages:
             name = place_of(message)[0]
-            names.add(name)
             if (topic := self._topics.get(name)) is None:
                 topic = self._topics[name] = _Topic(_IN_FLIGHT if self._turn_seconds else 4 * _HELD_MAX)
             topic.messages.append(message)
             topic.bytes += len(message.value() or b"")
-        full = [name for name in sorted(names) if self._topics[name].is_full]
-        for name in full:
-            self.pauses[name] += not self._topics[name].is_paused
-            self._topics[name].is_paused = True
-        return full
+            topic.is_read = True
+
+    def pausable(self) -> list[str]:
+        """Topics that are to be paused: of those that were read since the last call.
+
+        Also one that is paused already: a partition that has just come is not. A pause throws away what was fetched
+        ahead, so this is asked once what may be forwarded was taken.
+        """
+        read = [(name, topic) for name, topic in sorted(self._topics.items()) if topic.is_read]
+        full = [(name, topic) for name, topic in read if topic.is_full]
+        for _, topic in read:
+            topic.is_read = False
+        for name, topic in full:
+            self.pauses[name] += not topic.is_paused
+            topic.is_paused = True
+        return [name for name, _ in full]
 
     def take(self) -> list[Message]:
         """Records that may be forwarded now; `sent` is told of them."""

@@ -222,10 +222,11 @@ class Ingest:
                 batch = [message for message in batch if place_of(message)[0] not in changed]
                 self.held.drop_topics(changed)
                 self._of_topics(consumer.resume, changed)
-            self._of_topics(consumer.pause, self.held.add(batch))
+            self.held.add(batch)
             if batch := self.held.take():
                 self._take(consumer, producer, batch)
                 self.held.sent(batch, self._ends)
+            self._of_topics(consumer.pause, self.held.pausable())
             self._of_topics(consumer.resume, self.held.resumable())
 
     def _of_topics(self, action: Callable[[list[TopicPartition]], None], names: Collection[str]) -> None:

@@ -44,7 +44,8 @@ class Ingest:
         self.forwarded: list[tuple[str, int]] = []
 
     def read(self, topic: str, count: int, **signal: Any) -> list[str]:
-        return self.held.add([_Signal(topic, offset, **signal) for offset in range(count)])  # type: ignore[misc]
+        self.held.add([_Signal(topic, offset, **signal) for offset in range(count)])  # type: ignore[misc]
+        return self.held.pausable()
 
     def turn(self, partition: int = 0) -> int:
         """Forward what may be forwarded now; returns how many signals that were."""
@@ -171,7 +172,9 @@ def test_what_is_revoked_or_of_another_topic_now_is_dropped():
 
 def test_without_a_bound_everything_is_forwarded():
     ingest = Ingest(turn_seconds=0.0)
-    ingest.read("flood", module._HELD_MAX + 100)
+    ingest.held.add([_Signal("flood", offset) for offset in range(module._HELD_MAX + 100)])  # type: ignore[misc]
     assert ingest.turn() == module._HELD_MAX + 100
+    # It is held no more, so nothing that was fetched ahead is thrown away.
+    assert ingest.held.pausable() == []
     ingest.read("flood", 1_000)
     assert ingest.turn() == 1_000
