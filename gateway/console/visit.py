@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -24,7 +25,7 @@ from backbeat.payload.values import id_text
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -269,12 +270,23 @@ class Visit:
         """The reply to a query of each of these ids; an empty one where it is gone, or no engine answers."""
         asked = (self.ask(kind, noun, **{field: value}) for value in values)
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        replies: list[list[Any]] = []
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, PageError | errors.Refusal):
-                raise answer
-            replies.append([] if isinstance(answer, BaseException) else answer)
-        return replies
+        return list(map(_answered, answers))
+
+    async def nodes(self, node_ids: Iterable[bytes]) -> dict[bytes, ChildView]:
+        """Nodes of any workflows by id, with what each waits for, without those that are gone or not answered for."""
+        try:
+            count = len(self.services.engine.every_partition())
+        except errors.Refusal:
+            return {}
+        of_partition: defaultdict[int, list[bytes]] = defaultdict(list)
+        for node_id in node_ids:
+            of_partition[ids.partition_of(node_id, count)].append(node_id)
+        asked = (
+            self.ask(queries.GetNodes, "node", partition=partition, node_ids=tuple(group))
+            for partition, group in of_partition.items()
+        )
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return {node.id: node for parts in map(_answered, answers) for part in parts for node in part.nodes}
 
     # --- audit -------------------------------------------------------------------------------------------------------
 
@@ -352,3 +364,12 @@ class Visit:
             raise error
         if str(error) not in self.troubles:
             self.troubles.append(str(error))
+
+
+def _answered(answer: list[Any] | BaseException) -> list[Any]:
+    """The parts of an answer; none where what was asked for is gone, or no engine answers."""
+    if isinstance(answer, PageError | errors.Refusal):
+        return []
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

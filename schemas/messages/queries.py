@@ -69,6 +69,16 @@ class GetPath(Query, frozen=True, kw_only=True):
     node_id: Id  #: the node
 
 
+class GetNodes(Query, frozen=True, kw_only=True):
+    """Nodes of a partition by id, each with what it waits for, in the order asked for. Answer: Children, in parts.
+
+    Those that are not there, or that the user may not see, are left out.
+    """
+
+    partition: int  #: the partition that is asked
+    node_ids: tuple[Id, ...]  #: the nodes: 1000 at most
+
+
 class GetHistory(Query, frozen=True, kw_only=True):
     """All status changes of a node, oldest first. Answer: History, in parts."""
 
@@ -169,6 +179,7 @@ AnyQuery = (
     | GetWaits
     | GetChildren
     | GetPath
+    | GetNodes
     | WaitNode
     | Flush
     | GetSettings
@@ -192,7 +203,15 @@ def query_route(query: AnyQuery) -> bytes:
         case GetSchedule():
             return query.schedule_id
         case (
-            Flush() | GetSettings() | GetEngine() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue()
+            Flush()
+            | GetSettings()
+            | GetEngine()
+            | GetNodes()
+            | GetLimits()
+            | GetSchedules()
+            | GetJobs()
+            | GetRetention()
+            | GetDue()
         ):
             return query.partition.to_bytes(4, "big")
         case _:

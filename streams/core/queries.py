@@ -24,6 +24,7 @@ from backbeat.schemas.messages.queries import (
     GetJobs,
     GetLimits,
     GetNode,
+    GetNodes,
     GetPath,
     GetResults,
     GetRetention,
@@ -131,10 +132,11 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield _not_found("node", query.node_id)
             else:
                 yield Waits(() if is_deactivated(store, *pair) else tuple(waits_of(store, *pair)))
+        case GetNodes():
+            yield from _parts(_nodes_by_id(store, query), Children)
         case GetPath():
-            pair = find_node(store, query.node_id, None)
-            # The workflow's owner has the node in its tree, whoever runs it.
-            if pair is None or query.user_id not in (None, pair[0].user_id, pair[1].user_id):
+            pair = _find_shown(store, query.node_id, query.user_id)
+            if pair is None:
                 yield _not_found("node", query.node_id)
             else:
                 yield from _child_views(store, path_to(store, pair[0]), pair[1], query.user_id)
@@ -278,6 +280,21 @@ def _children(store: Store, query: GetChildren) -> Iterator[QueryAnswer]:
         return
     children = islice(children_from(store, parent, *places), query.limit)
     yield from _child_views(store, children, workflow, query.user_id)
+
+
+def _find_shown(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node, Workflow] | None:
+    """A node that the user runs or has in a tree of its own, and its workflow; null: there is none."""
+    pair = find_node(store, node_id, None)
+    return None if pair is None or user_id not in (None, pair[0].user_id, pair[1].user_id) else pair
+
+
+def _nodes_by_id(store: Store, query: GetNodes) -> Iterator[ChildView | None]:
+    for node_id in query.node_ids:
+        pair = _find_shown(store, node_id, query.user_id)
+        if pair is None:
+            yield None
+        else:
+            yield from _visible_views(store, pair[:1], pair[1], query.user_id, {})
 
 
 def _child_views(

@@ -30,6 +30,10 @@ _TASKS = frozenset(TaskKind)
 _TASKS_BEYOND = frozenset({TaskKind.FORGET_LINKS, TaskKind.RETAIN})
 
 
+#: Nodes that are asked for at once.
+_NODES_MAX = 1_000
+
+
 class _Rules(NamedTuple):
     """The checks of one kind of command."""
 
@@ -71,6 +75,8 @@ def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) 
         raise _misrouted(own_partition, partition, "query")
     if isinstance(query, queries.GetDue) and query.after_due_at is not None:
         _check_time("after_due_at", query.after_due_at, least=0)
+    if isinstance(query, queries.GetNodes) and len(query.node_ids) > _NODES_MAX:
+        raise _invalid("More nodes than are asked for at once", str(len(query.node_ids)), f"{_NODES_MAX} at most")
 
 
 def _check_reply_to(reply_to: ReplyTo) -> None:

@@ -297,6 +297,7 @@ QUERIES: tuple[Any, ...] = (
     queries.GetWaits(**_QUERY, node_id=identity(5)),
     queries.GetChildren(**_QUERY, parent_id=identity(5), limit=200, after=identity(6), first=identity(7)),
     queries.GetPath(**_QUERY, node_id=identity(5)),
+    queries.GetNodes(**_QUERY, partition=7, node_ids=(identity(5), identity(6))),
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
     queries.GetSettings(**_QUERY, partition=7),

@@ -135,9 +135,8 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
 async def _tried(visit: Visit) -> list[Any]:
     """Nodes that were tried before all others, as they are now."""
     ids = [identity for text in visit.query.get("tried", "").split(",")[:FIRST] if (identity := find_id(text))]
-    answers = await visit.each(queries.GetPath, "node", "node_id", ids)
-    nodes = [parts[-1].nodes[-1] for parts in answers if parts]
-    return [node for node in nodes if visit.who.sees(node.user_id)]
+    nodes = await visit.nodes(ids)
+    return [nodes[identity] for identity in ids if identity in nodes and visit.who.sees(nodes[identity].user_id)]
 
 
 async def _now(visit: Visit, job: Job) -> dict[str, int] | None:

@@ -16,7 +16,6 @@ from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.status import CLOSED, Bucket
 from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
@@ -116,8 +115,7 @@ def _id(visit: Visit, name: str) -> bytes | None:
 
 async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
     open_ids = [view.id for view in views if view.server not in CLOSED]
-    answers = await visit.each(queries.GetPath, "node", "node_id", open_ids)
-    now = {parts[-1].nodes[-1].id: parts[-1].nodes[-1] for parts in answers if parts}
+    now = await visit.nodes(open_ids)
     return [NodeRow(view, visit.client_name(view.user_id), now.get(view.id)) for view in views]
 
 

@@ -10,7 +10,7 @@ import pytest
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import LimitValues
-from backbeat.schemas.messages.queries import GetChildren, GetPath, GetWaits, query_route
+from backbeat.schemas.messages.queries import GetChildren, GetNodes, GetPath, GetWaits, query_route
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import WaitKind
@@ -269,6 +269,17 @@ def test_a_path_comes_from_the_top():
     assert names(ask(rig, GetPath, node_id=rig["signal"])) == ["signal"]
 
 
+def test_nodes_by_id_come_in_the_order_asked_for_and_without_those_that_are_not_there():
+    rig = running(*(new(f"n{number}") for number in range(60)))
+    node_ids = (rig["n7"], b"x" * 16, *(rig[f"n{number}"] for number in range(59)), rig["signal"])
+    parts = ask(rig, GetNodes, partition=0, node_ids=node_ids)
+    assert len(parts) == 2
+    assert names(parts) == ["n7", *(f"n{number}" for number in range(59)), "signal"]
+    (path,) = ask(rig, GetPath, node_id=rig["n7"])
+    assert parts[0].nodes[0] == path.nodes[-1]
+    assert names(ask(rig, GetNodes, partition=0, node_ids=())) == []
+
+
 def test_errors_and_waits_of_another_clients_nodes_are_not_shown():
     rig = running(new("a", user_id=OTHER))
     rig.complete("a", new("theirs", NON_BLOCKING, retries=0), new("own", NON_BLOCKING, user_id=OTHER), user_id=OTHER)
@@ -276,6 +287,7 @@ def test_errors_and_waits_of_another_clients_nodes_are_not_shown():
     for kind, given, shown in (
         (GetPath, {"node_id": rig["own"]}, {"signal": (False, False), "a": (False, True), "own": (False, True)}),
         (GetChildren, {"parent_id": rig["a"]}, {"theirs": (False, False), "own": (False, True)}),
+        (GetNodes, {"partition": 0, "node_ids": (rig["own"], rig["theirs"])}, {"own": (False, True)}),
     ):
         (part,) = ask(rig, kind, **given, user_id=OTHER)
         views = {child.name: (bool(child.error), child.wait is not None) for child in part.nodes}

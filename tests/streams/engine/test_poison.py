@@ -332,6 +332,7 @@ def test_a_record_that_only_compression_lets_in_has_a_dead_letter_that_fits(reco
         (q.GetDue, {"partition": 0, "after_due_at": 2**63 - 1, "after_id": JOB}, "after_due_at is no time"),
         (q.GetDue, {"partition": -1}, "for partition -1 was sent"),
         (q.GetJobs, {"partition": 2**31 - 1}, "was sent to partition 0"),
+        (q.GetNodes, {"partition": 0, "node_ids": (bytes(16),) * 1_001}, "More nodes than are asked for at once"),
         (q.Flush, {"partition": -(2**31)}, "was sent to partition 0"),
     ],
 )
