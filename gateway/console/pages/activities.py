@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,8 @@ from backbeat.schemas.messages.limits import Limits, LimitValues
 _ROWS = 200
 _POOLS = 50
 _KNOWN_SECONDS = 5.0
+_COUNT_MAX = 1_000_000
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?")
 ACTIONS = {"pause": "pause", "resume": "resume", "limit": "change the limit", "remove": "remove the limit"}
 
 
@@ -111,14 +114,20 @@ async def _row(visit: Visit, words: dict[str, str]) -> ActivityRow:
 async def _page(visit: Visit, row: ActivityRow, problem: str = "", status: int = 200) -> Page:
     limit = row.limit
     pools = [] if limit is None else sorted(limit.pools, key=lambda pool: -pool.waiting)
-    fields = {} if limit is None else {"concurrency": limit.concurrency, "rate": limit.rate, "by": limit.key}
+    fields = {
+        "concurrency": limit and limit.concurrency,
+        "rate": limit and limit.rate,
+        "burst": limit and limit.burst,
+        "by": limit and limit.key,
+        "aging_seconds": limit and f"{limit.aging_seconds:g}",
+    }
     return visit.page(
         "activity.html",
         row.name,
         row=row,
         pools=pools[:_POOLS],
         more_pools=max(0, len(pools) - _POOLS),
-        values={name: visit.form.get(name, fields.get(name) or "") for name in ("concurrency", "rate", "by")},
+        values={name: visit.form.get(name, value or "") for name, value in fields.items()},
         **form_fields(visit),
         problem=problem,
         response_status=status,
@@ -169,18 +178,30 @@ async def change(visit: Visit) -> Page | Response:
 
 def _values(visit: Visit) -> LimitValues:
     """Bounds from the form. ValueError, InvalidParameters: they are none."""
-    concurrency, rate = visit.form.get("concurrency", "").strip(), visit.form.get("rate", "").strip()
-    if not concurrency and not rate:
+    concurrency, rate = _count(visit, "concurrency", "nodes at once"), visit.form.get("rate", "").strip()
+    if concurrency is None and not rate:
         raise ValueError("Say how many at once, or how many in a time, or both.")
-    if concurrency and not (concurrency.isdecimal() and 0 < int(concurrency[:10]) < 1_000_000):  # noqa: PLR2004 - digits
-        raise ValueError(f"{concurrency[:40]!r} is no number of nodes at once.")
     count, period = read_rate(rate) if rate else (None, 1.0)
+    burst, aging = _count(visit, "burst", "starts at once"), visit.form.get("aging_seconds", "").strip()
+    if aging and not (_SECONDS.fullmatch(aging) and float(aging) > 0):
+        raise ValueError(f"{aging[:40]!r} is no number of seconds.")
+    usual = LimitValues()
     return LimitValues(
-        concurrency=int(concurrency) if concurrency else None,
+        concurrency=concurrency,
         rate_count=count,
         rate_period_seconds=period,
+        rate_burst=usual.rate_burst if burst is None else burst,
         key=visit.form.get("by", "").strip(),
+        aging_seconds=float(aging) if aging else usual.aging_seconds,
     )
+
+
+def _count(visit: Visit, name: str, noun: str) -> int | None:
+    """A whole number of the form; null: the field is empty. ValueError: it is none."""
+    text = visit.form.get(name, "").strip()
+    if text and not (text.isdecimal() and 0 < int(text[:10]) < _COUNT_MAX):
+        raise ValueError(f"{text[:40]!r} is no number of {noun}.")
+    return int(text) if text else None
 
 
 async def _send(visit: Visit, command: commands.ChangeLimit) -> str:

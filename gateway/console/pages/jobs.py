@@ -28,6 +28,7 @@ from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.people.audit import DONE, Entry
+from backbeat.payload.nouns import time_text
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up
@@ -53,6 +54,14 @@ _LABELS = {
     "subject": "whose subject contains",
     "metadata": "whose metadata contains",
     "error": "whose last error contains",
+}
+
+
+_TIMES = {
+    "changed since": "status_start",
+    "changed until": "status_end",
+    "made since": "created_start",
+    "made until": "created_end",
 }
 
 
@@ -89,15 +98,22 @@ def _choices(visit: Visit) -> dict[str, Any]:
 def _row(visit: Visit, job: Job) -> JobRow:
     entries = visit.parts.audit.newest(100, visitor=visit.who, of=id_text(job.id))
     started = next((entry for entry in reversed(entries) if entry.action in ACTIONS), None)
-    return JobRow(job, in_words(visit, job.filter), started)
+    return JobRow(job, in_words(visit, job), started)
 
 
-def in_words(visit: Visit, job_filter: JobFilter) -> list[tuple[str, str]]:
-    """A filter in words: pairs of what is asked and of what."""
-    words = [] if job_filter.client_id is None else [("of", visit.client_name(job_filter.client_id))]
+def in_words(visit: Visit, job: Job) -> list[tuple[str, str]]:
+    """A job's filter in words, and whose nodes it is over: pairs of what is asked and of what."""
+    job_filter = job.filter
+    client_id = job_filter.client_id or job.user_id
+    words = [] if client_id is None else [("of", visit.client_name(client_id))]
     words += [(_LABELS[name], value) for name in _TEXTS if (value := getattr(job_filter, name)) is not None]
-    if job_filter.current_status is not None:
-        words.append(("at", dict(STATUS_CHOICES).get(job_filter.current_status, job_filter.current_status)))
+    if job_filter.workflow_id is not None:
+        words.append(("of workflow", id_text(job_filter.workflow_id)))
+    statuses = dict(STATUS_CHOICES)
+    for noun, status in (("at", job_filter.current_status), ("had status", job_filter.past_status)):
+        if status is not None:
+            words.append((noun, statuses.get(status, status)))
+    words += [(noun, time_text(at)) for noun, name in _TIMES.items() if (at := getattr(job_filter, name)) is not None]
     return words
 
 
@@ -350,7 +366,7 @@ async def _try_first(visit: Visit, counted: Job, reason: str) -> Response:
 
 def _entry(visit: Visit, job: Job, identity: bytes, **fields: str) -> Entry:
     """Entry of what is done with a job or a count: `fields` are its action, and a reason and subject of its own."""
-    words = " ".join(f"{noun} {value}" for noun, value in in_words(visit, job.filter))
+    words = " ".join(f"{noun} {value}" for noun, value in in_words(visit, job))
     client_id = job.filter.client_id or job.user_id
     return new_entry(
         visit,

@@ -83,7 +83,6 @@ def retry_a_cause(
     # Without a script the page of a count loads itself anew until it is counted.
     screen.page.get_by_label("Why").wait_for(timeout=milliseconds)
     assert f"The filter matches {nodes:,}, exactly those of the cause" in shown(screen.page)
-    operator.press("radio", "the first 10, to see whether it helps")
     operator.type("Why", "does the bank answer?")
     operator.press("button", "Retry these")
     screen.page.get_by_role("heading", name="The first 10").wait_for(timeout=milliseconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.gateway.console.desk import Desk
@@ -40,6 +42,9 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
         ({"concurrency": "many"}, "is no number of nodes at once"),
         ({"concurrency": "0"}, "is no number of nodes at once"),
         ({"rate": "often"}, "is no rate"),
+        ({"burst": "0"}, "is no number of starts at once"),
+        ({"aging_seconds": "soon"}, "is no number of seconds"),
+        ({"aging_seconds": "0"}, "is no number of seconds"),
         ({"concurrency": "", "rate": ""}, "Say how many at once"),
         ({"reason": "x" * 501}, "500 is the most"),
     ):
@@ -51,6 +56,11 @@ def test_an_activity_is_paused_limited_and_resumed(desk, story, tab):
     page = desk.get(PAGE).text
     assert "1 at once, 100/min" in page
     assert "paused" in page
+    # What the next change of one of them leaves as it is.
+    assert desk.send("activity", {**fields, "burst": "10", "aging_seconds": "60.5", "key": "b" * 32}).status == 303
+    page = desk.get(PAGE).text
+    for name, value in (("burst", "10"), ("aging_seconds", "60.5"), ("by", "subject")):
+        assert re.search(f'name="{name}"[^>]* value="{value}"', page), name
     # Who waits, and since when, as all other times are shown.
     assert "Who waits" in page
     assert "+00:00" not in page

@@ -5,9 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from backbeat.gateway.console.pages.jobs import in_words
+from backbeat.gateway.console.show.statuses import STATUS_CHOICES
+from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
 from tests.gateway.console.desk import Desk, hidden_fields, log_in
@@ -96,9 +100,43 @@ def test_a_retry_asks_for_the_name_with_all_that_cannot_be_seen(stack, story):
         forms = re.findall(r'<form method="post" action="jobs">.*?</form>', desk.get("stuck").text, re.DOTALL)
         return next((fields for fields in map(hidden_fields, forms) if fields.get("name") == NAME), None)
 
-    counted = desk.send("jobs", until(form, "its cause is there")).headers["location"]
-    until(lambda: "The filter matches 1, exactly" in desk.get(counted).text, "it is counted")
-    assert node in desk.get(counted).text
+    fields = until(form, "its cause is there")
+    for action, label in (("retry", "Retry these"), ("resolve", "Resolve these"), ("cancel", "Cancel these")):
+        counted = desk.send("jobs", {**fields, "action": action}).headers["location"]
+        until(lambda counted=counted: "The filter matches 1, exactly" in desk.get(counted).text, "it is counted")
+        assert node in desk.get(counted).text
+        assert label in desk.get(counted).text
+
+
+def test_a_count_that_was_made_elsewhere_is_told_with_all_its_conditions(stack, bank):
+    user, nodes = bank
+    conditions = {
+        "workflow_id": user.node(nodes[0])["workflowId"],
+        "past_status": "retries_exhausted",
+        "status_start": "2026-11-01T00:00:00Z",
+        "status_end": "2036-11-01T00:00:00Z",
+        "created_start": "2026-10-01T00:00:00Z",
+        "created_end": "2036-10-01T00:00:00Z",
+    }
+    job = user.door.post("/jobs", {"action": "retry", "dry_run": True, **conditions}).json["id"]
+    text = Desk(stack.http_urls[0]).get(f"jobs/{job}").text
+    assert dict(re.findall(r"(?:nodes|</b>) ([a-z ]+) <b>([^<]*)(?=</b>)", text)) == {
+        "of": "payers",
+        "at": dict(STATUS_CHOICES)["retries_exhausted"],
+        "of workflow": conditions["workflow_id"],
+        "had status": dict(STATUS_CHOICES)["retries_exhausted"],
+        "changed since": "2026-11-01T00:00:00.000Z",
+        "changed until": "2036-11-01T00:00:00.000Z",
+        "made since": "2026-10-01T00:00:00.000Z",
+        "made until": "2036-10-01T00:00:00.000Z",
+    }
+
+
+def test_every_condition_of_a_job_is_in_its_words():
+    visit = SimpleNamespace(client_name=lambda identity: identity.hex())
+    for name in JobFilter.__struct_fields__:
+        value = bytes(16) if name.endswith("_id") else 1 if name.endswith(("_start", "_end")) else "x"
+        assert in_words(visit, SimpleNamespace(filter=JobFilter(**{name: value}), user_id=None)), name
 
 
 @pytest.fixture
