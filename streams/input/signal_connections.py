@@ -27,6 +27,10 @@ def consumer_settings(
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
         "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+        # A pause throws away what was fetched ahead; and how soon more is fetched once that was taken (default: 1 s).
+        "queued.min.messages": 4_000,
+        "queued.max.messages.kbytes": 8_192,
+        "fetch.queue.backoff.ms": 2,
         "log.connection.close": False,
         "logger": BrokerLog(logger),
     }
