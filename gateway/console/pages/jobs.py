@@ -135,6 +135,8 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         is_final=is_final,
         is_startable=job.action in ACTIONS,
         is_running=job.state is JobState.RUNNING,
+        actions={word: label for word, (label, _) in ACTIONS.items()},
+        instead=_instead(visit, job),
         cause=cause,
         cause_nodes=0 if cause is None else cause.nodes.get(job.filter.current_status or "", 0),
         first=FIRST,
@@ -146,6 +148,18 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
         **visit.deeds(id_text(job.id)),
     )
+
+
+def _instead(visit: Visit, job: Job) -> dict[str, str]:
+    """Fields that count the same nodes for another action; none where the form of new jobs has not all of them."""
+    filters = msgspec.structs.asdict(job.filter)
+    texts = {name: text for name in _TEXTS if (text := filters.pop(name)) is not None}
+    client_id, status = filters.pop("client_id") or job.user_id, filters.pop("current_status")
+    if any(value is not None for value in filters.values()) or not (texts or status):
+        return {}
+    client = {} if client_id is None else {"client": visit.client_name(client_id)}
+    cause = visit.query.get("cause", "")
+    return {**texts, **client, **({"status": status} if status else {}), **({"cause": cause} if cause else {})}
 
 
 async def _tried(visit: Visit) -> list[Any]:
