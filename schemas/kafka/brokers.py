@@ -28,6 +28,16 @@ COORDINATOR_MOVES = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
 }
+#: Errors of a partition whose leader is being elected, or is new and not known to all yet.
+LEADER_MOVES = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    # One of broker and client knows of a new leader and the other does not yet.
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+}
+_MAY_PASS = _UNREACHABLE | COORDINATOR_MOVES | LEADER_MOVES
 _REFUSALS = {KafkaError._AUTHENTICATION, KafkaError._SSL}  # noqa: SLF001
 _TIMES = re.compile(r"\((?:after \d+ms in state \w+)[^)]*\)")
 _SILENT = 2
@@ -125,11 +135,12 @@ def wait_until_reached(bootstrap_servers: str) -> None:
 
 
 def may_pass(error: Exception) -> bool:
-    """True if a retry may succeed: no broker answered, or a leader was changing."""
+    """True if a retry may succeed: no broker answered, or a leader or a coordinator was changing."""
     if not isinstance(error, KafkaException):
         return not isinstance(error, RefusedError)
     reason: KafkaError = error.args[0]
-    return bool(reason.retriable()) or reason.code() in _UNREACHABLE
+    # The library says `retriable` of errors of transactions alone.
+    return bool(reason.retriable()) or reason.code() in _MAY_PASS
 
 
 def _reason(error: KafkaError) -> str:

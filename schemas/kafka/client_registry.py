@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.brokers import describe, reach
+from backbeat.schemas.kafka.brokers import LEADER_MOVES, describe, reach
 from backbeat.schemas.kafka.clients import ClientError, Delivery, RegisteredClient, decode_client
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import CLIENTS
@@ -36,11 +36,7 @@ _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
 _REASON_CHARACTERS_MAX = 500
-_TRANSIENT = (
-    *(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART),
-    # One of broker and client knows of a new leader and the other does not yet.
-    *(KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH),
-)
+_TRANSIENT = {*LEADER_MOVES, KafkaError.UNKNOWN_TOPIC_OR_PART}
 
 logger = logging.getLogger(__name__)
 

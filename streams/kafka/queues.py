@@ -12,7 +12,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.broker_log import quiet_aiokafka
-from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, LEADER_MOVES, result
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, SIGNALS_PREFIX, STATE
 
 #: Consumer group of the engines by default (`application_id`).
@@ -133,7 +133,8 @@ def _offsets(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetS
         try:
             offsets[partition.topic, partition.partition] = result(future).offset
         except KafkaException as error:
-            if not error.args[0].retriable():
+            # Brokers that do not answer at all are told of: no offsets would look like an empty queue.
+            if error.args[0].code() not in LEADER_MOVES:
                 raise
     return offsets
 

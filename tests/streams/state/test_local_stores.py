@@ -6,10 +6,12 @@ import asyncio
 import random
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.core.tables import CHUNKS
 from backbeat.streams.ports.errors import DamagedStoreError
 from backbeat.streams.ports.state import ChangelogPosition
+from backbeat.streams.state import local_stores
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.store import PartitionStore
 from backbeat.streams.state.store_folder import set_aside_in
@@ -138,6 +140,27 @@ def test_a_store_is_not_closed_under_a_commit(kept):
             store.write(store.snapshot(), ChangelogPosition("state", kept.log.end, 0))
         await owner.settled()
         assert owner.engine.partitions[PARTITION].store is not store
+        owner.close()
+
+    asyncio.run(story())
+
+
+def test_a_restore_waits_for_the_leader_of_its_changelog(kept, monkeypatch):
+    monkeypatch.setattr(local_stores, "_AGAIN_SECONDS", 0)
+    codes = [KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.NOT_COORDINATOR]
+    state_ends = kept.log.state_ends
+
+    def ends(number):
+        if codes:
+            raise KafkaException(KafkaError(codes.pop()))
+        return state_ends(number)
+
+    kept.log.state_ends = ends
+
+    async def story():
+        owner = Owner(kept)
+        await owner.assigned()
+        assert not codes
         owner.close()
 
     asyncio.run(story())
