@@ -37,6 +37,9 @@ from backbeat.streams.ports.state import PartitionState, Snapshot
 
 logger = logging.getLogger(__name__)
 
+#: Queries that waited and are answered in one go: commands, timers and other queries get their turn.
+_ANSWERS_AT_ONCE = 20
+
 #: `core.apply`, or what stands around it.
 Rules = Callable[[AnyCommand, int, PartitionState], list[fx.Effect]]
 
@@ -116,9 +119,8 @@ class Engine:
         return partition.lose_store()
 
     def caught_up(self, partition: Partition, position: int) -> None:
-        """Answer queries from this position on: only control records lie behind it."""
+        """Let queries be answered from this position on: only control records lie behind it."""
         partition.caught_up_at = min(partition.caught_up_at, position)
-        self._answer_waiting(partition)
 
     def read_again(self, number: int) -> None:
         """Start a new read of the partition, from its position on."""
@@ -145,20 +147,21 @@ class Engine:
         if partition is None:
             return  # Of an earlier assignment: its new owner reads it.
         partition.pending.append(record)
-        self._go_on(partition)
+        self._apply_pending(partition)
 
-    def go_on(self) -> None:
-        """Go on with pending commands and waiting queries, where possible now."""
+    def go_on(self, now: int) -> None:
+        """Go on with pending commands and some of the waiting queries, where possible now."""
+        answers_left = _ANSWERS_AT_ONCE
         for partition in self.partitions.values():
-            if partition.pending or partition.waiting_queries:
-                self._go_on(partition)
+            if partition.pending:
+                self._apply_pending(partition)
+            if partition.waiting_queries:
+                answers_left -= self._answer_waiting(partition, now, answers_left)
 
-    def _go_on(self, partition: Partition) -> None:
+    def _apply_pending(self, partition: Partition) -> None:
         store = partition.store
         while store is not None and partition.pending and self._is_owner():
             self._process(store, partition.pending.popleft())
-        if partition.waiting_queries:
-            self._answer_waiting(partition)
 
     def _process(self, store: PartitionState, record: Record) -> None:
         meta = store.meta
@@ -302,14 +305,22 @@ class Engine:
                 self._replies.send(query.reply_to, self._describe(partition, now), query.tid)
             return
         if not (partition.caught_up and self._is_owner()):
+            self.counts["queries_late"] += partition.drop_late(now)
             partition.waiting_queries.append(query)
             return
         yield from self._answer(partition, query)
 
-    def _answer_waiting(self, partition: Partition) -> None:
-        while partition.waiting_queries and partition.caught_up and self._is_owner():
+    def _answer_waiting(self, partition: Partition, now: int, count_max: int) -> int:
+        """Answer the oldest waiting queries, and drop those that are late. Returns the count of those answered."""
+        count = 0
+        while partition.caught_up and self._is_owner():
+            self.counts["queries_late"] += partition.drop_late(now)
+            if not partition.waiting_queries or count >= count_max:
+                break
             for _ in self._answer(partition, partition.waiting_queries.popleft()):
                 pass
+            count += 1
+        return count
 
     def _answer(self, partition: Partition, query: AnyQuery) -> Iterator[None]:
         store = partition.store

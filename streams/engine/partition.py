@@ -32,6 +32,14 @@ class Partition:
         self.read_number = 0
         return store
 
+    def drop_late(self, now: int) -> int:
+        """Drop the oldest waiting queries whose askers wait no longer. Returns their count."""
+        count = 0
+        while self.waiting_queries and self.waiting_queries[0].deadline < now:
+            self.waiting_queries.popleft()
+            count += 1
+        return count
+
     @property
     def caught_up(self) -> bool:
         """True when all commands that the log had at the assignment are applied."""

@@ -335,7 +335,7 @@ class EngineProcess:
 
     def _work(self, now: int) -> None:
         with self.effects:
-            self.engine.go_on()
+            self.engine.go_on(now)
             self._resume_paused()
             if self.clock.sampled and not self.deliveries.is_congested:
                 self.engine.fire_timers(now)

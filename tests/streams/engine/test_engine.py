@@ -48,7 +48,8 @@ class Loop:
         self._memory.settle()
 
     def record(self, kind: type[q.AnyQuery], number: int, **given) -> Record:
-        query = kind(user_id=USER, tid="", deadline=NEVER, reply_to=c.ReplyTo(0, ASKER, number), **given)
+        given = {"deadline": NEVER, **given}
+        query = kind(user_id=USER, tid="", reply_to=c.ReplyTo(0, ASKER, number), **given)
         return Record(0, number, self.clock.milliseconds, None, encode_query(query))
 
     def answered(self) -> list[int]:
@@ -128,5 +129,37 @@ def test_an_engine_that_may_have_lost_its_partitions_tells_nothing_of_itself(loo
 
     # Later the asker has counted it as silent, and its deadline is no time at which timers could be overdue.
     engine._is_owner = is_owner
-    engine.go_on()
+    engine.go_on(0)
     assert loop.answered() == [TREE]
+
+
+def test_queries_that_came_during_a_restore_are_answered_some_at_a_time(loop):
+    engine, numbers = loop.engine, list(range(100))
+    store = engine.lose(0)
+    for number in numbers:
+        list(engine.on_query(loop.record(q.GetNode, number, node_id=loop.signal), 0))
+    engine.ready(0, store, 0)
+    engine.go_on(0)
+    assert 0 < len(loop.replies) < len(numbers) / 2
+    # Commands come between the answers.
+    loop.do(c.ChangeWorkflow, workflow_id=CAMERA_ID, change="pause", number=COMMAND)
+    assert loop.replies.pop().number == COMMAND
+    for _ in numbers:
+        engine.go_on(0)
+    assert loop.answered() == numbers
+
+
+def test_a_query_that_waited_for_longer_than_its_asker_is_not_answered(loop):
+    engine, counts = loop.engine, loop.engine.counts
+    store = engine.lose(0)
+    for number, deadline in ((TREE, 5), (NODE, 20), (COMMAND, 5)):
+        list(engine.on_query(loop.record(q.GetNode, number, node_id=loop.signal, deadline=deadline), 0))
+    # Nobody waits for the oldest one any more, and it takes no memory.
+    list(engine.on_query(loop.record(q.GetNode, 4, node_id=loop.signal), 10))
+    assert [query.reply_to.number for query in engine.partitions[0].waiting_queries] == [NODE, COMMAND, 4]
+    assert counts["queries_late"] == 1
+
+    engine.ready(0, store, 0)
+    engine.go_on(10)
+    assert loop.answered() == [NODE, 4]
+    assert counts["queries_late"] == 2
