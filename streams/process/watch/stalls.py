@@ -43,6 +43,13 @@ class _Stand:
     taken: int  #: commands that the engine had taken when the newest read began
     seconds: float = 0.0
     read_again_seconds: float = _READ_AGAIN_SECONDS  #: of `seconds`, when it is read again
+    #: offset up to which only control records lie behind the position; -1: unknown
+    idle_end: int = -1
+    has_commands: bool = False  #: commands were seen behind the position
+
+    def begin_anew(self, taken: int) -> None:
+        """Forget the time for which it has stood."""
+        self.taken, self.seconds, self.read_again_seconds = taken, 0.0, _READ_AGAIN_SECONDS
 
 
 class Stalls:
@@ -99,14 +106,13 @@ class Stalls:
             if partition.store is None or log_end is None:
                 continue
             position = partition.store.meta.next_offset
-            stand = stands.get(number)
-            if (
-                stand is None
-                or stand.partition is not partition
-                or stand.position != position
-                or await self._is_at_end(partition, position, max(log_end, partition.caught_up_at))
-            ):
+            stand, end = stands.get(number), max(log_end, partition.caught_up_at)
+            if stand is None or stand.partition is not partition or stand.position != position or position >= end:
                 stand = _Stand(partition, position, taken)
+            elif self._is_held_back() and (stand.has_commands or not partition.waiting_queries):
+                pass  # Commands wait on purpose. Where nothing but queries waits, they may be answered.
+            elif await self._is_at_end(stand, end):
+                stand.begin_anew(taken)
             elif not self._is_held_back() and (is_idle or taken - stand.taken > _AHEAD_RECORDS_MAX):
                 stand.seconds += seconds
                 self._act(stand, log_end)
@@ -125,10 +131,11 @@ class Stalls:
             stand.taken = self._taken
             self._engine.read_again(number)
 
-    async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
+    async def _is_at_end(self, stand: _Stand, log_end: int) -> bool:
         """True when at most control records of transactions are left: the partition is not stalled."""
-        if position >= log_end:
-            return True
+        partition, position = stand.partition, stand.position
+        if log_end <= stand.idle_end and partition.caught_up:
+            return True  # Each look at the log takes a consumer of its own.
         loop = asyncio.get_running_loop()
         try:
             first = await loop.run_in_executor(self._threads, self._first_data, partition.number, position)
@@ -136,7 +143,9 @@ class Stalls:
             # A broker that does not answer is waited for: ending would not help.
             OUTAGES.tell(logger, f"partition {partition.number}, {error}")
             return True
-        if first < log_end:
+        stand.has_commands = first < log_end
+        if stand.has_commands:
             return False
+        stand.idle_end = first
         self._engine.caught_up(partition, position)
         return True

@@ -7,17 +7,21 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from backbeat.schemas.messages.queries import GetLimits
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.ports.log import Record
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.watch import stalls as module
 from backbeat.streams.process.watch.stalls import Stalls
 from tests.ports import Ended, Reader, end, engine_process, settled
+from tests.streams.core.world import USER
 from tests.waiting import until_async
 
 TIMEOUT_SECONDS = 60.0
 #: Of the commands of the partition that stands, and of the one beside it.
 LOG_END = 1_000_000
 STANDS, BUSY = 0, 1
+QUERY = GetLimits(user_id=USER, tid="", deadline=0, partition=STANDS, reply_to=ReplyTo(0, USER, 1))
 
 
 class Watched:
@@ -27,16 +31,24 @@ class Watched:
         self.process = process
         self.reader = reader
         self.now = 1_000.0
+        self.log_end = LOG_END
+        #: first record behind the position; null: there
+        self.first: int | None = None
+        self.looks_at_log = 0
         self.stalls = Stalls(
             process.engine,
             process.stores.threads,
-            end_of_log=lambda number: LOG_END if number == STANDS else None,
-            first_data=lambda _, begin: begin,
+            end_of_log=lambda number: self.log_end if number == STANDS else None,
+            first_data=self.first_data,
             is_held_back=lambda: process.gate.is_held,
             timeout_seconds=TIMEOUT_SECONDS,
             host_clock=self,
             end=end,
         )
+
+    def first_data(self, _number: int, begin: int) -> int:
+        self.looks_at_log += 1
+        return begin if self.first is None else self.first
 
     def monotonic(self) -> float:
         return self.now
@@ -151,3 +163,49 @@ async def test_one_that_is_given_back_during_a_look_is_left_alone(watched):
     watched.stalls._first_data = give_back
     await watched.look(1)
     assert watched.reads == 0
+
+
+async def test_a_log_that_ends_in_control_records_is_looked_at_once(watched):
+    partition = watched.process.engine.partitions[STANDS]
+    watched.first = partition.caught_up_at = LOG_END
+    await watched.look(5 * TIMEOUT_SECONDS)
+    assert watched.looks_at_log == 1
+    assert partition.caught_up
+
+    watched.first = watched.log_end = LOG_END + 1
+    await watched.look(10)
+    assert watched.looks_at_log == 2
+    assert watched.reads == 0
+
+    # Restored anew, it has its queries wait again.
+    partition.caught_up_at = LOG_END
+    await watched.look(10)
+    assert watched.looks_at_log == 3
+    assert partition.caught_up
+
+    watched.log_end, watched.first = LOG_END + 2, None
+    await watched.look(6)
+    assert watched.reads == 1
+
+
+async def test_the_log_of_commands_that_are_held_back_is_not_looked_at(watched):
+    partition = watched.process.engine.partitions[STANDS]
+    partition.caught_up_at = LOG_END
+    with watched.process.gate.closed():
+        await watched.look(10)
+        assert watched.looks_at_log == 0
+        # Whether they may be answered is worth a look; that there are commands before them is then known.
+        partition.waiting_queries.append(QUERY)
+        await watched.look(10)
+        assert watched.looks_at_log == 1
+        assert not partition.caught_up
+
+
+async def test_queries_behind_control_records_may_be_answered_while_commands_are_held_back(watched):
+    partition = watched.process.engine.partitions[STANDS]
+    watched.first = partition.caught_up_at = LOG_END
+    partition.waiting_queries.append(QUERY)
+    with watched.process.gate.closed():
+        await watched.look(10)
+    assert partition.caught_up
+    assert watched.looks_at_log == 1
