@@ -156,6 +156,9 @@ def _by_partition(begins: list[tuple[bytes, int]], partitions: Mapping[bytes, in
 
 def _assign(consumer: Consumer, offsets: dict[int, int], partitions: set[int], begins: Mapping[int, int]) -> None:
     """Read these partitions: those that are new from their ends on, or from where somebody wants to begin."""
+    assigned = {place.partition for place in consumer.assignment()}
+    # Assigned anew a partition loses what was fetched ahead of it: not where all are read on from where they are.
+    moved = assigned != partitions
     for partition in list(offsets):
         if partition not in partitions:
             del offsets[partition]
@@ -165,4 +168,6 @@ def _assign(consumer: Consumer, offsets: dict[int, int], partitions: set[int], b
             continue
         low, high = consumer.get_watermark_offsets(TopicPartition(HISTORY, partition), timeout=_ASK_SECONDS)
         offsets[partition] = high if begin is None else min(max(begin, low, high - _AGAIN_RECORDS_MAX), high)
-    consumer.assign([TopicPartition(HISTORY, partition, offset) for partition, offset in offsets.items()])
+        moved = True
+    if moved:
+        consumer.assign([TopicPartition(HISTORY, partition, offset) for partition, offset in offsets.items()])

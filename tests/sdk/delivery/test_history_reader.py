@@ -17,7 +17,8 @@ from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.topics import HISTORY
 from tests.waiting import until
 
-WORKFLOW, OTHER = b"w" * 16, b"o" * 16
+#: OTHER is in another partition than the two.
+WORKFLOW, NEIGHBOUR, OTHER = b"w" * 16, b"n" * 16, b"o" * 16
 
 
 class Kafka:
@@ -30,6 +31,7 @@ class Kafka:
         self.assignments: list[dict[int, int]] = []
 
     def consumer(self, *_: Any) -> Kafka:
+        self._assigned: list[Any] = []
         return self
 
     def list_topics(self, *_: Any) -> Any:
@@ -41,7 +43,11 @@ class Kafka:
         return 0, self.end
 
     def assign(self, places: Any) -> None:
+        self._assigned = places
         self.assignments.append({place.partition: place.offset for place in places})
+
+    def assignment(self) -> list[Any]:
+        return self._assigned
 
     def consume(self, *_: Any) -> list[Any]:
         threading.Event().wait(0.01)
@@ -87,6 +93,27 @@ def test_who_comes_after_nobody_followed_reads_from_the_end(kafka):
         reader.follow(frozenset(), {})
         until(lambda: reader._thread is None, "its thread has ended")
     reader.stop()
+
+
+def test_what_was_fetched_ahead_is_kept_where_somebody_comes_or_goes(kafka):
+    ready: list[dict[bytes, int]] = []
+    reader = HistoryReader("", lambda _: None, lambda offsets: ready.append(dict(offsets)), lambda _: None)
+    # The last begins further back; each is an assignment or none.
+    steps: list[tuple[set[bytes], dict[bytes, int], list[dict[int, int]]]] = [
+        ({WORKFLOW}, {}, [{0: 5}]),
+        ({WORKFLOW, NEIGHBOUR}, {}, []),
+        ({NEIGHBOUR}, {NEIGHBOUR: 5}, []),
+        ({NEIGHBOUR, OTHER}, {}, [{0: 5, 1: 5}]),
+        ({OTHER}, {}, [{1: 5}]),
+        ({OTHER}, {OTHER: 2}, [{1: 2}]),
+    ]
+    for count, (followed, begins, assignments) in enumerate(steps, start=1):
+        kafka.assignments.clear()
+        reader.follow(frozenset(followed), begins)
+        until(lambda count=count: len(ready) == count, "they are followed")
+        assert kafka.assignments == assignments
+    reader.stop()
+    assert ready[2:4] == [{NEIGHBOUR: 5}, {NEIGHBOUR: 5, OTHER: 5}]
 
 
 async def test_who_follows_hears_that_its_client_is_closed(kafka):
