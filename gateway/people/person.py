@@ -115,7 +115,7 @@ class People:
         if value is not None:
             try:
                 person = from_json(value, Person)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 # Somebody else's record lets nobody in.
                 person = None
         if person is None or person.name != name:

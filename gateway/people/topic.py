@@ -85,11 +85,20 @@ class TopicFollower:
                 reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
                 if reason != self.problem:
                     logger.warning("%s is not followed at the moment: %s", self._topic, reason)
-                with self._changed:
-                    self.problem = reason
-                    self._failures += 1
-                    self._changed.notify_all()
-                self._stopping.wait(_AGAIN_SECONDS)
+                self._fail(reason)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self.problem:
+                    logger.exception("%s is not followed at the moment", self._topic)
+                self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        """Tell who waits, and pause before the next try."""
+        with self._changed:
+            self.problem = reason
+            self._failures += 1
+            self._changed.notify_all()
+        self._stopping.wait(_AGAIN_SECONDS)
 
     def _follow(self) -> None:
         consumer = make_consumer(self._bootstrap_servers, "backbeat-console", {"fetch.wait.max.ms": 500})
@@ -129,7 +138,11 @@ class TopicFollower:
     def _read(self, message: Message) -> None:
         if message.error() is not None:
             return
-        self._take(message)
+        try:
+            self._take(message)
+        except Exception:
+            # Read again, it would fail again: no record keeps those behind it from being read.
+            logger.exception("%s at %d is passed over", self._topic, message.offset() or 0)
         with self._changed:
             self._position = (message.offset() or 0) + 1
             self._changed.notify_all()
