@@ -96,7 +96,9 @@ def add(
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the people. With --json: a line for each."""
     with _reading(bootstrap_servers) as people:
-        rows = [_row(bootstrap_servers, person) for person in people.all()]
+        everybody = people.all()
+    client_names = _client_names(bootstrap_servers, everybody)
+    rows = [_row(person, client_names) for person in everybody]
     if as_json:
         for row in rows:
             emit(row)
@@ -236,17 +238,23 @@ def _until(expires: timedelta | None) -> int | None:
     return None if expires is None else round((time.time() + expires.total_seconds()) * 1000)
 
 
-def _row(bootstrap_servers: str, person: Person) -> dict[str, Any]:
+def _client_names(bootstrap_servers: str, people: list[Person]) -> dict[str, str]:
+    """Names of all clients by id; empty, and nothing is read, where these people see every client."""
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
+
+    if all(person.clients is None for person in people):
+        return {}
+    with ClientRegistry(bootstrap_servers) as registry:
+        return {client.id: client.name for client in registry.all()}
+
+
+def _row(person: Person, client_names: dict[str, str]) -> dict[str, Any]:
     """JSON row of a person; never its token's hash."""
     from datetime import UTC, datetime
 
-    from backbeat.schemas.kafka.client_registry import ClientRegistry
-
     names = None
     if person.clients is not None:
-        with ClientRegistry(bootstrap_servers) as registry:
-            registered = {client.id: client.name for client in registry.all()}
-        names = [registered.get(client_id, client_id) for client_id in person.clients]
+        names = [client_names.get(client_id, client_id) for client_id in person.clients]
     expires_at = None if person.expires_at is None else when(datetime.fromtimestamp(person.expires_at / 1000, UTC))
     return {
         "name": person.name,
@@ -258,7 +266,7 @@ def _row(bootstrap_servers: str, person: Person) -> dict[str, Any]:
 
 
 def _print_token(bootstrap_servers: str, person: Person, token: str | None, *, as_json: bool) -> None:
-    row = _row(bootstrap_servers, person)
+    row = _row(person, _client_names(bootstrap_servers, [person]))
     if as_json:
         emit(row if token is None else {**row, "token": token})
         return
