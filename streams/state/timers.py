@@ -2,13 +2,15 @@
 
 A timer is part of its subject's record; the ordered list follows from the records, so it is local and never in the
 changelog. Timers due within the horizon are in a heap in memory; later ones are read from RocksDB as their time comes
-near. A timer set and cleared between two commits is never written.
+near, and where very many are due at once, some thousands at a time, earliest first. A timer set and cleared between two
+commits is never written.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from backbeat.schemas.messages.commands import TimerFired
 from backbeat.schemas.messages.ids import command_id
@@ -16,6 +18,9 @@ from backbeat.schemas.messages.values import TimerKind
 
 #: Horizon of the timers in memory. Much longer than a commit, so that every timer beyond it is stored.
 HORIZON_MS = 60_000
+#: Timers that are read at once, at most, and only while fewer are in memory: after an outage a million may be due.
+#: Those of one millisecond are read together, however many they are.
+READ_MAX = 10_000
 #: TimerFired commands of a partition in the log that are not applied yet, at most.
 SENT_MAX = 500
 
@@ -33,15 +38,17 @@ def timer_fired(key: TimerKey, number: int) -> TimerFired:
 class Timers:
     """The timers of one partition."""
 
-    def __init__(self, scan: Callable[[int, int], Iterable[tuple[TimerKey, int]]]) -> None:
-        #: reads the stored timers due in [from, until)
+    def __init__(self, scan: Callable[[int, int], Iterable[tuple[TimerKey, int]]], *, read_max: int = READ_MAX) -> None:
+        #: reads the stored timers due in [from, until), in the order of their keys
         self._scan = scan
+        self._read_max = read_max
         #: changes since the last snapshot: number, and true when RocksDB may have the key; null: cleared
         self._changed: dict[TimerKey, tuple[int, bool] | None] = {}
         self._in_flight: dict[TimerKey, tuple[int, bool] | None] = {}
         self._heap: list[TimerKey] = []
         self._armed: dict[TimerKey, int] = {}
         self._sent: set[TimerKey] = set()
+        #: every timer due before this is armed or sent, none of those due from then on
         self._armed_until = 0
 
     def set(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
@@ -70,24 +77,43 @@ class Timers:
 
     def any_due(self, now: int) -> bool:
         """True when `due` may have timers: a cheap check, called often."""
-        return now + HORIZON_MS // 2 >= self._armed_until or bool(self._heap and self._heap[0][0] <= now)
+        return self._is_load_near(now) or bool(self._heap and self._heap[0][0] <= now)
+
+    def _is_load_near(self, now: int) -> bool:
+        """True where more timers are to be loaded; not while enough of them wait, which are all due earlier."""
+        return now + HORIZON_MS // 2 >= self._armed_until and len(self._armed) < self._read_max
 
     def due(self, now: int) -> Iterator[TimerFired]:
         """Commands for the timers that are due and not sent yet, earliest first, up to SENT_MAX in the log."""
-        if now + HORIZON_MS // 2 >= self._armed_until:
-            self._load(now + HORIZON_MS)
-        while self._heap and self._heap[0][0] <= now and len(self._sent) < SENT_MAX:
-            key = heapq.heappop(self._heap)
-            number = self._armed.pop(key, None)
-            if number is None:
-                continue
-            self._sent.add(key)
-            yield timer_fired(key, number)
+        while True:
+            if self._is_load_near(now):
+                self._load(now + HORIZON_MS)
+            while self._heap and self._heap[0][0] <= now and len(self._sent) < SENT_MAX:
+                key = heapq.heappop(self._heap)
+                number = self._armed.pop(key, None)
+                if number is None:
+                    continue
+                self._sent.add(key)
+                yield timer_fired(key, number)
+            if self._armed_until > now or len(self._sent) >= SENT_MAX:
+                return
+            # All that were loaded are sent, and of those behind them some may be due, too.
 
     def _load(self, until: int) -> None:
-        """Load the timers due before `until`. Changes since the last commit override stored ones."""
+        """Load the timers due before `until`, or the first `read_max` of them and no part of a millisecond.
+
+        Changes since the last commit override stored ones.
+        """
         begin = self._armed_until
-        numbers = dict(self._scan(begin, until))
+        stored = list(islice(self._scan(begin, until), self._read_max + 1))
+        if len(stored) > self._read_max:
+            first_due, last_due = stored[0][0][0], stored[-1][0][0]
+            if first_due < last_due:
+                until = last_due
+            else:
+                until = last_due + 1
+                stored = list(self._scan(begin, until))
+        numbers = {key: number for key, number in stored if key[0] < until}
         for layer in (self._in_flight, self._changed):
             for key, change in layer.items():
                 if change is None:
@@ -122,7 +148,7 @@ class Timers:
         return len(self._armed)
 
     def overdue(self, now: int) -> tuple[int, int | None]:
-        """Count of the timers due at `now` and not applied yet, and the earliest due time; null: none is due."""
+        """Count of the timers in memory that are due and not applied yet, and the earliest due time; null: none is."""
         late = [due for due, _, _ in self._sent]
         if self._heap and self._heap[0][0] <= now:
             late += [key[0] for key in self._armed if key[0] <= now]
