@@ -34,8 +34,10 @@ from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNA
 WAITING = "waiting"
 STATES = (WAITING, OUTCOME_REDRIVEN, OUTCOME_DROPPED)
 
-#: Records that are read at once where letters are searched from the end backwards.
+#: Records that are read at once where letters are searched from the end backwards: at first, and at most where none of
+#: those before matched and contents are left away.
 _WINDOW_RECORDS = 500
+_WINDOW_RECORDS_MAX = 4_000
 _SILENCE_SECONDS_MAX = 20.0
 #: Bytes of a header of ours: a reason is the longest.
 _OUR_HEADER_BYTES_MAX = 16 * 1024
@@ -180,6 +182,11 @@ class DeadLetterTopic:
                 "group.id": "backbeat-dead-letters",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                # What is fetched ahead of a window is fetched for nothing (default: 64 MB). And how soon is looked
+                # again when that was reached (default: 1 s).
+                "queued.min.messages": _WINDOW_RECORDS,
+                "queued.max.messages.kbytes": 2_048,
+                "fetch.queue.backoff.ms": 2,
                 "log_level": 2,
             }
         )
@@ -242,16 +249,20 @@ class DeadLetterTopic:
         marks: dict[int, Mark] = {}
         letters: list[DeadLetter] = []
         end_at = math.inf
+        window_records = _WINDOW_RECORDS
         while high > low and len(letters) <= count and time.monotonic() < end_at:
-            start = max(low, high - _WINDOW_RECORDS)
+            start = max(low, high - window_records)
             window = list(self._read(partition, start, high, marks, contents=contents))
             marked_letters = (self._with_mark(letter, marks) for letter in window)
             is_before = before.offset if before is not None else None
-            letters[:0] = [
+            matching = [
                 letter
                 for letter in marked_letters
                 if match(letter) and (is_before is None or letter.position.offset < is_before)
             ]
+            letters[:0] = matching
+            if not contents:
+                window_records = _WINDOW_RECORDS if matching else min(2 * window_records, _WINDOW_RECORDS_MAX)
             if end_at == math.inf and (before is None or start < before.offset):
                 # Marks that stand behind `before` are read whatever it takes.
                 end_at = time.monotonic() + seconds_max
