@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import sys
 from pathlib import Path
@@ -21,7 +22,17 @@ import msgspec
 from aiohttp import web
 
 from backbeat.compose.drill.load.journal import Journal
-from backbeat.compose.drill.load.payments import AMOUNT, BANK, FAN_OUT, MAKE, RETRIES, RETRY_SECONDS, VOUCHER, VOUCHERS
+from backbeat.compose.drill.load.payments import (
+    AMOUNT,
+    BANK,
+    FAN_OUT,
+    MAKE,
+    RETRIES,
+    RETRY_SECONDS,
+    TOKEN_VARIABLE,
+    VOUCHER,
+    VOUCHERS,
+)
 from backbeat.compose.local.ports import LOOPBACK
 from backbeat.schemas.requests.decoding import from_json
 
@@ -67,6 +78,8 @@ class Endpoint:
         self._knob = knob
         self._gateways = itertools.cycle(gateways)
         self._headers = {"Client-Id": client_id, "Content-Type": "application/json"}
+        if token := os.environ.get(TOKEN_VARIABLE):
+            self._headers["Authorization"] = f'Token token="{token}"'
         self._session: aiohttp.ClientSession
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import random
 import signal
 import sys
@@ -31,6 +32,7 @@ from backbeat.compose.drill.load.payments import (
     MAKE,
     RETRIES,
     RETRY_SECONDS,
+    TOKEN_VARIABLE,
     WAYS,
     WEBHOOK_CLIENT,
     WORKFLOW,
@@ -70,9 +72,12 @@ class Generator:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         async with contextlib.AsyncExitStack() as clients:
             sdk = await clients.enter_async_context(Client(self._servers, client=CLIENT, timeout=_ASK_SECONDS_MAX))
+            token = os.environ.get(TOKEN_VARIABLE)
             gateways = itertools.cycle(
                 [
-                    await clients.enter_async_context(Client(url, client=WEBHOOK_CLIENT, timeout=_ASK_SECONDS_MAX))
+                    await clients.enter_async_context(
+                        Client(url, client=WEBHOOK_CLIENT, token=token, timeout=_ASK_SECONDS_MAX)
+                    )
                     for url in self._gateways
                 ]
             )

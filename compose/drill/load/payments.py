@@ -21,6 +21,8 @@ NODES = 4 + FAN_OUT
 #: The client application whose workers take its activities from Kafka, and the one that is served by webhooks.
 CLIENT = "drill"
 WEBHOOK_CLIENT = "drill-webhooks"
+#: Token of the latter for its calls to gateways: processes of the load are told by this variable.
+TOKEN_VARIABLE = "BACKBEAT_TOKEN"  # noqa: S105 - the name of it
 #: The client application of whoever floods.
 FLOOD_CLIENT = "drill-flood"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.payments import CLIENT, TOKEN_VARIABLE, WEBHOOK_CLIENT
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
@@ -16,6 +16,7 @@ from backbeat.compose.drill.topology.wheel import PYTHON_KNOB, by_knob
 from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.schemas.kafka.clients import hash_token, make_token
 from backbeat.schemas.kafka.security import IN_THE_CLEAR
 from backbeat.streams.kafka.registration import add_client
 
@@ -61,6 +62,9 @@ class Rig:
         for name in ("log", "hold", "knob", "journal"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         add_client(self._servers, CLIENT, partitions=self._partitions)
+        # Gateways may ask for it. Never on a command line, which everybody on this machine may read.
+        token = make_token()
+        self._env[TOKEN_VARIABLE] = token
         port = free_port()
         url = f"http://{LOOPBACK}:{port}"
         registered = add_client(
@@ -69,6 +73,7 @@ class Rig:
             decision_endpoint=f"{url}/decision",
             activity_endpoint=f"{url}/activity",
             notification_endpoint=f"{url}/notification",
+            token_hash=hash_token(token),
             partitions=self._partitions,
         )
         parts = [self._make_worker(number) for number in range(1, self._workers + 1)]

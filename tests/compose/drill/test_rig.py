@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from backbeat import PlainClient
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.abort import abort_run
 from backbeat.compose.drill.load import rig as rigs
+from backbeat.compose.drill.load.payments import TOKEN_VARIABLE, WEBHOOK_CLIENT
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.service import Service
@@ -15,6 +17,10 @@ from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.direct import DirectSource
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
+from backbeat.errors import Unauthorized
+from tests.empty_kafka import stack_on
+
+PARTITIONS = 2
 
 
 @pytest.fixture
@@ -31,6 +37,37 @@ def rig(tmp_path):
         partitions=1,
         plain=True,
     )
+
+
+@pytest.fixture(scope="module")
+def stack(own_kafka):
+    """An installation whose gateway asks for tokens, as those that are shipped do."""
+    with stack_on(own_kafka, partitions=PARTITIONS, gateways=[["--require-auth-token=writes"]]) as stack:
+        yield stack
+
+
+def test_the_load_is_paid_where_a_gateway_asks_for_tokens(stack, tmp_path):
+    keeper = Keeper()
+    rig = rigs.Rig(
+        tmp_path,
+        keeper,
+        bootstrap_servers=stack.bootstrap_servers,
+        gateways=stack.http_urls,
+        per_second=3,
+        workers=1,
+        partitions=PARTITIONS,
+        plain=True,
+    )
+    keeper.start()
+    try:
+        rig.start()
+        paid = {payment.way for payment in rig.account.payments.values() if payment.paid_at}
+        assert paid == {"sdk", "topic", "http"}
+        assert not any(rig._env[TOKEN_VARIABLE] in word for part in keeper.parts for word in part.process.command)
+    finally:
+        keeper.stop()
+    with PlainClient(stack.http_urls[0], client=WEBHOOK_CLIENT) as client, pytest.raises(Unauthorized):
+        client.signal("Payments", "without a token", "Make payment")
 
 
 def test_a_run_that_waits_for_its_first_payments_is_aborted(rig, tmp_path, monkeypatch):
