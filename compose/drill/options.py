@@ -9,6 +9,7 @@ import click
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import Option, add_options, json_option
 from backbeat.compose.drill.runs import FOLDER_DEFAULT
+from backbeat.compose.local.ports import LOOPBACK
 
 folder_option = click.option(
     "--folder",
@@ -55,6 +56,12 @@ playbook_option = click.option(
 )
 
 
+def _one_address(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value in ("0.0.0.0", "::", ""):  # noqa: S104 - nothing listens there
+        raise click.BadParameter("gateways cannot post to every address. What to do: give one of this host's.")
+    return value
+
+
 def run_options() -> Option:
     """Options of `run` and `certify`."""
     count = click.IntRange(min=1)
@@ -78,6 +85,14 @@ def run_options() -> Option:
             "--bootstrap-servers",
             metavar="HOST:PORT,…",
             help="A Kafka that is there: instead of brokers, or that of --topology, --units and --namespace.",
+        ),
+        click.option(
+            "--listen-address",
+            metavar="HOST",
+            default=LOOPBACK,
+            show_default=True,
+            callback=_one_address,
+            help="This host's address at which the load's endpoint listens and gateways of other hosts post to it.",
         ),
         click.option(
             "--from-wheel",

@@ -26,6 +26,7 @@ from backbeat.compose.drill.watch.direct import DirectSource
 from backbeat.compose.drill.watch.prometheus import PrometheusSource
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
+from backbeat.compose.local.ports import LOOPBACK
 from backbeat.compose.verify.judge import Judge
 from backbeat.compose.verify.log import Topics
 
@@ -45,6 +46,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     #: a Kafka that is there, instead of brokers; the rest is started here
     bootstrap_servers: str = ""
+    #: of this host, where the load's endpoint listens, and under which gateways post to it
+    listen_address: str = LOOPBACK
     #: of the version before, as which engines and gateways begin; empty: this one
     from_wheel: str = ""
 
@@ -77,6 +80,7 @@ def run(
             workers=setup.workers,
             partitions=setup.partitions,
             plain=installation is None and not setup.bootstrap_servers,
+            listen_address=setup.listen_address,
             python_before=python_before,
         )
         rig.start()

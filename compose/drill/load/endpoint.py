@@ -1,6 +1,6 @@
 """Endpoint of the load: a client application that is served by webhooks, a process of its own.
 
-    python -m backbeat.compose.drill.load.endpoint CLIENT_ID PORT JOURNAL KNOB GATEWAY …
+    python -m backbeat.compose.drill.load.endpoint CLIENT_ID HOST PORT JOURNAL KNOB GATEWAY …
 
 It does the payments as `worker` does, over HTTP: it answers each webhook, then adds children and completes the node
 through a gateway, trying the next gateway where one does not answer. The knob (JSON: `mode`, `seconds`) makes it slow,
@@ -33,7 +33,6 @@ from backbeat.compose.drill.load.payments import (
     VOUCHER,
     VOUCHERS,
 )
-from backbeat.compose.local.ports import LOOPBACK
 from backbeat.schemas.requests.decoding import from_json
 
 _CALL_SECONDS_MAX = 10.0
@@ -72,8 +71,11 @@ class Behaviour(msgspec.Struct, frozen=True):
 class Endpoint:
     """The client application."""
 
-    def __init__(self, client_id: str, port: int, journal: Journal, knob: Path, gateways: list[str]) -> None:
-        self._port = port
+    def __init__(
+        self, client_id: str, place: tuple[str, int], journal: Journal, knob: Path, gateways: list[str]
+    ) -> None:
+        """`place`: host and port on which it listens."""
+        self._place = place
         self._journal = journal
         self._knob = knob
         self._gateways = itertools.cycle(gateways)
@@ -97,7 +99,7 @@ class Endpoint:
             while True:
                 is_refusing = self._behaviour().mode == "refuse"
                 if site is None and not is_refusing:
-                    site = web.TCPSite(runner, LOOPBACK, self._port)
+                    site = web.TCPSite(runner, *self._place)
                     await site.start()
                     print("endpoint ready", flush=True)
                 elif site is not None and is_refusing:
@@ -181,8 +183,8 @@ class Endpoint:
 
 def main() -> None:
     """Run it until SIGTERM."""
-    client_id, port, journal, knob, *gateways = sys.argv[1:]
-    asyncio.run(Endpoint(client_id, int(port), Journal(Path(journal)), Path(knob), gateways).run())
+    client_id, host, port, journal, knob, *gateways = sys.argv[1:]
+    asyncio.run(Endpoint(client_id, (host, int(port)), Journal(Path(journal)), Path(knob), gateways).run())
 
 
 if __name__ == "__main__":

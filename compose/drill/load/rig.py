@@ -38,10 +38,12 @@ class Rig:
         workers: int,
         partitions: int,
         plain: bool,
+        listen_address: str = LOOPBACK,
         python_before: Path | None = None,
     ) -> None:
         """`plain`: Kafka is one that was started here, without encryption, whatever the environment says.
 
+        `listen_address`: of this host, where the endpoint listens, and under which gateways post to it.
         `python_before`: of the version before, as which workers begin; callers stay with it: clients are upgraded last.
         """
         self.folder = folder
@@ -52,6 +54,7 @@ class Rig:
         self._gateways = list(gateways)
         self._per_second = per_second
         self._workers = workers
+        self._listen_address = listen_address
         self._python_before = python_before
         self._partitions = partitions
         self._env = {**(IN_THE_CLEAR if plain else {}), "PYTHONUNBUFFERED": "1"}
@@ -66,7 +69,8 @@ class Rig:
         token = make_token()
         self._env[TOKEN_VARIABLE] = token
         port = free_port()
-        url = f"http://{LOOPBACK}:{port}"
+        address = f"[{self._listen_address}]" if ":" in self._listen_address else self._listen_address
+        url = f"http://{address}:{port}"
         registered = add_client(
             self._servers,
             WEBHOOK_CLIENT,
@@ -79,7 +83,8 @@ class Rig:
         parts = [self._make_worker(number) for number in range(1, self._workers + 1)]
         if self._gateways:
             knob = self.folder / "knob" / "endpoint.json"
-            arguments = [registered.id, str(port), self._journal("endpoint"), str(knob), *self._gateways]
+            place = [self._listen_address, str(port)]
+            arguments = [registered.id, *place, self._journal("endpoint"), str(knob), *self._gateways]
             parts.append(self._part("endpoint", "endpoint", "endpoint", arguments, knobs={"endpoint": str(knob)}))
         self._keeper.add(parts)
         self._keeper.wait_ready(parts)

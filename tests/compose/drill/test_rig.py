@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from backbeat import PlainClient
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.program import backbeat
 from backbeat.compose.drill.abort import abort_run
 from backbeat.compose.drill.load import rig as rigs
 from backbeat.compose.drill.load.payments import TOKEN_VARIABLE, WEBHOOK_CLIENT
@@ -18,6 +20,7 @@ from backbeat.compose.drill.watch.direct import DirectSource
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
 from backbeat.errors import Unauthorized
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from tests.empty_kafka import stack_on
 
 PARTITIONS = 2
@@ -46,7 +49,7 @@ def stack(own_kafka):
         yield stack
 
 
-def test_the_load_is_paid_where_a_gateway_asks_for_tokens(stack, tmp_path):
+def test_the_load_is_paid_where_a_gateway_asks_for_tokens_and_posts_to_another_address(stack, tmp_path):
     keeper = Keeper()
     rig = rigs.Rig(
         tmp_path,
@@ -57,6 +60,7 @@ def test_the_load_is_paid_where_a_gateway_asks_for_tokens(stack, tmp_path):
         workers=1,
         partitions=PARTITIONS,
         plain=True,
+        listen_address="127.0.0.2",
     )
     keeper.start()
     try:
@@ -66,8 +70,17 @@ def test_the_load_is_paid_where_a_gateway_asks_for_tokens(stack, tmp_path):
         assert not any(rig._env[TOKEN_VARIABLE] in word for part in keeper.parts for word in part.process.command)
     finally:
         keeper.stop()
+    with ClientRegistry(stack.bootstrap_servers) as registry:
+        client = registry.by_name(WEBHOOK_CLIENT)
+    assert client.activity_endpoint.startswith("http://127.0.0.2:")
     with PlainClient(stack.http_urls[0], client=WEBHOOK_CLIENT) as client, pytest.raises(Unauthorized):
         client.signal("Payments", "without a token", "Make payment")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", ""])  # noqa: S104 - refused
+def test_an_endpoint_has_one_address(address):
+    refused = CliRunner().invoke(backbeat, ["drill", "run", "1", "--listen-address", address])
+    assert (refused.exit_code, "cannot post to every address" in refused.output) == (2, True), refused.output
 
 
 def test_a_run_that_waits_for_its_first_payments_is_aborted(rig, tmp_path, monkeypatch):
