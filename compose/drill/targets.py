@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
+from backbeat.compose.drill.watch.figures import role_of
 from backbeat.schemas.kafka.groups import describe_group
 from backbeat.schemas.kafka.security import Brokers, connection
 
@@ -18,7 +19,10 @@ _ASK_SECONDS = 30.0
 
 
 def choose_targets(play: Play, topology: Topology, chance: random.Random) -> list[Service]:
-    """The targets of a play, now. TopologyError: there are none here."""
+    """The targets of a play, now. TopologyError: there are none here, or a figure of its bounds is not."""
+    for role, figure in {role_of(bound.figure): bound.figure for bound in play.bounds}.items():
+        if role and not any(service.metrics_url for service in topology.of_role(role)):
+            raise TopologyError(f"its bound of {figure} is never seen here: no service of a role {role!r} has metrics.")
     chosen = [each for selector in play.targets.split(",") for each in _choose(selector.strip(), topology, chance)]
     return list({target.name: target for target in chosen}.values())
 

@@ -11,6 +11,7 @@ import msgspec
 from backbeat.compose.drill.load.payments import CLIENT, FLOOD_CLIENT
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.watch.bounds import Bound
+from backbeat.compose.drill.watch.figures import FIGURES, is_figure
 
 #: Entry points of this group are plays of a user's own: a Play, or a list of them.
 ENTRY_POINTS = "backbeat.plays"
@@ -252,7 +253,24 @@ def all_plays(files: Iterable[Path] = ()) -> list[Play]:
     names = [play.name for play in plays]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PlaybookError(f"there is more than one play {twice[0]!r}. What to do: give it another name.")
+    for play in plays:
+        _check_bounds(play)
     return plays
+
+
+def _check_bounds(play: Play) -> None:
+    """PlaybookError: a bound that nothing could ever be beyond."""
+    for bound in play.bounds:
+        if not is_figure(bound.figure):
+            raise PlaybookError(
+                f"the play {play.name!r} has a bound of {bound.figure!r}, which is no figure. What to do: name one of "
+                f"{', '.join(FIGURES)}; or, of a role, engines_answering, engine_memory_mebibytes and the like."
+            )
+        if bound.at_most is None and bound.at_least is None:
+            raise PlaybookError(
+                f"the play {play.name!r} has a bound of {bound.figure!r} without a value. "
+                "What to do: give at_most or at_least."
+            )
 
 
 def choose(plays: list[Play], words: Iterable[str]) -> list[Play]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +17,9 @@ from backbeat.compose.drill.plays.playbook import PLAYBOOK, PlaybookError, all_p
 from backbeat.compose.drill.report.curves import add_figures
 from backbeat.compose.drill.report.result import PlayResult, RunResult, Words
 from backbeat.compose.drill.runs import list_runs, new_run, read_result, write_result
+from backbeat.compose.drill.targets import choose_targets
+from backbeat.compose.drill.topology.service import Service
+from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.watch import TIME
 
@@ -54,6 +59,28 @@ def test_plays_of_a_file_and_by_number(tmp_path):
     path.write_text(OWN.replace("seconds = 5", 'seconds = "long"'))
     with pytest.raises(PlaybookError, match=r"is no playbook: .*seconds"):
         all_plays([path])
+
+
+@pytest.mark.parametrize(("bound", "message"), [
+    ('figure = "oldest_open_second", at_most = 30', "no figure.*oldest_open_seconds"),
+    ('figure = "oldest_open_seconds"', "without a value"),
+])  # fmt: skip
+def test_a_bound_that_nothing_could_be_beyond_is_refused(tmp_path, bound, message):
+    path = tmp_path / "plays.toml"
+    path.write_text(OWN.replace('figure = "oldest_open_seconds", at_most = 30', bound))
+    with pytest.raises(PlaybookError, match=f"'cache-gone' .*{message}"):
+        all_plays([path])
+
+
+def test_a_bound_of_a_role_without_metrics_is_not_played(tmp_path):
+    path = tmp_path / "plays.toml"
+    path.write_text(OWN.replace("oldest_open_seconds", "caches_answering"))
+    play = all_plays([path])[-1]
+    shop, cache = (Service(name=name, role=name) for name in ("shop", "cache"))
+    with pytest.raises(TopologyError, match="no service of a role 'cache' has metrics"):
+        choose_targets(play, Topology([shop, cache]), random.Random(1))
+    told = msgspec.structs.replace(cache, metrics_url="http://127.0.0.1:1/metrics")
+    assert choose_targets(play, Topology([shop, told]), random.Random(1)) == [shop]
 
 
 def a_run(name, recovery, *, workers=2, passed=True):

@@ -20,6 +20,7 @@ from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.watch.bounds import Bound, known_before
 from backbeat.compose.drill.watch.direct import DirectSource, parse, read_metrics
+from backbeat.compose.drill.watch.figures import LOAD_FIGURES, METRICS_FIGURES, role_of
 from backbeat.compose.drill.watch.reading import Reading
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import TIME, Watch
@@ -63,6 +64,7 @@ def test_figures_of_metrics():
     assert second["nodes_completed_per_second"] == 25.0
     assert second["command_age_p99_seconds"] == 1.0
     assert second["engine_memory_mebibytes"] == 100.0
+    assert {name for name in second if not role_of(name)} == set(METRICS_FIGURES)
     assert scrape.sample()["engines_answering"] == 0.0
     # A counter that fell began anew: nothing is counted twice, and nothing below 0.
     assert scrape.sample()["nodes_completed_per_second"] == 0.0
@@ -91,6 +93,7 @@ def test_an_account_of_the_journals(tmp_path):
     assert (totals.lost, totals.examples_lost, totals.paid_twice, totals.executed_again) == (1, ["http-3"], 1, 1)
     sample = account.sample()
     assert (sample["open_payments"], sample["completed_per_second"]) == (2, 2 / 5)
+    assert set(sample) == set(LOAD_FIGURES)
     figures = account.ways(began, time.monotonic())
     assert (figures["sdk"].asked, figures["sdk"].taken, figures["sdk"].failures) == (2, 1, 1)
     assert account.failure_kinds(began, time.monotonic()) == {"Timeout": 1}
