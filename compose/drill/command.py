@@ -224,6 +224,7 @@ def _run(
     key_file: Path | None,
     into: Path | None,
     from_wheel: str | None,
+    workers: int,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -252,9 +253,11 @@ def _run(
     if installation is not None and installation.metrics:
         _check_metrics(installation.metrics)
     _check_key(key_file, installation)
+    if installation is not None:
+        _check_names(installation, workers)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    fields = {**settings, "seed": seed, "bootstrap_servers": bootstrap_servers or "", "from_wheel": from_wheel or ""}
-    setup = msgspec.convert(fields, Setup)
+    fields = {**settings, "workers": workers, "seed": seed, "bootstrap_servers": bootstrap_servers or ""}
+    setup = msgspec.convert({**fields, "from_wheel": from_wheel or ""}, Setup)
     path = into or new_run(folder)
     command = shlex.join(["backbeat", *sys.argv[1:]])
     click.echo(f"Run {path.name}, seed {seed}; to end it: backbeat drill abort --folder {path.parent}", err=True)
@@ -314,6 +317,16 @@ def _check_key(key_file: Path | None, installation: Topology | None) -> None:
             make_key(key_file)
         except OrderError as error:
             raise CommandError(f"The key {key_file}: {error}", Exit.USAGE) from error
+
+
+def _check_names(installation: Topology, workers: int) -> None:
+    from backbeat.compose.drill.load.rig import check_names
+    from backbeat.compose.drill.topology.topology import TopologyError
+
+    try:
+        check_names(installation, workers)
+    except TopologyError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
 
 
 def _read_topology(

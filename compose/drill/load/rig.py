@@ -12,6 +12,7 @@ from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.stage import module_command
+from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.topology.wheel import PYTHON_KNOB, by_knob
 from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess
@@ -22,6 +23,20 @@ from backbeat.streams.kafka.registration import add_client
 
 _FIRST_SECONDS_MAX = 120.0
 _ORDER = 3
+_ENDPOINT, _GENERATOR = "endpoint", "generator"
+
+
+def check_names(installation: Topology, workers: int) -> None:
+    """TopologyError: services of an installation are named as those that the load adds to them."""
+    if taken := [name for name in (*_worker_names(workers), _ENDPOINT, _GENERATOR) if name in installation.services]:
+        raise TopologyError(
+            f"services of the installation are named as the drill's own: {', '.join(taken)}. What to do: give them "
+            "other names in the topology file (a unit or a pod: as a [[service]], or not discovered at all)."
+        )
+
+
+def _worker_names(count: int) -> list[str]:
+    return [f"worker-{number}" for number in range(1, count + 1)]
 
 
 class Rig:
@@ -80,17 +95,17 @@ class Rig:
             token_hash=hash_token(token),
             partitions=self._partitions,
         )
-        parts = [self._make_worker(number) for number in range(1, self._workers + 1)]
+        parts = [self._make_worker(name) for name in _worker_names(self._workers)]
         if self._gateways:
             knob = self.folder / "knob" / "endpoint.json"
             place = [self._listen_address, str(port)]
             arguments = [registered.id, *place, self._journal("endpoint"), str(knob), *self._gateways]
-            parts.append(self._part("endpoint", "endpoint", "endpoint", arguments, knobs={"endpoint": str(knob)}))
+            parts.append(self._part(_ENDPOINT, "endpoint", "endpoint", arguments, knobs={"endpoint": str(knob)}))
         self._keeper.add(parts)
         self._keeper.wait_ready(parts)
         knob = self.folder / "knob" / "load.json"
         arguments = [self._servers, self._journal("generator"), str(knob), str(self._per_second), *self._gateways]
-        generator = self._part("generator", "load", "generator", arguments, knobs={"load": str(knob)})
+        generator = self._part(_GENERATOR, "load", "generator", arguments, knobs={"load": str(knob)})
         assert isinstance(generator.process, ChildProcess), "it is one of ours"
         generator.process.stop_seconds = 75.0
         self._generator = generator.process
@@ -134,8 +149,7 @@ class Rig:
                 f"What to do: look into {self.folder / 'log'}."
             )
 
-    def _make_worker(self, number: int) -> Part:
-        name = f"worker-{number}"
+    def _make_worker(self, name: str) -> Part:
         port = free_port()
         arguments = [self._servers, self._journal(name), str(port)]
         return self._part(name, "worker", "worker", arguments, metrics_url=f"http://{LOOPBACK}:{port}/metrics")

@@ -54,9 +54,6 @@ def read_topology(
     for namespace in (*document.namespaces, *(Namespace(name=name) for name in namespaces)):
         discovered += discover_pods(namespace)
     services = [*document.services, *with_needs(discovered, document.services)]
-    names = [service.name for service in services]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise TopologyError(f"there is more than one service {twice[0]!r}. What to do: name or discover it once.")
     return Topology(
         services, hosts.values(), bootstrap_servers or document.bootstrap_servers, metrics or document.metrics
     )

@@ -49,7 +49,13 @@ class Topology:
         bootstrap_servers: str = "",
         metrics: str = "",
     ) -> None:
-        self.services = {service.name: service for service in services}
+        self.services: dict[str, Service] = {}
+        for service in services:
+            if service.name in self.services:
+                raise TopologyError(
+                    f"there is more than one service {service.name!r}. What to do: name or discover it once."
+                )
+            self.services[service.name] = service
         self.hosts = {host.name: host for host in hosts}
         #: the Kafka of it all, for clients
         self.bootstrap_servers = bootstrap_servers

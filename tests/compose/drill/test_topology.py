@@ -123,6 +123,21 @@ def test_a_file_that_cannot_be_one_says_where(file, old, new, message):
         read_topology(file)
 
 
+def test_a_service_that_is_named_as_one_of_the_loads_is_refused(file, tmp_path):
+    file.write_text(FILE.replace('"shop"', '"worker-2"').replace('run = ["ssh", "kafka-1"]', ""))
+    words = ["drill", "run", "1", "--topology", str(file), "--folder", str(tmp_path / "runs")]
+    refused = CliRunner().invoke(backbeat, words)
+    assert refused.exit_code == 2, refused.output
+    assert "named as the drill's own: worker-2. What to do: give them other names" in refused.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_service_takes_the_place_of_another():
+    topology = engines("a")
+    with pytest.raises(TopologyError, match="more than one service 'engine-1'"):
+        topology.with_services([*topology.services.values(), *topology.services.values()])
+
+
 def test_it_is_shown_as_table_and_graph(file):
     shown = CliRunner().invoke(backbeat, ["drill", "list", "--topology", str(file)])
     assert shown.exit_code == 0, shown.output
