@@ -24,8 +24,8 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     #: its place in the playbook; 0: one of a user's
     number: int = 0
     fault: str
-    #: role, share and host (`engine:1/3@one-host`), a name, `leader:TOPIC` or `coordinator:GROUP`; several apart by
-    #: commas, in the order in which their turn comes
+    #: role, share and host (`engine:1/3@one-host`, `engine:all@app-1`), a name, `leader:TOPIC` or
+    #: `coordinator:GROUP`; several apart by commas, in the order in which their turn comes
     targets: str
     arguments: dict[str, Any] = {}
     #: how long the fault lasts

@@ -13,7 +13,9 @@ import msgspec
 
 from backbeat.compose.drill.topology.service import Service
 
-_SELECTOR = re.compile(r"(?P<role>[\w-]+)(?::(?P<amount>all|\d+(?:/\d+)?))?(?P<same_host>@one-host)?")
+_SELECTOR = re.compile(r"(?P<role>[\w-]+)(?::(?P<amount>all|\d+(?:/\d+)?))?(?:@(?P<host>[\w.-]+))?")
+#: In a host's place: one that has as many.
+_ONE_HOST = "one-host"
 
 
 class TopologyError(Exception):
@@ -106,9 +108,10 @@ class Topology:
         return levels_by_name
 
     def choose(self, selector: str, chance: random.Random) -> list[Service]:
-        """Targets by role, share, host: `engine` (one), `engine:2`, `engine:1/3`, `broker:all`, `engine:1/3@one-host`.
+        """Targets by role, share, host: `engine` (one), `engine:2`, `engine:1/3`, `broker:all`, `engine:all@app-1`.
 
-        A name instead of a role is that service. A share is rounded up, and is at least one.
+        A name instead of a role is that service. A share is rounded up, and is at least one: of those of the host where
+        one is named; with `@one-host` of all, and they are all on one host, whichever.
         """
         if selector in self.services:
             return [self.services[selector]]
@@ -117,10 +120,13 @@ class Topology:
         if match is None or not services:
             raise TopologyError(
                 f"no service is meant by {selector!r}. What to do: give a name, or a role with an amount "
-                f"(engine, engine:2, engine:1/3, engine:all, engine:1/3@one-host); roles here: {', '.join(self.roles)}."
+                "(engine, engine:2, engine:1/3, engine:all), on a host if it must (engine:all@app-1, "
+                f"engine:1/3@one-host); roles here: {', '.join(self.roles)}."
             )
+        if match["host"] not in (None, _ONE_HOST):
+            services = self._on_host(services, match["host"], selector)
         count = self._amount(match["amount"], len(services))
-        if match["same_host"]:
+        if match["host"] == _ONE_HOST:
             hosts = sorted({service.host for service in services})
             chance.shuffle(hosts)
             fitting = [each for each in hosts if sum(service.host == each for service in services) >= count]
@@ -153,6 +159,13 @@ class Topology:
             is_last = number == len(branches) - 1
             yield f"{indent}{'└─ ' if is_last else '├─ '}{branch.name}"
             yield from self._branches(branch, indent + ("   " if is_last else "│  "), {*path, branch.name})
+
+    def _on_host(self, services: list[Service], name: str, selector: str) -> list[Service]:
+        chosen = [service for service in services if self.host(service).name == name]
+        if not chosen:
+            hosts = ", ".join(sorted({self.host(service).name for service in services}))
+            raise TopologyError(f"{selector}: none of them is on a host {name!r}. What to do: name one of {hosts}.")
+        return chosen
 
     def _named(self, name: str) -> list[Service]:
         return [self.services[name]] if name in self.services else self.of_role(name)

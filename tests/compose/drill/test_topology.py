@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 
 import psutil
 import pytest
@@ -101,6 +102,13 @@ def test_targets_by_role_share_and_host():
         third = topology.choose("engine:1/3@one-host", chance)
         assert len(third) == 2
         assert len({service.host for service in third}) == 1
+    assert [service.name for service in topology.choose("engine:all@b", chance)] == ["engine-3", "engine-4", "engine-5"]
+    assert len(topology.choose("engine:1/2@b", chance)) == 2
+    assert [service.name for service in topology.choose("engine@c", chance)] == ["engine-6"]
+    here = Topology([Service(name="engine-1", role="engine")])
+    assert here.choose(f"engine@{socket.gethostname()}", chance) == here.of_role("engine")
+    with pytest.raises(TopologyError, match="engine@cellar: none of them is on a host 'cellar'.*name one of a, b, c"):
+        topology.choose("engine@cellar", chance)
     with pytest.raises(TopologyError, match="no host has 4"):
         topology.choose("engine:4@one-host", chance)
     with pytest.raises(TopologyError, match="roles here: engine"):
