@@ -103,7 +103,7 @@ audit: ## compare the lock file with known vulnerabilities (asks the network)
 drill: $(STAMP) jars ## five minutes of drill: an engine, workers, gateways, the leading broker fail under load
 	@$(BIN)/backbeat drill run engine-killed worker-killed gateway-killed leader-killed --seconds 15 $(ARGS)
 
-certify: $(STAMP) jars ## the whole playbook of faults (half an hour)
+certify: $(STAMP) jars ## the whole playbook of faults (about twenty minutes)
 	@$(BIN)/backbeat drill certify $(ARGS)
 
 # Versions stay as they are where they can; ARGS=--upgrade takes the newest. An extra that names others of ours is no dependency.

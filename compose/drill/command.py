@@ -121,7 +121,7 @@ Exit codes: 0 all bounds were kept; 1 one was not; 5 a play could not be played 
 )
 @run_options()
 def certify(**options: object) -> None:
-    """Play the whole playbook, and yours: about twenty-five minutes."""
+    """Play the whole playbook, and yours: about twenty minutes, longer on a machine with other work."""
     _run((), **options)  # type: ignore[arg-type]
 
 
