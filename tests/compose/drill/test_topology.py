@@ -107,7 +107,7 @@ def test_targets_by_role_share_and_host():
     assert [service.name for service in topology.choose("engine@c", chance)] == ["engine-6"]
     here = Topology([Service(name="engine-1", role="engine")])
     assert here.choose(f"engine@{socket.gethostname()}", chance) == here.of_role("engine")
-    with pytest.raises(TopologyError, match="engine@cellar: none of them is on a host 'cellar'.*name one of a, b, c"):
+    with pytest.raises(TopologyError, match=r"engine@cellar: none of them is on a host 'cellar'.*name one of a, b, c"):
         topology.choose("engine@cellar", chance)
     with pytest.raises(TopologyError, match="no host has 4"):
         topology.choose("engine:4@one-host", chance)
