@@ -210,9 +210,8 @@ class Ingest:
                 # `consume` alone would wait for its whole timeout; this takes the records that are there already.
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
                 self.joined = self.joined or any(map(is_of_no_topic, batch))
-                batch = [message for message in batch if is_record(message)]
                 # A revocation may come between the two calls: to forward what is left would skip what was held.
-                batch = [message for message in batch if place_of(message)[:2] in self.assigned]
+                batch = [message for message in batch if is_record(message) and place_of(message)[:2] in self.assigned]
             topic_names = {place_of(message)[0] for message in batch} | self._topics.unsure
             if time.monotonic() - checked_at > _CHECK_SECONDS:
                 checked_at = time.monotonic()

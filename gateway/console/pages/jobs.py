@@ -22,16 +22,16 @@ from backbeat.gateway.console.deeds import (
     reason_problem,
 )
 from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.pages.job_filters import fields_of, filter_of_form, in_words
 from backbeat.gateway.console.pages.stuck import cause_by_id
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.people.audit import DONE, Entry
-from backbeat.payload.nouns import time_text
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
-from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up
+from backbeat.schemas.messages.jobs import Job, JobState, add_up
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.transport.base import every_answer
@@ -46,22 +46,6 @@ ACTIONS = {
     "resolve": ("Resolve", True),
     "shutdown": ("Shut down", True),
     "cancel": ("Cancel", True),
-}
-_TEXTS = ("name", "workflow_name", "subject", "metadata", "error")
-_LABELS = {
-    "name": "named",
-    "workflow_name": "in workflows named",
-    "subject": "whose subject contains",
-    "metadata": "whose metadata contains",
-    "error": "whose last error contains",
-}
-
-
-_TIMES = {
-    "changed since": "status_start",
-    "changed until": "status_end",
-    "made since": "created_start",
-    "made until": "created_end",
 }
 
 
@@ -101,22 +85,6 @@ def _row(visit: Visit, job: Job) -> JobRow:
     return JobRow(job, in_words(visit, job), started)
 
 
-def in_words(visit: Visit, job: Job) -> list[tuple[str, str]]:
-    """A job's filter in words, and whose nodes it is over: pairs of what is asked and of what."""
-    job_filter = job.filter
-    client_id = job_filter.client_id or job.user_id
-    words = [] if client_id is None else [("of", visit.client_name(client_id))]
-    words += [(_LABELS[name], value) for name in _TEXTS if (value := getattr(job_filter, name)) is not None]
-    if job_filter.workflow_id is not None:
-        words.append(("of workflow", id_text(job_filter.workflow_id)))
-    statuses = dict(STATUS_CHOICES)
-    for noun, status in (("at", job_filter.current_status), ("had status", job_filter.past_status)):
-        if status is not None:
-            words.append((noun, statuses.get(status, status)))
-    words += [(noun, time_text(at)) for noun, name in _TIMES.items() if (at := getattr(job_filter, name)) is not None]
-    return words
-
-
 async def show(visit: Visit) -> Page:
     """GET /ui/jobs/{id}: of a count the form that does it, of any other how far it is."""
     job = await _job(visit)
@@ -136,7 +104,7 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         is_startable=job.action in ACTIONS,
         is_running=job.state is JobState.RUNNING,
         actions={word: label for word, (label, _) in ACTIONS.items()},
-        instead=_instead(visit, job),
+        instead=fields_of(visit, job),
         cause=cause,
         cause_nodes=0 if cause is None else cause.nodes.get(job.filter.current_status or "", 0),
         first=FIRST,
@@ -148,18 +116,6 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
         **visit.deeds(id_text(job.id)),
     )
-
-
-def _instead(visit: Visit, job: Job) -> dict[str, str]:
-    """Fields that count the same nodes for another action; none where the form of new jobs has not all of them."""
-    filters = msgspec.structs.asdict(job.filter)
-    texts = {name: text for name in _TEXTS if (text := filters.pop(name)) is not None}
-    client_id, status = filters.pop("client_id") or job.user_id, filters.pop("current_status")
-    if any(value is not None for value in filters.values()) or not (texts or status):
-        return {}
-    client = {} if client_id is None else {"client": visit.client_name(client_id)}
-    cause = visit.query.get("cause", "")
-    return {**texts, **client, **({"status": status} if status else {}), **({"cause": cause} if cause else {})}
 
 
 async def _tried(visit: Visit) -> list[Any]:
@@ -251,7 +207,7 @@ async def count(visit: Visit) -> Response:
     action = visit.form.get("action", "")
     if action not in ACTIONS:
         raise PageError(400, "This form was not whole", f"action is one of {', '.join(ACTIONS)}.")
-    job_filter = _filter(visit)
+    job_filter = filter_of_form(visit)
     # As whom: who sees all is the operator of all; anybody else touches what is the client's alone.
     user_id = None if visit.who.clients is None else job_filter.client_id
     job_id = os.urandom(16)
@@ -271,27 +227,6 @@ async def count(visit: Visit) -> Response:
     job, _ = await _send(visit, make, f"job {id_text(job_id)}")
     cause = visit.form.get("cause", "")
     return responses.redirect(f"jobs/{id_text(job.id)}{f'?cause={cause}' if cause.isalnum() else ''}")
-
-
-def _filter(visit: Visit) -> JobFilter:
-    texts: dict[str, Any] = {name: visit.form[name] for name in _TEXTS if visit.form.get(name)}
-    if "metadata" in texts:
-        visit.refuse_metadata()
-    status = visit.form.get("status") or None
-    if not texts and status is None:
-        raise PageError(400, "Nothing says which nodes", "Give one filter at least.")
-    client = visit.form.get("client")
-    client_id = None
-    if client:
-        client_id = visit.client_id(client)
-        if client_id is None:
-            raise PageError(400, "There is no such client", f"Nobody that you may see is called {client[:60]!r}.")
-    elif visit.who.clients is not None:
-        own = visit.clients()
-        if len(own) != 1:
-            raise PageError(400, "Nodes of which client?", "Choose one of yours.")
-        client_id = own[0].id_bytes
-    return JobFilter(client_id=client_id, current_status=status, **texts)
 
 
 async def _start(visit: Visit, job_id: bytes, counted: Job, reason: str) -> str:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.gateway.console.pages.jobs import in_words
+from backbeat.gateway.console.pages.job_filters import in_words
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
