@@ -66,7 +66,9 @@ class LocalStores:
             began = self._monotonic()
             while True:
                 try:
-                    store, end_of_commands = await loop.run_in_executor(self.threads, self.restorer.run, number)
+                    restored = await loop.run_in_executor(
+                        self.threads, self.restorer.run, number, lambda: epoch != self.epoch
+                    )
                 except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
                     if epoch != self.epoch:
                         return None  # The partition's next owner has changed the log under this restore.
@@ -76,6 +78,9 @@ class LocalStores:
                     await asyncio.sleep(_AGAIN_SECONDS)
                 else:
                     break
+            if restored is None:
+                return None
+            store, end_of_commands = restored
             if epoch != self.epoch:
                 store.close()
                 return None

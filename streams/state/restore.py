@@ -88,7 +88,7 @@ def restore(
     """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
 
     A store that cannot be opened or read is set aside (`set_aside` gets the reason) and made anew. `progress` is called
-    with the offset, the end, and the count of records read since the last call.
+    with the offset, the end, and the count of records read since the last call; what it raises ends the restore.
     """
     try:
         return _restore(open_store, wipe, changelog, progress, host_clock)
@@ -185,6 +185,7 @@ def _catch_up(
             owner = meta.transactional_id if meta else ""
             if owner and owner not in aborted and changelog.abort_open_transaction(owner):
                 aborted.add(owner)
+            progress(position, ends.end, 0)
             last_progress = host_clock.monotonic()
 
 

@@ -19,10 +19,15 @@ from backbeat.streams.state.store_folder import StoreFolder
 logger = logging.getLogger(__name__)
 
 
+class GivenUpError(Exception):
+    """The assignment of a restore is over: nobody would take the store."""
+
+
 class RestoreProgress:
     """Progress of one restore. Written on its thread, read on others."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
         self.began_at = time.monotonic()
         self.first: int | None = None
         self.position = 0
@@ -30,12 +35,18 @@ class RestoreProgress:
         self.records = 0
 
     def note(self, position: int, end: int, records: int) -> None:
-        """Note the offset in the changelog, its end, and the count of records read since the last call."""
+        """Note the offset in the changelog, its end, and the count of records since the last call. GivenUpError."""
+        self.check()
         if self.first is None:
             self.first = position
         self.position = position
         self.end = end
         self.records += records
+
+    def check(self) -> None:
+        """Raise GivenUpError where the assignment is over."""
+        if self._is_over():
+            raise GivenUpError
 
     @property
     def remaining(self) -> int:
@@ -78,19 +89,26 @@ class Restorer:
         self._took = took
         self._host_clock = host_clock
 
-    def run(self, number: int) -> tuple[PartitionStore, int]:
-        """The partition's store as of the end of its changelog, and the end of its commands."""
-        progress = self.under_way[number] = RestoreProgress()
+    def run(self, number: int, is_over: Callable[[], bool]) -> tuple[PartitionStore, int] | None:
+        """The partition's store as of the end of its changelog, and the end of its commands; null: it is given up.
+
+        `is_over`: true once the assignment is over. What was read until then is kept for the next restore.
+        """
+        progress = self.under_way[number] = RestoreProgress(is_over)
         try:
-            result = self.disk.with_room(number, lambda: self._run(number, progress))
-            assert result is not None, "it never gives up"
+            result = self.disk.with_room(number, lambda: self._run(number, progress), is_over)
+        except GivenUpError:
+            result = None
         finally:
             del self.under_way[number]
         self.records += progress.records
+        if result is None:
+            return None
         self._took(time.monotonic() - progress.began_at)
         return result
 
     def _run(self, number: int, progress: RestoreProgress) -> tuple[PartitionStore, int]:
+        progress.check()  # It may have waited for its turn.
         try:
             changelog = self._idle.get_nowait()
         except queue.Empty:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.core.tables import CHUNKS
-from backbeat.streams.ports.errors import DamagedStoreError
+from backbeat.streams.ports.errors import DamagedStoreError, FullDiskError
 from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state import local_stores
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.store import PartitionStore
-from backbeat.streams.state.store_folder import set_aside_in
-from tests.ports import Reader, engine_process, settled
+from backbeat.streams.state.store_folder import StoreFolder, set_aside_in
+from tests.ports import Log, Reader, engine_process, settled
 from tests.streams.core.storing import put
 from tests.streams.state.damage import PARTITION, Kept
 from tests.waiting import until_async
@@ -164,3 +165,74 @@ def test_a_restore_waits_for_the_leader_of_its_changelog(kept, monkeypatch):
         owner.close()
 
     asyncio.run(story())
+
+
+def test_a_restore_whose_assignment_is_over_is_given_up_and_the_next_one_goes_on_there(kept):
+    StoreFolder(kept.path).remove()
+    begun, revoked, offsets, read_log = threading.Event(), threading.Event(), [], kept.log.read
+
+    def read(number, offset):
+        offsets.append(offset)
+        begun.set()
+        assert revoked.wait(120)
+        return read_log(number, offset)
+
+    kept.log.read = read
+
+    async def story():
+        owner = Owner(kept)
+        await owner.process.assigned([PARTITION])
+        await until_async(begun.is_set)
+        await owner.process.revoked()
+        revoked.set()
+        await owner.settled()
+        assert offsets == [0]
+        store = await owner.assigned()
+        assert offsets[1] > 0
+        assert len(offsets) > 2
+        assert content(store) == kept.rebuilt(kept.path.with_name("rebuilt"))
+        owner.close()
+
+    asyncio.run(story())
+
+
+def test_restores_that_wait_for_their_turn_do_not_begin_after_their_assignment(tmp_path):
+    log, revoked, begun = Log(), threading.Event(), []
+
+    def committed_position(number):
+        begun.append(number)
+        assert revoked.wait(120)
+        return 0
+
+    log.committed_position = committed_position
+
+    async def story():
+        process = engine_process(tmp_path, partitions=5, log=log)
+        await process.assigned(range(5))
+        await until_async(lambda: len(begun) == 2)
+        await process.revoked()
+        revoked.set()
+        await settled(process)
+        assert len(begun) == 2
+
+    asyncio.run(story())
+
+
+def test_a_restore_does_not_wait_for_room_on_the_disk_after_its_assignment(tmp_path):
+    errors = [FullDiskError("no space left")]
+
+    def open_store(*_):
+        raise errors[-1]
+
+    async def story():
+        process = engine_process(tmp_path, open_store=open_store)
+        await process.assigned([0])
+        await until_async(lambda: process.stores.disk.is_full)
+        await process.revoked()
+        await until_async(lambda: not process.stores.disk.is_full)
+        await settled(process)
+
+    try:
+        asyncio.run(story())
+    finally:
+        errors.append(RuntimeError("the test is over"))
