@@ -19,7 +19,8 @@ _MARKED, _OTHERS = 100, (100, 3_000, 12_345)
 @pytest.fixture(scope="module")
 def letters(own_kafka: str) -> str:
     ensure_topics(own_kafka, 1, 1, development=True)
-    producer = Producer({"bootstrap.servers": own_kafka, "queue.buffering.max.messages": 2 * _COUNT})
+    # In order also where the first of them come before the new topic has a leader.
+    producer = Producer({"bootstrap.servers": own_kafka, "enable.idempotence": True})
     for offset in range(_COUNT):
         reason = "rare" if offset in _OTHERS else "common"
         key, value, headers = dead_letter(b"k", b"v", [], reason=reason, topic="t", partition=0, offset=offset)
