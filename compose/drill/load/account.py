@@ -203,7 +203,7 @@ class Account:
         return Totals(
             asked=sum(bool(each.asked_at) for each in payments.values()),
             taken=sum(bool(each.taken_at) for each in payments.values()),
-            completed=sum(bool(each.paid_at) for each in payments.values()),
+            completed=sum(bool(each.asked_at and each.paid_at) for each in payments.values()),
             lost=len(lost),
             paid_twice=sum(len(each.nodes) > 1 for each in payments.values()),
             executed_again=sum(count - 1 for count in self._begun.values()),

@@ -32,6 +32,7 @@ from backbeat.compose.drill.load.payments import (
     MAKE,
     RETRIES,
     RETRY_SECONDS,
+    RUN_VARIABLE,
     TOKEN_VARIABLE,
     WAYS,
     WEBHOOK_CLIENT,
@@ -98,6 +99,7 @@ class Generator:
 
     async def _ask(self, ways: dict[str, Callable[[str], Awaitable[None]]], turns: itertools.cycle[str]) -> None:
         number, due, last = 0, 0.0, time.monotonic()
+        run = os.environ.get(RUN_VARIABLE, "")
         while not self._stopping.is_set():
             now = time.monotonic()
             due += (now - last) * self._rate()
@@ -106,7 +108,7 @@ class Generator:
                 due -= 1
                 number += 1
                 way = next(turns)
-                payment = f"{way}-{number}"
+                payment = f"{way}-{run}-{number}"
                 self._journal.note("asked", payment, way=way)
                 task = asyncio.ensure_future(ways[way](payment))
                 self._open.add(task)

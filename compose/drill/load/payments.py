@@ -23,6 +23,8 @@ CLIENT = "drill"
 WEBHOOK_CLIENT = "drill-webhooks"
 #: Token of the latter for its calls to gateways: processes of the load are told by this variable.
 TOKEN_VARIABLE = "BACKBEAT_TOKEN"  # noqa: S105 - the name of it
+#: A word of the run's own, in the names of its payments: an installation has met those of earlier runs.
+RUN_VARIABLE = "DRILL_RUN"
 #: The client application of whoever floods.
 FLOOD_CLIENT = "drill-flood"
 
@@ -33,5 +35,5 @@ RETRY_SECONDS = 1
 
 
 def way_of(payment: str) -> str:
-    """The way in of a payment, by its name: `http-17`."""
+    """The way in of a payment, by its name: `http-9f3b12c0-17`."""
     return payment.partition("-")[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.load.payments import CLIENT, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.payments import CLIENT, RUN_VARIABLE, TOKEN_VARIABLE, WEBHOOK_CLIENT
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
@@ -82,7 +83,7 @@ class Rig:
         add_client(self._servers, CLIENT, partitions=self._partitions)
         # Gateways may ask for it. Never on a command line, which everybody on this machine may read.
         token = make_token()
-        self._env[TOKEN_VARIABLE] = token
+        self._env |= {TOKEN_VARIABLE: token, RUN_VARIABLE: secrets.token_hex(4)}
         port = free_port()
         address = f"[{self._listen_address}]" if ":" in self._listen_address else self._listen_address
         url = f"http://{address}:{port}"
@@ -137,7 +138,9 @@ class Rig:
 
         def unpaid() -> set[str]:
             self.account.read()
-            return ways - {payment.way for payment in self.account.payments.values() if payment.paid_at}
+            payments = self.account.payments.values()
+            # Those of a run that was cut off are done by today's workers, too.
+            return ways - {payment.way for payment in payments if payment.asked_at and payment.paid_at}
 
         def is_over() -> bool:
             self.check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from click.testing import CliRunner
 
@@ -49,32 +51,52 @@ def stack(own_kafka):
         yield stack
 
 
-def test_the_load_is_paid_where_a_gateway_asks_for_tokens_and_posts_to_another_address(stack, tmp_path):
+@contextlib.contextmanager
+def rig_on(stack, folder):
+    """A load with its keeper."""
+    folder.mkdir()
     keeper = Keeper()
-    rig = rigs.Rig(
-        tmp_path,
-        keeper,
-        bootstrap_servers=stack.bootstrap_servers,
-        gateways=stack.http_urls,
-        per_second=3,
-        workers=1,
-        partitions=PARTITIONS,
-        plain=True,
-        listen_address="127.0.0.2",
-    )
     keeper.start()
     try:
+        yield (
+            rigs.Rig(
+                folder,
+                keeper,
+                bootstrap_servers=stack.bootstrap_servers,
+                gateways=stack.http_urls,
+                per_second=3,
+                workers=1,
+                partitions=PARTITIONS,
+                plain=True,
+                listen_address="127.0.0.2",
+            ),
+            keeper,
+        )
+    finally:
+        keeper.stop()
+
+
+def test_the_load_is_paid_where_a_gateway_asks_for_tokens_and_posts_to_another_address(stack, tmp_path):
+    with rig_on(stack, tmp_path / "run") as (rig, keeper):
         rig.start()
         paid = {payment.way for payment in rig.account.payments.values() if payment.paid_at}
         assert paid == {"sdk", "topic", "http"}
         assert not any(rig._env[TOKEN_VARIABLE] in word for part in keeper.parts for word in part.process.command)
-    finally:
-        keeper.stop()
     with ClientRegistry(stack.bootstrap_servers) as registry:
         client = registry.by_name(WEBHOOK_CLIENT)
     assert client.activity_endpoint.startswith("http://127.0.0.2:")
     with PlainClient(stack.http_urls[0], client=WEBHOOK_CLIENT) as client, pytest.raises(Unauthorized):
         client.signal("Payments", "without a token", "Make payment")
+
+
+def test_a_run_asks_for_other_payments_than_those_before_it(stack, tmp_path):
+    for name in ("first", "second"):
+        with rig_on(stack, tmp_path / name) as (rig, _):
+            rig.start()
+            rig.stop_asking()
+            assert rig.wait_paid(60), rig.account.totals()
+            totals = rig.account.totals()
+            assert totals.asked == totals.taken == totals.completed > 0, totals
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", ""])  # noqa: S104 - refused
