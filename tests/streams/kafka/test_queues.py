@@ -14,7 +14,7 @@ PARTITIONS = [TopicPartition(COMMANDS, number) for number in range(2)]
 
 
 def offsets(code: int) -> dict[tuple[str, int], int]:
-    """What is told where the first partition's answer is an error, and the second's is offset 9."""
+    """The answer where the first partition gives an error, and the second one offset 9."""
     failed, answered = Future(), Future()
     failed.set_exception(KafkaException(KafkaError(code)))
     answered.set_result(SimpleNamespace(offset=9))
