@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from backbeat.schemas.kafka.brokers import reach
+from backbeat.schemas.kafka.brokers import LEADER_MOVES, reach
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, check_topics
 
@@ -111,7 +111,7 @@ def _taken(message: Message, reached: int) -> tuple[bool, int]:
     if error is not None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
             return False, max(reached, offset or 0)
-        if error.retriable():
+        if error.code() in LEADER_MOVES:
             return False, reached
         raise KafkaException(error)
     assert offset is not None

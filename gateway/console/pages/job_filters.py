@@ -21,8 +21,6 @@ _LABELS = {
     "metadata": "whose metadata contains",
     "error": "whose last error contains",
 }
-
-
 _TIMES = {
     "changed since": "status_start",
     "changed until": "status_end",

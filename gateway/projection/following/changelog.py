@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.brokers import LEADER_MOVES
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import STATE, topic_id
 from backbeat.streams.ports.errors import NewerRecordError
@@ -112,7 +113,7 @@ class Changelog:
                 assert partition is not None
                 assert offset is not None
                 reached[partition] = max(reached.get(partition, 0), offset)
-            elif not error.retriable():
+            elif error.code() not in LEADER_MOVES:
                 raise KafkaException(error)
         return ReadResult(records, reached)
 

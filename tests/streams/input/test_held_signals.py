@@ -43,8 +43,11 @@ class Ingest:
         self.held = HeldSignals(self.applied.get, turn_seconds, lambda: self.now)
         self.forwarded: list[tuple[str, int]] = []
 
-    def read(self, topic: str, count: int, **signal: Any) -> list[str]:
+    def add(self, topic: str, count: int, **signal: Any) -> None:
         self.held.add([_Signal(topic, offset, **signal) for offset in range(count)])  # type: ignore[misc]
+
+    def read(self, topic: str, count: int, **signal: Any) -> list[str]:
+        self.add(topic, count, **signal)
         return self.held.pausable()
 
     def turn(self, partition: int = 0) -> int:
@@ -172,7 +175,7 @@ def test_what_is_revoked_or_of_another_topic_now_is_dropped():
 
 def test_without_a_bound_everything_is_forwarded():
     ingest = Ingest(turn_seconds=0.0)
-    ingest.held.add([_Signal("flood", offset) for offset in range(module._HELD_MAX + 100)])  # type: ignore[misc]
+    ingest.add("flood", module._HELD_MAX + 100)
     assert ingest.turn() == module._HELD_MAX + 100
     # It is held no more, so nothing that was fetched ahead is thrown away.
     assert ingest.held.pausable() == []

@@ -17,7 +17,7 @@ _STEPS = 400
 
 
 class Stored:
-    """What RocksDB holds."""
+    """The timers that are stored."""
 
     def __init__(self, timers: dict[TimerKey, int] | None = None) -> None:
         self.timers = timers or {}
