@@ -6,13 +6,17 @@ with an unknown workflow, a history chunk with an unknown node, and a node witho
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from backbeat.gateway.projection.following.deactivation import settle
+from backbeat.gateway.projection.following.counts import Counts
+from backbeat.gateway.projection.following.deactivation import (
+    deactivate_all_below_marks,
+    deactivate_below_marks,
+    deactivate_older,
+)
 from backbeat.gateway.projection.following.deletion import TEXT_MIN, delete_nodes, delete_workflows
 from backbeat.gateway.projection.following.failures import Failures
 from backbeat.gateway.projection.following.incoming import Records
@@ -30,7 +34,9 @@ _NO_CHUNKS: Mapping[int, tuple[bytes, bytes]] = {}
 class Projector:
     """Writer of batches on one connection. Row numbers continue from those in the tables."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, is_whole: bool = True) -> None:
+        """`is_whole`: not in a bulk load, so the tables have all of their indexes."""
+        self.is_whole = is_whole
         self._connection = connection
         self.statements = Statements(connection)
         self.grams = Grams(connection)
@@ -49,6 +55,11 @@ class Projector:
             self._drop_waiting(batch.deleted_keys)
             self._take_waiting(batch)
         _BatchWriter(self, batch).write()
+
+    def become_whole(self) -> None:
+        """Apply marks, which a bulk load leaves to its end: it may read a node before what is above it."""
+        _BatchWriter(self, Records(())).deactivate_all()
+        self.is_whole = True
 
     def _drop_waiting(self, deleted_keys: list[bytes]) -> None:
         """Records of deleted keys need not wait any more."""
@@ -106,16 +117,12 @@ class _BatchWriter:
         self._updates: list[tuple[Any, ...]] = []
         self._failures = Failures()
         self._waits: Rows = []
-        #: (workflow's number, state) -> change of its number of nodes.
-        self._state_deltas: dict[tuple[int, int], int] = defaultdict(int)
-        self._owners: dict[int, tuple[bytes, WorkflowRow]] = {}
-        self._raised: set[bytes] = set()
-        self._completed: dict[int, int] = defaultdict(int)
-        self._errored: dict[int, int] = defaultdict(int)
-        #: Code of a status change -> day -> number of such changes.
-        self._counts_of = {states.COMPLETE_CODE: self._completed, states.ERRORED_CODE: self._errored}
-        #: State -> number of nodes that were deleted with their workflow.
-        self._deleted_states: Counter[int] = Counter()
+        self._counts = Counts()
+        #: Workflow -> its watermark before this batch, where it was raised.
+        self._raised: dict[bytes, int] = {}
+        #: Nodes that a mark above them may deactivate, and those of them from which to go down, too.
+        self._node_ids: list[bytes] = []
+        self._root_ids: list[bytes] = []
 
     def write(self) -> None:
         """Write workflows, then nodes with their chunks, then what depends on both."""
@@ -135,9 +142,9 @@ class _BatchWriter:
         statements.insert_values(tables.status_changes, self._changes)
         self._failures.write(statements)
         self._projector.put_waiting(self._waits)
-        self._settle()
+        self._deactivate_ahead()
         self._delete_nodes()
-        self._put_counts()
+        self._counts.write(self._statements)
 
     def _look_up(self) -> None:
         workflow_ids = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
@@ -150,7 +157,7 @@ class _BatchWriter:
 
     def _add_workflow_row(self, identity: bytes, workflow_row: WorkflowRow) -> None:
         self._workflows[identity] = workflow_row
-        self._owners[workflow_row.no] = (identity, workflow_row)
+        self._counts.owners[workflow_row.no] = identity, workflow_row
 
     # --- workflows -------------------------------------------------------------------------------------------------
 
@@ -176,7 +183,7 @@ class _BatchWriter:
             else:
                 changed.append({**columns, "b_no": workflow_row.no})
                 if workflow.watermark > workflow_row.watermark:
-                    self._raised.add(identity)
+                    self._raised[identity] = workflow_row.watermark
             self._add_workflow_row(
                 identity, workflow_row._replace(watermark=workflow.watermark, sweeps=workflow.sweeps)
             )
@@ -217,7 +224,7 @@ class _BatchWriter:
         if node.created_at < workflow.created:
             return  # An earlier workflow's node; its deletion is on the way.
         known_row = self._nodes.get(identity)
-        row = known_row or NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
+        row = known_row or NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at, 0)
         state_before = row.state
         user_key = states.user_key(node.user_id)
         owner_key = None if user_key == workflow.user_key else workflow.user_key
@@ -228,7 +235,12 @@ class _BatchWriter:
             self._waits.append({"key": key, "subject_id": identity, "value": value})
         state = rows.state_of(node, past_statuses, workflow.watermark)
         no = row.no
-        self._nodes[identity] = row = NodeRow(no, state, chunk, chunk_changes, last_at)
+        has_newer_mark = node.deactivate_below > row.deactivate_below
+        if has_newer_mark or workflow.sweeps > 0:
+            self._node_ids.append(identity)
+            if has_newer_mark or known_row is None:
+                self._root_ids.append(identity)
+        self._nodes[identity] = row = NodeRow(no, state, chunk, chunk_changes, last_at, node.deactivate_below)
         if states.has_failed(state) or states.has_failed(state_before):
             chunks = {number: content for number, (_, content) in self._records.chunks.get(identity, {}).items()}
             self._failures.note(no, node, workflow.no, (state_before, state), chunks)
@@ -236,24 +248,24 @@ class _BatchWriter:
         if known_row is None:
             self._new_nodes.append(new_node_row(row, node, workflow.no, user_key, rest))
             self._bodies.append((no, rows.json_text(node.metadata), rows.node_body(node)))
-            self._state_deltas[workflow.no, state] += 1
+            self._counts.nodes[workflow.no, state] += 1
         else:
             pool_key = rows.pool_key(node, state)
             self._updates.append((pool_key, state, last_at, chunk, chunk_changes, node.deactivate_below, rest, no))
             if state != state_before:
-                self._state_deltas[workflow.no, state_before] -= 1
-                self._state_deltas[workflow.no, state] += 1
+                self._counts.move([(workflow.no, state_before, state)])
 
     def _read_history(
         self, row: NodeRow, node: Node, user_key: int, owner_key: int | None
     ) -> tuple[int, int, int, int]:
         """Add new changes; all past statuses, and `chunk`, `chunk_changes` and `last_at` of the row that follows."""
         chunks = self._records.chunks.get(node.id, _NO_CHUNKS)
-        no, state, number, begin, last_at = row
+        no, state, number, begin, last_at, _ = row
         past_statuses = states.had_of(state)
         # Names of this function alone: what follows runs some times a node.
         unpack, head_bytes, same_response = rows.HISTORY_HEAD.unpack_from, rows.HISTORY_HEAD.size, rows.SAME_RESPONSE
-        server, server_codes, counts_of, add = rows.SERVER, states.SERVER_CODES, self._counts_of, self._changes.append
+        server, server_codes, days_of = rows.SERVER, states.SERVER_CODES, self._counts.days_of
+        add = self._changes.append
         while True:
             # The history in the node's own record becomes, unchanged, the chunk of the next number.
             is_inline = number == node.history_chunks
@@ -274,8 +286,8 @@ class _BatchWriter:
                     past_statuses |= 1 << code
                     if at > last_at:  # noqa: PLR1730 - `max` takes three times as long
                         last_at = at
-                    if code in counts_of:
-                        counts_of[code][at // _DAY_MS] += 1
+                    if code in days_of:
+                        days_of[code][at // _DAY_MS] += 1
                 ordinal += 1
             begin = max(begin, ordinal - first)
             if is_inline:
@@ -293,51 +305,22 @@ class _BatchWriter:
 
     # --- derived rows -----------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Apply deactivation marks to nodes whose records do not show it yet."""
-        touched = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
-        for identity in sorted(touched):
-            workflow_row = self._workflows.get(identity)
-            if workflow_row is not None and (workflow_row.sweeps > 0 or identity in self._raised):
-                transitions = settle(self._projector.statements, workflow_row.no, workflow_row.watermark)
-                for state_before, state_after in transitions:
-                    self._state_deltas[workflow_row.no, state_before] -= 1
-                    self._state_deltas[workflow_row.no, state_after] += 1
+    def _deactivate_ahead(self) -> None:
+        """Apply watermarks and marks to nodes whose records do not show them yet."""
+        for identity, watermark_before in self._raised.items():
+            row = self._workflows[identity]
+            watermarks = watermark_before, row.watermark
+            self._counts.move(deactivate_older(self._statements, row.no, watermarks))
+        if self._node_ids and self._projector.is_whole:
+            self._counts.move(deactivate_below_marks(self._statements, self._node_ids, self._root_ids))
 
-    def _put_counts(self) -> None:
-        statements = self._statements
-        increments: Rows = []
-        decrements: Rows = []
-        total: Counter[int] = Counter({state: -count for state, count in self._deleted_states.items()})
-        for (workflow_no, state), count in self._state_deltas.items():
-            if not count:
-                continue
-            total[state] += count
-            identity, workflow = self._owners[workflow_no]
-            increments.append(
-                {
-                    "workflow_no": workflow_no,
-                    "state": state,
-                    "nodes": count,
-                    "user_key": workflow.user_key,
-                    "name_key": workflow.name_key,
-                    "created": workflow.created,
-                    "id": identity,
-                }
-            )
-            if count < 0:
-                decrements.append({"b_workflow_no": workflow_no, "b_state": state})
-        statements.run(statements.add_workflow_states, increments)
-        statements.run(statements.drop_workflow_states, decrements)
-        statements.run(
-            statements.add_node_states,
-            [{"state": state, "nodes": count} for state, count in sorted(total.items()) if count],
-        )
-        days = sorted({*self._completed, *self._errored})
-        statements.run(
-            statements.add_days,
-            [{"day": day, "completed": self._completed[day], "errored": self._errored[day]} for day in days],
-        )
+    def deactivate_all(self) -> None:
+        """Apply the marks of every workflow that is being swept."""
+        for row in self._statements.swept_workflows("id", *WorkflowRow._fields):
+            workflow_row = WorkflowRow(*row[1:])
+            self._add_workflow_row(row[0], workflow_row)
+            self._counts.move(deactivate_all_below_marks(self._statements, workflow_row.no))
+        self._counts.write(self._statements)
 
     # --- deletion --------------------------------------------------------------------------------------------------
 
@@ -357,7 +340,7 @@ class _BatchWriter:
             tables.nodes, "workflow_no", [workflow_row.no for workflow_row in removed.values()], "no"
         )
         for row in delete_nodes(self._statements, [row.no for row in rows_of]):
-            self._deleted_states[row.state] += 1
+            self._counts.deleted_states[row.state] += 1
         delete_workflows(
             self._statements,
             [(workflow_row.no, workflow_row.user_key, workflow_row.name_key) for workflow_row in removed.values()],
@@ -382,5 +365,5 @@ class _BatchWriter:
         for row in self._statements.select(tables.workflows, "no", owners, "id", *WorkflowRow._fields):
             self._add_workflow_row(row[0], WorkflowRow(*row[1:]))
         for row in deleted:
-            if row.workflow_no in self._owners:
-                self._state_deltas[row.workflow_no, row.state] -= 1
+            if row.workflow_no in self._counts.owners:
+                self._counts.nodes[row.workflow_no, row.state] -= 1

@@ -199,7 +199,7 @@ class Follower:
         ends = changelog.ends()
         with connection.begin():
             recorded, positions = _prepare(connection, changelog.topic_id, ends)
-            projector = Projector(connection)
+            projector = Projector(connection, is_whole=recorded.whole)
         self.progress.report(positions, whole=recorded.whole, trouble="", anew=True)
         changelog.seek(positions)
         goal = {} if recorded.whole else {partition: offsets.end for partition, offsets in ends.items()}
@@ -278,6 +278,7 @@ def _make_whole(connection: Connection, projector: Projector, is_stopping: Calla
         with connection.begin():
             create_index(connection)
     with connection.begin():
+        projector.become_whole()
         facts.put_facts(projector.statements, whole=True, current_at=facts.now_ms())
     logger.info("the projection is whole")
     with connection.begin():

@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     exists,
     null,
+    select,
     text,
     update,
 )
@@ -192,6 +193,19 @@ class Statements:
             sql = f"{select} IN ({', '.join('?' * count)})"
             result += self._connection.exec_driver_sql(sql, (*wanted, *(wanted[:1] * (count - len(wanted)))))
         return result
+
+    def nodes_between(self, workflow_no: int, seqs: tuple[int, int], *columns: str) -> list[Any]:
+        """Nodes of a workflow from the first `seq` on, up to the second."""
+        nodes = tables.nodes.c
+        wanted = (nodes.workflow_no == workflow_no) & nodes.seq.between(seqs[0], seqs[1] - 1)
+        return list(self._connection.execute(select(*(nodes[name] for name in columns)).where(wanted)))
+
+    def swept_workflows(self, *columns: str) -> list[Any]:
+        """Workflows with a cancel, reset or deactivation in progress."""
+        workflows = tables.workflows.c
+        return list(
+            self._connection.execute(select(*(workflows[name] for name in columns)).where(workflows.sweeps > 0))
+        )
 
     def delete(self, table: Table, column: str, values: list[Any]) -> None:
         """Delete the rows in which a column has one of the values."""

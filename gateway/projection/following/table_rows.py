@@ -27,6 +27,7 @@ class NodeRow(NamedTuple):
     chunk: int
     chunk_changes: int
     last_at: int
+    deactivate_below: int
 
 
 def name_row(user_key: int, name_key: int, name: bytes, workflows: int = 0) -> dict[str, Any]:
@@ -51,6 +52,6 @@ def new_node_row(row: NodeRow, node: Node, workflow_no: int, user_key: int, rest
         row.last_at,
         row.chunk,
         row.chunk_changes,
-        node.deactivate_below,
+        row.deactivate_below,
         rest,
     )

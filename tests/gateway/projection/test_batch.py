@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 
 import pytest
@@ -11,6 +12,7 @@ from backbeat.gateway.projection import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.following.changelog import OffsetRange
 from backbeat.gateway.projection.following.follower import _make_whole, _prepare, _write
+from backbeat.gateway.projection.following.statements import Statements
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import counts, workflow_names
 from backbeat.gateway.projection.storage import facts, tables
@@ -155,18 +157,81 @@ def test_marks_count_before_the_records_know_them(connection, projector):
     workflow.sweeps, top.deactivate_below = 1, 9
     apply(connection, projector, records.record(workflow), records.record(top))
 
-    def deactivated():
-        with connection.begin():
-            asked = NodeFilters(current_status="deactivated")
-            return {node.seq for node in search.search_nodes(connection, USER, asked)}
-
-    assert deactivated() == {2, 3, 4}
+    assert deactivated_seqs(connection) == {2, 3, 4}
     # A record that is written meanwhile for another reason changes nothing about it.
     apply(connection, projector, records.record(deeper))
-    assert deactivated() == {2, 3, 4}
+    assert deactivated_seqs(connection) == {2, 3, 4}
     workflow.watermark = 10
     apply(connection, projector, records.record(workflow))
-    assert deactivated() == {1, 2, 3, 4, 9}
+    assert deactivated_seqs(connection) == {1, 2, 3, 4, 9}
+
+
+def deactivated_seqs(connection):
+    with connection.begin():
+        asked = NodeFilters(current_status="deactivated", per_page=1_000)
+        return {node.seq for node in search.search_nodes(connection, USER, asked)}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_marks_count_whatever_the_batches(connection, projector, seed):
+    """Nodes are made, written again and marked, in batches of any size; marks of a bulk load count at its end."""
+    choose = random.Random(seed)
+    workflow, top = made()
+    workflow.sweeps = 1
+    nodes = [top]
+    projector.is_whole = seed % 3 > 0
+    apply(connection, projector, records.record(workflow), records.record(top))
+    for _ in range(25):
+        written = [workflow]
+        for _ in range(choose.randint(1, 6)):
+            kind = choose.choice(["make", "make", "make", "again", "mark", "watermark"])
+            if kind == "make":
+                written.append(records.node(workflow, len(nodes) + 1, 6, parent_id=choose.choice(nodes).id))
+                nodes.append(written[-1])
+            elif kind == "watermark":
+                workflow.watermark = max(workflow.watermark, choose.randint(0, len(nodes) // 4))
+            else:
+                written.append(choose.choice(nodes))
+                if kind == "mark":
+                    written[-1].deactivate_below = len(nodes) + 1
+        apply(connection, projector, *map(records.record, written))
+        if projector.is_whole:
+            assert deactivated_seqs(connection) == _below_marks(workflow, nodes)
+    with connection.begin():
+        projector.become_whole()
+        total = connection.execute(text("SELECT SUM(nodes) FROM workflow_states")).scalar()
+    assert deactivated_seqs(connection) == _below_marks(workflow, nodes)
+    assert total == len(nodes)
+
+
+def _below_marks(workflow, nodes):
+    marks = {}
+    for node in nodes:
+        marks[node.id] = max(marks.get(node.parent_id, 0), node.deactivate_below)
+    return {node.seq for node in nodes if node.seq < max(marks.get(node.parent_id, 0), workflow.watermark)}
+
+
+def test_a_batch_reads_few_nodes_of_a_workflow_that_is_swept(connection, projector, monkeypatch):
+    workflow, top = made()
+    below = [records.node(workflow, seq, 6, parent_id=top.id) for seq in range(2, 402)]
+    apply(connection, projector, *map(records.record, (workflow, top, *below)))
+    workflow.sweeps, top.deactivate_below = 1, 500
+    apply(connection, projector, records.record(workflow), records.record(top))
+    assert len(deactivated_seqs(connection)) == 400
+    rows_read = 0
+    real = Statements.select
+
+    def counted(statements, *given):
+        nonlocal rows_read
+        result = real(statements, *given)
+        rows_read += len(result)
+        return result
+
+    monkeypatch.setattr(Statements, "select", counted)
+    later = records.node(workflow, 501, 6, parent_id=below[0].id)
+    apply(connection, projector, *map(records.record, (workflow, below[7], later)))
+    assert 0 < rows_read < 20
+    assert len(deactivated_seqs(connection)) == 400
 
 
 def grown(created=5):
