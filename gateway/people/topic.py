@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from backbeat.delivery.kafka import make_consumer, make_producer
 from backbeat.errors import Unavailable
+from backbeat.schemas.kafka.ends import read_ends
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class TopicFollower:
         error = consumer.list_topics(self._topic, _ASK_SECONDS).topics[self._topic].error
         if error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Unavailable(f"There is no topic {self._topic}. What to do: run `backbeat topics create`.")
-        low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_SECONDS)
+        low, high = read_ends(consumer, self._topic, 0, _ASK_SECONDS)
         if self._position is None or not low <= self._position <= high:
             self._position = low if self._newest is None else max(low, high - self._newest)
         self._end = high
@@ -127,7 +128,7 @@ class TopicFollower:
         """Ask for the topic's end where somebody waits for that."""
         request = self._requests
         if request > self._looks:
-            _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_SECONDS)
+            _, end = read_ends(consumer, self._topic, 0, _ASK_SECONDS)
             with self._changed:
                 # Where compaction has left no record at the end, the consumer's position is behind it all the same.
                 at = consumer.position([TopicPartition(self._topic, 0)])[0].offset

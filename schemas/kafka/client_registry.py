@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.brokers import LEADER_MOVES, describe, reach
+from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.clients import ClientError, Delivery, RegisteredClient, decode_client
+from backbeat.schemas.kafka.ends import read_ends
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import CLIENTS
 
@@ -36,7 +37,6 @@ _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
 _REASON_CHARACTERS_MAX = 500
-_TRANSIENT = {*LEADER_MOVES, KafkaError.UNKNOWN_TOPIC_OR_PART}
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class ClientRegistry:
         deadline = time.monotonic() + seconds
         partition = TopicPartition(CLIENTS, 0, OFFSET_BEGINNING)
         try:
-            low, high = _ends(consumer, partition, deadline)
+            low, high = read_ends(consumer, CLIENTS, 0, seconds)
         except KafkaException as error:
             reason = error.args[0].str()
             raise ClientRegistryError(f"Kafka at {self.bootstrap_servers} does not answer: {reason}.") from error
@@ -283,21 +283,6 @@ def _note_error(error: KafkaError) -> None:
     # librdkafka retries by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 -- librdkafka's own codes have this name
         OUTAGES.tell(logger, f"the registry of clients is not followed at the moment, {error.str()}")
-
-
-def _ends(consumer: Consumer, partition: TopicPartition, deadline: float) -> tuple[int, int]:
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=deadline - time.monotonic())
-        except KafkaException as error:
-            # A topic just created is known before it can be read; a leader may be changing.
-            if not error.args[0].retriable() and error.args[0].code() not in _TRANSIENT:
-                raise
-            if time.monotonic() > deadline - _POLL_SECONDS:
-                raise
-            time.sleep(_POLL_SECONDS / 4)
-        else:
-            return low, high
 
 
 def _offset(message: Message) -> int:

@@ -12,6 +12,7 @@ from backbeat.delivery.kafka import logger, make_consumer
 from backbeat.errors import Unavailable
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.ends import read_ends
 from backbeat.schemas.kafka.topics import HISTORY
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.history import StatusChangesRecord
@@ -166,7 +167,7 @@ def _assign(consumer: Consumer, offsets: dict[int, int], partitions: set[int], b
         begin = begins.get(partition)
         if partition in offsets and (begin is None or begin >= offsets[partition]):
             continue
-        low, high = consumer.get_watermark_offsets(TopicPartition(HISTORY, partition), timeout=_ASK_SECONDS)
+        low, high = read_ends(consumer, HISTORY, partition, _ASK_SECONDS)
         offsets[partition] = high if begin is None else min(max(begin, low, high - _AGAIN_RECORDS_MAX), high)
         moved = True
     if moved:

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.ends import read_ends
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX
 
@@ -122,7 +123,7 @@ def partition_counts(client: Producer | Consumer, bootstrap_servers: str, *topic
 def end_of(consumer: Consumer, topic: str, partition: int, bootstrap_servers: str) -> TopicPartition:
     """The partition, at its end as it is now."""
     try:
-        _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=CONNECT_SECONDS_MAX)
+        _, high = read_ends(consumer, topic, partition, CONNECT_SECONDS_MAX)
     except KafkaException as error:
         raise unreachable(bootstrap_servers, error) from error
     return TopicPartition(topic, partition, high)

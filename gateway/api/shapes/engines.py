@@ -25,7 +25,7 @@ class EnginePartition(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     restored: Annotated[float, Meta(description="of a restore: the share that is done, 0 to 1")]
     restore_left: Annotated[int, Meta(description="of a restore: offsets of the state topic still to be read")]
     timers_soon: Annotated[int, Meta(description="timers that are due within a minute")]
-    timers_overdue: Annotated[int, Meta(description="timers that are due, and not applied yet")]
+    timers_overdue: Annotated[int, Meta(description="timers in memory that are due, not applied yet: 20,000 at most")]
     overdue_since: Annotated[
         int | None, Meta(description="when the first of these was due, milliseconds since the epoch")
     ]

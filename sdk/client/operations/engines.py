@@ -29,7 +29,7 @@ class EnginePartition(msgspec.Struct, frozen=True, kw_only=True):
     restored: float  #: of a restore: the share that is done, 0 to 1
     restore_left: int  #: of a restore: offsets of the state topic that are still to be read
     timers_soon: int  #: timers that are due within a minute
-    timers_overdue: int  #: timers that are due, and not applied yet
+    timers_overdue: int  #: timers in memory that are due, and not applied yet
     overdue_since: datetime | None  #: when the first of these was due
 
 
