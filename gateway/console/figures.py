@@ -146,7 +146,9 @@ class Freshness:
         age = time.monotonic() - self._freshened_at
         if age < 1.0 and seconds_max < 1.0:
             return age
+        began_at = time.monotonic()
         stale_seconds = await self._projection.freshen(seconds_max)
         if not stale_seconds:
-            self._freshened_at = time.monotonic()
+            # What was written while it was on its way may lack.
+            self._freshened_at = began_at
         return stale_seconds

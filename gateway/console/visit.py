@@ -16,6 +16,7 @@ from backbeat.gateway.console.page_error import PageError, forbidden, not_found
 from backbeat.gateway.console.parts import Parts
 from backbeat.gateway.console.shared import SHOWN_SECONDS_MAX
 from backbeat.gateway.console.show.look import read_look
+from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.http.times import to_milliseconds
@@ -80,6 +81,8 @@ class Visit:
         self.keeps_form = False
         #: Seconds that lists may be behind; None: the page has no list.
         self.stale_seconds: float | None = None
+        #: Time up to which the page has every change, milliseconds since the epoch.
+        self.complete_until = now_ms()
         #: Parts that are away, as sentences.
         self.troubles: list[str] = []
 
@@ -313,7 +316,9 @@ class Visit:
         """Result of a reading that needs the projection, likewise."""
 
         async def read() -> T:
-            self.stale_seconds, result = await self._freshened(reading)
+            began_at = now_ms()
+            stale_seconds, result = await self._freshened(reading)
+            self._note_age(began_at, stale_seconds)
             return result
 
         return await self._or(read, default)
@@ -330,10 +335,15 @@ class Visit:
             (stale_seconds, result), age = await self.parts.shared.get(
                 key, lambda: self._freshened(reading), shown_seconds_max=shown_seconds_max
             )
-            self.stale_seconds = stale_seconds + age
+            self._note_age(now_ms(), stale_seconds + age)
             return result  # type: ignore[no-any-return]  # as the reading gave it
 
         return await self._or(read, default)
+
+    def _note_age(self, at: int, seconds: float) -> None:
+        """A list may be so many seconds behind that time."""
+        self.stale_seconds = seconds
+        self.complete_until = min(self.complete_until, at - int(seconds * 1000))
 
     async def _freshened(self, reading: Callable[[], Awaitable[T]]) -> tuple[float, T]:
         """Seconds that it may be behind, and the result."""

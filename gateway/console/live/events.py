@@ -11,6 +11,7 @@ from aiohttp import web
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.live.hub import Stream
 from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text
@@ -87,7 +88,8 @@ async def _tell(stream: Stream, response: web.StreamResponse) -> None:
 
 
 def _event(name: str, data: dict[str, object]) -> str:
-    return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+    """An event with its time: a page that has less than all until then is fetched once more."""
+    return f"event: {name}\ndata: {msgspec.json.encode({**data, 'at': now_ms()}).decode()}\n\n"
 
 
 async def _send(response: web.StreamResponse, text: str) -> None:

@@ -69,12 +69,18 @@ const BRANCHES_MAX = 5;
 const NEW_MS = 10000;
 let nextNewAt = 0;
 const changed = new Set();
+// Times by the gateway's clock: of the newest event, and of the newest that a refresh on its way is to show.
+let newestAt = 0;
+let wantedUntil = 0;
 let everything = false;
 let timer = 0;
 let source = null;
 let isPaused = false;
 let isOver = false;
 let polling = 0;
+
+// True where what was fetched may lack a change that an event has told of.
+const lacks = (fresh) => Number(fresh.dataset.until) < wantedUntil;
 
 // While a refresh is on its way, its timer is set: they never overlap.
 function later(milliseconds = REFRESH_MS) {
@@ -86,6 +92,7 @@ async function refresh() {
   const ids = [...changed];
   everything = false;
   changed.clear();
+  wantedUntil = newestAt;
   let isPostponed = false;
   try {
     if (main.dataset.rows) isPostponed = await refreshRows(whole, ids);
@@ -115,6 +122,7 @@ function shownBranches() {
   return [...branches.values()];
 }
 
+// Fetch the branches anew that have changed; true: once more, later, since their counts may miss something.
 async function refreshRows(whole, ids) {
   const branches = shownBranches();
   if (!branches.length) return refreshPage();
@@ -135,9 +143,10 @@ async function refreshRows(whole, ids) {
   // A branch whose parent is gone has no table: then the page as a whole is another one.
   if (tables.length !== wanted.length) return refreshPage();
   wanted.forEach((branch, index) => placeRows(branch, [...tables[index].rows]));
-  main.querySelectorAll(".shares").forEach((shares) => shares.replaceChildren(...fresh.querySelector(".shares").cloneNode(true).childNodes));
+  const counts = fresh.querySelector(".shares");
+  main.querySelectorAll(".shares").forEach((shares) => shares.replaceChildren(...counts.cloneNode(true).childNodes));
   replaceAlarms(fresh);
-  return false;
+  return lacks(counts);
 }
 
 const sameAs = (row) => row.dataset.node || (row.querySelector("a.earlier") ? "earlier" : "later");
@@ -196,16 +205,17 @@ async function refreshPage() {
   main.replaceChildren(...fresh.childNodes);
   addDecoders(main);
   main.querySelectorAll("details").forEach((details, index) => { if (index in opened) details.open = opened[index]; });
-  return "old" in fresh.dataset;
+  return "old" in fresh.dataset || lacks(fresh);
 }
 
 function listen() {
   if (source || isPaused || document.hidden) return;
   clearInterval(polling);
   source = new EventSource(address);
-  source.addEventListener("nodes", (event) => { JSON.parse(event.data).ids.forEach((id) => changed.add(id)); later(); });
-  source.addEventListener("stale", () => { everything = true; later(); });
-  source.addEventListener("figures", () => { everything = true; later(); });
+  const take = (event) => { const news = JSON.parse(event.data); newestAt = Math.max(newestAt, news.at); return news; };
+  source.addEventListener("nodes", (event) => { take(event).ids.forEach((id) => changed.add(id)); later(); });
+  source.addEventListener("stale", (event) => { take(event); everything = true; later(); });
+  source.addEventListener("figures", (event) => { take(event); everything = true; later(); });
   // A stream that has lasted long is ended, and begun anew by the browser.
   source.addEventListener("bye", () => { isOver = true; });
   source.addEventListener("open", () => {

@@ -14,6 +14,7 @@ import pytest
 
 from backbeat.gateway.console.live import events
 from backbeat.gateway.console.live.hub import IDS_MAX, STREAMS_MAX, STREAMS_OF_SESSION_MAX, Hub, Stream
+from backbeat.gateway.projection.storage.database import begin_writing, open_engine, parse_url
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
 from tests.gateway.console.desk import Desk, log_in
@@ -50,6 +51,22 @@ def test_a_row_changes_by_itself_and_nothing_else_is_loaded(tab, pair):
 
     assert screen.page.evaluate("window.marked")
     assert screen.complaints == []
+
+
+def test_counts_that_lacked_a_change_are_fetched_once_more(stack, tab, pair):
+    """Rows are the engine's, counts the projection's, which may be behind when an event tells of a change."""
+    user, top, nodes = pair
+    screen = tab(java_script_enabled=True)
+    screen.open(f"workflows/{top['workflowId']}")
+    row = screen.page.locator(f"[data-node='{nodes[0]}']")
+    projection = open_engine(parse_url(f"sqlite:///{stack.data_dir}/gateway-1/projection.sqlite"))
+    # Nobody else writes meanwhile.
+    with begin_writing(projection):
+        user.say(nodes[0], "completed")
+        row.get_by_text("complete").wait_for(timeout=120_000)
+        assert "done" not in screen.page.locator("h1 ~ .summary").inner_text()
+    projection.dispose()
+    screen.page.locator("h1 ~ .summary").get_by_text("1 done").wait_for(timeout=120_000)
 
 
 def test_new_nodes_come_by_themselves_where_their_parent_is_unfolded(tab, pair):
