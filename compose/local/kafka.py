@@ -6,6 +6,7 @@ one engine; the rest is as in production. Alone, or as a member of a cluster (`k
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -111,6 +112,7 @@ class KafkaBroker:
         self.port = port if port is not None else free_port()
         self.log_path = self.data_dir / "kafka.log"
         self._storage = self.data_dir / "log"
+        self._temporary = self.data_dir / "tmp"
         self._say = say
         self._heap_megabytes = heap_megabytes
         #: Java's options instead of the class archive's.
@@ -171,8 +173,13 @@ class KafkaBroker:
         left_over = stop_left_over(self._process.pid_path)
         if left_over is not None:
             self._say(f"Stopped a Kafka that an earlier run had left behind (pid {left_over}).")
+        # Libraries that Java unpacks: a broker that is killed leaves them, in the system's folder for good.
+        if self._temporary.exists():
+            shutil.rmtree(self._temporary)
+        self._temporary.mkdir()
         settings = self._write_settings()
         common_options = [
+            f"-Djava.io.tmpdir={self._temporary}",
             f"-Dlog4j2.configurationFile={_LOG4J}",
             f"-Dbackbeat.kafka.log={self.log_path}",
             "-cp",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.kafka import KafkaBroker
@@ -168,3 +170,18 @@ def test_kafka_left_over_is_stopped_by_the_next_start(tmp_path):
     with second:
         assert not first.running
         assert lines == [f"Stopped a Kafka that an earlier run had left behind (pid {first.pid})."]
+
+
+def test_kafka_that_is_killed_leaves_nothing_in_the_systems_temporary_folder(tmp_path):
+    broker, folder = KafkaBroker(tmp_path), tmp_path / "tmp"
+    with broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "compression.type": "lz4"})
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+        admin.create_topics([NewTopic("t", 1, 1)])["t"].result()
+        # The broker reads what it is sent, for which Java unpacks a library.
+        producer.produce("t", b"x" * 1_000)
+        producer.flush()
+        assert any("lz4" in path.name for path in folder.iterdir())
+        broker.kill()
+        broker.prepare()
+        assert list(folder.iterdir()) == []
