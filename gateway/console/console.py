@@ -229,7 +229,9 @@ class Console:
         if visit.path == login.PATH and visit.form:
             # Another form's fields may wait in it for the login: they are not lost either.
             page = login.refuse(visit, refused)
-        values = {**self._frame(visit, page.title, None), **page.values}
+        # Whoever meets an error sees what else is not well, and waits for no count.
+        figures = None if visit.visitor is None else self._parts.counter.newest
+        values = {**self._frame(visit, page.title, figures), **page.values}
         response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
         response.headers.update(refused.headers)
         if refresh_seconds:

@@ -11,6 +11,17 @@ from uuid import UUID
 import msgspec
 
 from backbeat.errors import Unavailable
+from backbeat.gateway.console.health.alarms import (
+    Alarm,
+    behind_alarms,
+    engine_alarms,
+    kafka_alarm,
+    search_alarm,
+    worker_alarms,
+)
+from backbeat.gateway.console.health.standing import Standing, StandingReader
+from backbeat.gateway.console.health.watch import Watch
+from backbeat.gateway.console.health.workers import Workers, workers_of
 from backbeat.gateway.console.show.course import Course
 from backbeat.gateway.people.visitor import Visitor
 from backbeat.gateway.projection import Projection, ProjectionError
@@ -45,8 +56,20 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     #: Partitions whose engine does not answer.
     missing_partitions: list[int]
     partitions: int
-    #: Parts that are away, as sentences.
-    troubles: list[str]
+    #: What is not well.
+    alarms: list[Alarm]
+    #: Who takes the activities of each client; empty: nothing was ever sent, or Kafka does not say.
+    workers: list[Workers]
+    #: Engines, topics and the search; None: not known.
+    standing: Standing | None
+
+    def alarms_of(self, visitor: Visitor) -> list[Alarm]:
+        """What is not well, without what other clients alone are concerned with."""
+        return [alarm for alarm in self.alarms if alarm.client_id is None or visitor.sees(alarm.client_id)]
+
+    def says(self, trouble: str) -> bool:
+        """True if one of the alarms says this."""
+        return any(alarm.text == trouble for alarm in self.alarms)
 
     def failing(self, visitor: Visitor) -> int:
         """Nodes that wait for a person, of the clients that the visitor sees."""
@@ -60,9 +83,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Counter:
     """Counts figures when a page asks for them and they have become old."""
 
-    def __init__(self, engine: Engine, projection: Projection) -> None:
+    def __init__(self, engine: Engine, projection: Projection, standing: StandingReader) -> None:
         self._engine = engine
         self._projection = projection
+        self._standing = standing
+        self._watch = Watch()
         self._figures: Figures | None = None
         self._counted_at = 0.0
         self._counting: asyncio.Task[None] | None = None
@@ -90,6 +115,11 @@ class Counter:
                 self.course.note(failing)
             await asyncio.sleep(_KEPT_SECONDS)
 
+    @property
+    def newest(self) -> Figures | None:
+        """The newest figures, however old: for a page that must not wait."""
+        return self._figures
+
     async def figures(self, age_seconds_max: float = _SHOWN_SECONDS_MAX) -> Figures | None:
         """Figures of this age at most, unless counting takes long; None: they are being counted for the first time."""
         age_seconds = time.monotonic() - self._counted_at
@@ -108,30 +138,50 @@ class Counter:
 
     async def _counted(self) -> Figures:
         at = time.time_ns() // 1_000_000
-        troubles = []
+        self._watch.begin()
+        alarms: list[Alarm] = []
         activities = None
         newest_workflow = 0
         missing: list[int] = []
+        standing: Standing | None = None
         if self._engine.missing is not None:
-            troubles.append(self._engine.missing)
+            alarms.append(kafka_alarm(self._engine.missing))
         else:
-            missing = await self._engine.missing_partitions(_ENGINE_SECONDS)
+            missing, standing = await asyncio.gather(
+                self._engine.missing_partitions(_ENGINE_SECONDS), self._standing.read()
+            )
+            if standing is not None and standing.trouble:
+                alarms.append(kafka_alarm(standing.trouble))
+        alarms += engine_alarms(missing, self._engine.partitions, standing, self._watch, at)
         try:
             activities = (await self._projection.activities(WINDOW_SECONDS)).activities
             newest_workflow = await self._projection.read(newest_number)
         except (ProjectionError, Unavailable) as error:
-            troubles.append(str(error))
+            alarms.append(search_alarm(str(error)))
         else:
             if self._projection.trouble:
-                troubles.append(f"The search does not follow: {self._projection.trouble}")
+                alarms.append(search_alarm(f"The search does not follow: {self._projection.trouble}"))
+        workers = self._workers(standing, activities, at)
+        if standing is not None:
+            alarms += behind_alarms(standing.search_records_behind, self._watch, at)
         return Figures(
             at=at,
             activities=activities,
             newest_workflow=newest_workflow,
             missing_partitions=missing,
             partitions=self._engine.partitions,
-            troubles=troubles,
+            alarms=[*alarms, *worker_alarms(workers)],
+            workers=workers,
+            standing=standing,
         )
+
+    def _workers(self, standing: Standing | None, activities: list[ActivityFigures] | None, at: int) -> list[Workers]:
+        if standing is None or standing.backlog is None:
+            return []
+        at_work = {
+            UUID(activity.user_id).bytes for activity in activities or () if activity.completed or activity.errored
+        }
+        return workers_of(standing.backlog.queues.activities, standing.clients, at_work, self._watch, at)
 
 
 class Freshness:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from backbeat.gateway.console.archive_cache import ArchiveCache
 from backbeat.gateway.console.figures import Counter, Freshness
+from backbeat.gateway.console.health.standing import StandingReader
 from backbeat.gateway.console.live.hub import Hub
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages.operations.drill_processes import Drills
@@ -30,7 +31,7 @@ class Parts:
         self.services = services
         #: True for the path of a page below `/ui/`, and the method by which it is asked for.
         self.is_page = is_page
-        self.counter = Counter(services.engine, services.projection)
+        self.counter = Counter(services.engine, services.projection, StandingReader(services))
         self.freshness = Freshness(services.projection)
         #: Readings of the projection that pages share.
         self.shared = Shared()

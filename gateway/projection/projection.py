@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -209,6 +209,13 @@ class Projection:
     def is_whole(self) -> bool:
         """True if searches are answered."""
         return self._follower.progress.whole
+
+    def records_behind(self, ends: Mapping[int, int]) -> int | None:
+        """Records before these ends of the changelog's partitions that are not in the tables; None: not known."""
+        if not self.is_whole:
+            return None
+        positions = self._follower.progress.positions()
+        return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
 
     @property
     def records(self) -> int:

@@ -171,4 +171,5 @@ def _mark(figures: Figures | None) -> object:
         for activity in figures.activities or ()
         for word, nodes in activity.nodes.items()
     }
-    return frozenset(counts), tuple(figures.missing_partitions), tuple(figures.troubles), figures.newest_workflow
+    alarms = tuple(alarm.mark for alarm in figures.alarms)
+    return frozenset(counts), tuple(figures.missing_partitions), alarms, figures.newest_workflow

@@ -35,10 +35,15 @@ class Engine:
         return []
 
 
+class StandingReader:
+    async def read(self) -> None:
+        """Nothing is known."""
+
+
 async def story() -> None:
     projection = Projection()
     projection.answers.set()
-    counter = Counter(Engine(), projection)  # type: ignore[arg-type]
+    counter = Counter(Engine(), projection, StandingReader())  # type: ignore[arg-type]
     first = await counter.figures()
     assert first is not None
     projection.answers.clear()

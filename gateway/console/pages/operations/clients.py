@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
+from backbeat.gateway.console.health.workers import has_members
 from backbeat.gateway.console.page_error import not_found
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
@@ -16,8 +17,6 @@ from backbeat.streams.kafka.queues import Queue
 
 _ROWS = 200
 _ACTIVITIES = 100
-#: State of a consumer group without members.
-_EMPTY = ("", "EMPTY", "DEAD")
 
 
 class ClientRow(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     @property
     def is_left_alone(self) -> bool:
         """True where activities wait and no worker takes them."""
-        return self.waiting > 0 and all(queue.group_state in _EMPTY for queue in self.activities)
+        return self.waiting > 0 and not any(map(has_members, self.activities))
 
 
 async def show_all(visit: Visit) -> Page:
