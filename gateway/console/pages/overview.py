@@ -9,17 +9,22 @@ import msgspec
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
 from backbeat.gateway.console.figures import WINDOW_SECONDS, Figures
+from backbeat.gateway.console.health.needs import LETTERS_MAX, needs_of
+from backbeat.gateway.console.health.workers import Workers
+from backbeat.gateway.console.pages.stuck import CauseRow, causes_of, row_of
 from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.projection.reading.causes import next_retry
 from backbeat.gateway.projection.reading.filters import WorkflowFilters
-from backbeat.schemas.messages import queries
 
 _ACTIVITIES_MAX = 15
 #: More clients are searched only where one is chosen: each is a search of its own.
 CLIENTS_MAX = 100
 _NEWEST = 10
-_SOON_MS = 3_600_000
+_CAUSES = 3
+_WORKERS_MAX = 8
+#: Statuses of what has failed, as the figures have them.
+_FAILED = ("retries_exhausted", "errored", "retrying")
 #: While there is nothing yet, the page looks again by itself.
 _EMPTY_REFRESH_SECONDS = 5
 
@@ -45,19 +50,28 @@ async def _next_retry(visit: Visit) -> int | None:
     return await visit.share(key, lambda: projection.read(lambda connection: next_retry(connection, client_ids)), None)
 
 
-async def _schedules_until(visit: Visit, figures: Figures | None, until: int) -> int | None:
-    """Number of schedules that are due by then; pages share what the engines have told. None: one does not answer."""
-    if figures is None or not figures.partitions or figures.missing_partitions:
-        # Nobody waits for it here.
-        return None
+async def _causes(visit: Visit, counts: dict[str, int]) -> tuple[list[CauseRow], int]:
+    """The first causes of what has failed, and the number of further ones; none are read where nothing has."""
+    if not any(counts.values()):
+        return [], 0
+    client_ids = None if visit.who.clients is None else [client.id_bytes for client in visit.clients()]
+    report = await causes_of(visit, client_ids)
+    if report is None:
+        return [], 0
+    shown = report.causes[:_CAUSES]
+    return [row_of(visit, cause) for cause in shown], len(report.causes) - len(shown) + report.more
 
-    async def read() -> list[tuple[bytes, int]]:
-        parts, _ = await visit.ask_all(queries.GetSchedules, "schedules")
-        views = (view for part in parts for view in part.schedules)
-        return [(view.plan.user_id, view.next_at) for view in views if view.next_at is not None and not view.paused]
 
-    times, _ = await visit.parts.shared.get(("schedules", visit.who.clients), read)
-    return sum(1 for user_id, at in times if at <= until and visit.who.sees(user_id))
+def _workers(visit: Visit, figures: Figures | None) -> list[Workers]:
+    """Workers of the clients that the visitor sees, those first that nobody works for."""
+    workers = [
+        of_client
+        for of_client in (figures.workers if figures is not None else ())
+        if visit.who.sees(of_client.client_id)
+    ]
+    return sorted(
+        workers, key=lambda of_client: (of_client.nobody_since is None, not of_client.are_there, of_client.client)
+    )
 
 
 async def show(visit: Visit) -> Page:
@@ -76,6 +90,9 @@ async def show(visit: Visit) -> Page:
         lambda: visit.parts.searches.workflows(client_ids, WorkflowFilters(per_page=_NEWEST)), None
     )
     is_empty = newest == [] and not rows
+    counts = {word: sum(row.figures.nodes.get(word, 0) for row in rows) for word in _FAILED}
+    causes, more_causes = await _causes(visit, counts)
+    workers = _workers(visit, figures)
     now = time.time_ns() // 1_000_000
     curve = visit.parts.counter.course.curve(visit.who, now)
     return visit.page(
@@ -86,9 +103,14 @@ async def show(visit: Visit) -> Page:
         more=max(0, len(rows) - _ACTIVITIES_MAX),
         curve=curve,
         bars="" if curve is None else bars(curve.hours),
-        retrying=sum(row.figures.retrying for row in rows),
+        counts=counts,
+        needs=await needs_of(visit, figures),
+        letters_max=LETTERS_MAX,
+        causes=causes,
+        more_causes=more_causes,
+        workers=workers[:_WORKERS_MAX],
+        more_workers=max(0, len(workers) - _WORKERS_MAX),
         next_retry=await _next_retry(visit),
-        schedules_soon=await _schedules_until(visit, figures, now + _SOON_MS),
         newest=newest,
         is_empty=is_empty,
         window_seconds=int(WINDOW_SECONDS),

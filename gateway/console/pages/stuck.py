@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from backbeat.gateway.api.shapes.reports import Cause
+from backbeat.gateway.api.shapes.reports import Cause, Causes
 from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 
@@ -32,10 +32,8 @@ async def show(visit: Visit) -> Page:
     clients = visit.chosen_clients()
     # Causes of all clients are asked for once, not client by client.
     client_ids = None if visit.who.clients is None and not client_name else [client.id_bytes for client in clients]
-    key = ("causes", None if client_ids is None else frozenset(client_ids))
-    # With 100,000 failing nodes it is a walk over all of them: pages share one.
-    report = await visit.share(key, lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
-    rows = None if report is None else [_row(visit, cause) for cause in report.causes]
+    report = await causes_of(visit, client_ids)
+    rows = None if report is None else [row_of(visit, cause) for cause in report.causes]
     return visit.page(
         "stuck.html",
         "Stuck",
@@ -49,7 +47,15 @@ async def show(visit: Visit) -> Page:
     )
 
 
-def _row(visit: Visit, cause: Cause) -> CauseRow:
+async def causes_of(visit: Visit, client_ids: list[bytes] | None) -> Causes | None:
+    """Causes of these clients' failed nodes (None: of all); None while the search is away."""
+    key = ("causes", None if client_ids is None else frozenset(client_ids))
+    # With 100,000 failing nodes it is a walk over all of them: pages share one.
+    return await visit.share(key, lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
+
+
+def row_of(visit: Visit, cause: Cause) -> CauseRow:
+    """A cause as pages show it."""
     status = max(cause.nodes, key=lambda word: (cause.nodes[word], word == "retries_exhausted"))
     if cause.failing:
         status = "retries_exhausted" if cause.nodes.get("retries_exhausted") else "errored"
