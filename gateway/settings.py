@@ -62,6 +62,8 @@ class UiSettings:
     secret_file: Path | None = None
     #: URL of the endpoint that decodes payloads for browsers (`backbeat codec serve`); None: there is none.
     codec_url: str | None = None
+    #: Links to other places on the pages of nodes and workflows: names, and URLs with words in braces.
+    links: tuple[tuple[str, str], ...] = ()
     #: Folder in which `backbeat drill` keeps its runs; None: no drills are shown.
     drills: Path | None = None
     #: Topologies of installations that operators may run drills on, and `here`: one that is started for the run.

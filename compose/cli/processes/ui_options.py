@@ -89,6 +89,16 @@ _OPTIONS = (
         help="Where browsers have encrypted payloads decoded: `backbeat codec serve`, as they reach it.",
     ),
     click.option(
+        "--ui-link",
+        "ui_links",
+        multiple=True,
+        envvar="BACKBEAT_UI_LINK",
+        show_envvar=True,
+        metavar="NAME=URL",
+        help="A link on the pages of nodes and workflows, such as Logs=https://logs.example/search?q={tid}, with "
+        "{tid}, {node_id}, {workflow_id}, {client} and {subject}; may be given several times.",
+    ),
+    click.option(
         "--ui-drills",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="BACKBEAT_UI_DRILLS",
@@ -166,6 +176,7 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
     codec_url = words["ui_codec_url"]
     if codec_url is not None and origin_of(codec_url) is None:
         raise click.UsageError(f"--ui-codec-url {codec_url} is no URL such as https://codec.example")
+    links = _links(words["ui_links"])
     console = UiSettings(
         name=words["ui_name"],
         colour=words["ui_colour"],
@@ -177,7 +188,24 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
         drill_topologies=topologies,
         drill_key_file=words["ui_drill_key_file"],
         codec_url=codec_url,
+        links=links,
         user_header=words["ui_user_header"],
         trusted_proxies=tuple(words["ui_trusted_proxies"]),
     )
     return {"ui": ui, "console": console}
+
+
+def _links(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names and URLs of links. UsageError: one is none, or two have one name."""
+    from backbeat.gateway.console.show.links import read_link
+
+    links: dict[str, str] = {}
+    for text in texts:
+        try:
+            link = read_link(text)
+        except ValueError as error:
+            raise click.UsageError(f"--ui-link {text}: {error}.") from error
+        if link.name in links:
+            raise click.UsageError(f"--ui-link {text}: there is another one of this name.")
+        links[link.name] = link.url
+    return tuple(links.items())

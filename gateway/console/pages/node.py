@@ -11,6 +11,7 @@ from backbeat.gateway.console import responses
 from backbeat.gateway.console.actions import NODE_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.show.error_text import errors_of
+from backbeat.gateway.console.show.links import links_of
 from backbeat.gateway.console.tree import Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
@@ -47,13 +48,24 @@ async def show(visit: Visit) -> Page:
     # Most have nothing below them: of these nothing more is asked, neither of the engine nor of the search.
     below = await _below(visit, node) if path[-1].has_children else []
     errors_shown = errors_of(history)
+    client = visit.client_name(node.user_id)
     return visit.page(
         "node.html",
         node.name,
         node=node,
         live=f"w={id_text(node.workflow_id)}",
         live_node=id_text(node_id),
-        client=visit.client_name(node.user_id),
+        client=client,
+        links_out=links_of(
+            visit.parts.settings.links,
+            {
+                "tid": node.tid,
+                "node_id": id_text(node.id),
+                "workflow_id": id_text(node.workflow_id),
+                "client": client,
+                "subject": node.subject.decode(errors="replace"),
+            },
+        ),
         mode=node.mode.name.lower().replace("_", " "),
         data=await _data(visit, node, history) if visit.who.may(Right.PAYLOADS) else None,
         errors=errors_shown[:ERRORS],

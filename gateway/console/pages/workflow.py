@@ -10,6 +10,7 @@ import msgspec
 
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.show.links import links_of
 from backbeat.gateway.console.show.statuses import FAILING, Share, shares
 from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
@@ -59,6 +60,7 @@ async def show(visit: Visit) -> Page:
     paths = await _paths(visit, standing.first_failing[:count])
     tree = Tree(visit, workflow_id, standing.failed)
     drawn = _drawn(tree, paths) if kind == "failing" else await _unfolded(visit, tree, workflow_id, paths)
+    client = visit.client_name(view.user_id)
     return visit.page(
         "workflow.html",
         f"{view.name} {view.subject.decode(errors='replace')[:80]}",
@@ -66,7 +68,11 @@ async def show(visit: Visit) -> Page:
         live=f"w={id_text(workflow_id)}",
         live_rows="" if kind == "failing" else f"{id_text(workflow_id)}/rows",
         live_every=_PATHS_LIVE_MS if kind == "failing" else 0,
-        client=visit.client_name(view.user_id),
+        client=client,
+        links_out=links_of(
+            visit.parts.settings.links,
+            {"workflow_id": id_text(workflow_id), "client": client, "subject": view.subject.decode(errors="replace")},
+        ),
         failing=[tree.row(path[-1]) for path in paths],
         is_more_failing=len(standing.first_failing) > count,
         beginnings_of={path[-1].id: visit.address(at=id_text(path[-1].id), open=None, show=None) for path in paths},

@@ -19,6 +19,11 @@ from tests.gateway.console.story import Story
 FOLDER = Path(__file__).parent
 ORDER = {"test_first_run.py": 0, "test_people.py": 2}
 START_SECONDS_MAX = 180.0
+#: What the read-only gateway links to.
+LINKS = (
+    "Logs=https://logs.example/search?q={tid}&node={node_id}",
+    "Orders=https://shop.example/{client}?of={subject}#{workflow_id}",
+)
 _NEEDS_KAFKA = {"stack", "story", "tab", "console"}
 
 
@@ -82,7 +87,7 @@ def stack(
                 *folders,
             ],
             ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied],
-            ["--ui=only", "--ui-login=none", "--ui-read-only"],
+            ["--ui=only", "--ui-login=none", "--ui-read-only", *(f"--ui-link={link}" for link in LINKS)],
         ],
     )
     try:
