@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import yaml
 
+from backbeat.gateway.console import table
+from backbeat.gateway.console.show.statuses import STATUS_CHOICES
+from backbeat.gateway.people.visitor import Right
 from tests.compose.deploy.files import MONITORING, ROOT, STAGING, alerts, dashboard, services
 
 DOCUMENTED = set(
     re.findall(r"^\| `(backbeat_\w+)` \|", (ROOT / "docs" / "reference" / "metrics.md").read_text(), re.MULTILINE)
 )
+TEMPLATES = Path(table.__file__).parent / "templates"
 PANELS = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 SOURCES = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
 
@@ -55,6 +61,21 @@ def test_an_alert_says_how_urgent_it_is_and_where_to_read_what_to_do(rule):
     assert rule["annotations"]["runbook"] == f"docs/how-to/runbook.md#{rule['alert'].lower()}"
     assert "**Means:**" in by_name[rule["alert"]]
     assert "**Do:**" in by_name[rule["alert"]]
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_an_alert_leads_to_the_page_of_the_console_that_shows_it(rule):
+    address = rule["annotations"].get("console")
+    # Where no gateway answers there is no console either.
+    assert (address is None) == (rule["alert"] == "BackbeatNoGateway")
+    if address is not None:
+        path, _, section = address.partition("#")
+        path, _, query = path.partition("?")
+        row, _ = table.find(path.removeprefix("ui/"))["GET"]
+        assert path.startswith("ui/")
+        assert (row.path, row.right) == (path.removeprefix("ui/"), Right.READ)
+        assert not section or f'<section id="{section}">' in (TEMPLATES / f"{row.path}.html").read_text()
+        assert not query or dict(parse_qsl(query))["status"] in dict(STATUS_CHOICES)
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone():
