@@ -51,6 +51,8 @@ class Filters:
     #: Of nodes: the workflow that it is of, and the node right above it.
     workflow_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
+    #: And the cause that it has failed with, by its id.
+    cause: str | None = None
 
 
 def filter_options(text: str, text_help: str) -> Option:
@@ -96,6 +98,7 @@ def node_filters(filters: Filters) -> dict[str, Any]:
         "metadata": filters.text,
         "workflow_id": filters.workflow_id,
         "parent_id": filters.parent_id,
+        "cause": filters.cause,
     }
 
 

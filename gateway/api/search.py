@@ -16,6 +16,7 @@ from backbeat.gateway.http.presentation import error_row_json, workflow_json
 from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
+from backbeat.gateway.projection.storage.cause import key_of_id
 from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX
 from backbeat.schemas.messages.json_text import JsonTextError, parse
 
@@ -94,6 +95,7 @@ def _node_filters(parameters: Parameters) -> NodeFilters | None:
         metadata_contains=parameters.raw_text("metadata"),
         workflow_id=_id(parameters, "workflow_id"),
         parent_id=_id(parameters, "parent_id"),
+        cause=_cause(parameters),
         **values,
     )
 
@@ -199,6 +201,13 @@ def key_text(text: str) -> str:
     except JsonTextError:
         value = text
     return msgspec.json.encode(value).decode()
+
+
+def _cause(parameters: Parameters) -> str | None:
+    text = parameters.raw_text("cause")
+    if text is not None and key_of_id(text) is None:
+        raise errors.invalid_value(f"cause must be the id of a cause, as /reports/causes has it, not {text[:40]!r}")
+    return text
 
 
 def _id(parameters: Parameters, name: str) -> bytes | None:

@@ -145,6 +145,7 @@ _BUCKETS = ", ".join(Bucket)
 _OF_NODES = (
     query("workflow_id", UUID, "a node of this workflow"),
     query("parent_id", UUID, "a node right below this one"),
+    query("cause", TEXT, "a node that has failed with the cause of this id, as `/reports/causes` has it"),
 )
 
 

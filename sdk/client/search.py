@@ -61,6 +61,8 @@ class NodeSearchOptions(SearchOptions, total=False):
     #: The id of its workflow, and of the node right above it.
     workflow_id: AnyId | bytes | None
     parent_id: AnyId | bytes | None
+    #: The id of the cause that it has failed with (`Cause.id`).
+    cause: str | None
 
 
 class SearchCount(msgspec.Struct, frozen=True):

@@ -120,6 +120,7 @@ Examples:
 @filter_options("--metadata", "Stands in the metadata, as compact JSON.")
 @click.option("--workflow-id", type=click.UUID, metavar="ID", help="Nodes of this workflow.")
 @click.option("--parent-id", type=click.UUID, metavar="ID", help="Nodes right below this one.")
+@click.option("--cause", metavar="ID", help="Nodes that have failed with this cause, by its id: `backbeat causes`.")
 @_page_options
 @_count_options
 @click.option("--why", is_flag=True, help="Also what each that is open waits for: whose result, or which node, time, …")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   backbeat causes
+  backbeat search nodes --cause 00f3a9c14be27d55
   backbeat retry --where name="Charge card" --where error="connection refused" --dry-run
 """
 )
@@ -35,7 +36,7 @@ def causes(connection: Connection, limit: int, *, as_json: bool) -> None:
             emit(cause)
         return
     print_table(
-        ("CAUSE", "ACTIVITY", "EXHAUSTED", "ERRORED", "RETRYING", "WORKFLOWS", "FIRST", "LAST"), map(_row, rows)
+        ("CAUSE", "ACTIVITY", "EXHAUSTED", "ERRORED", "RETRYING", "WORKFLOWS", "FIRST", "LAST", "ID"), map(_row, rows)
     )
     if not rows:
         note("Nothing has failed.")
@@ -49,4 +50,5 @@ def _row(cause: Cause) -> tuple[str, ...]:
         *(f"{count:,}" for count in (*counts, cause.workflows)),
         when(cause.first_at),
         when(cause.last_at),
+        cause.id,
     )

@@ -14,13 +14,16 @@ from backbeat.gateway.console.pages.overview import CLIENTS_MAX
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.projection.reading.causes import text_of
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import CLOSED, Bucket
 from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 PER_PAGE = 50
-_NOT_OF_JOBS = ("had", "since", "until", "made_since", "made_until", "tid", "slot", "slot_key", "workflow", "parent")
+_NOT_OF_JOBS = (
+    *("had", "since", "until", "made_since", "made_until", "tid", "slot", "slot_key", "workflow", "parent", "cause"),
+)
 #: Rows that are counted at most: `10,000+`.
 _COUNT_MAX = 10_000
 _CHIPS = {
@@ -38,6 +41,7 @@ _CHIPS = {
     "slot_key": "slot of key",
     "workflow": "of workflow",
     "parent": "below",
+    "cause": "failed with",
 }
 
 
@@ -78,6 +82,7 @@ async def nodes(visit: Visit) -> Page:
         metadata_contains=visit.query.get("text") or None,
         workflow_id=_id(visit, "workflow"),
         parent_id=_id(visit, "parent"),
+        cause=visit.query.get("cause") or None,
         **filters,
     )
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
@@ -88,7 +93,8 @@ async def nodes(visit: Visit) -> Page:
         and visit.query.get("status") in dict(STATUS_CHOICES)
         and not any(map(visit.query.get, _NOT_OF_JOBS))
     )
-    form = {**_form(visit, "Metadata"), "matches": await _count(visit, client_ids, query, views)}
+    texts = {"cause": await _cause_text(visit)} if visit.query.get("cause") else {}
+    form = {**_form(visit, "Metadata", texts), "matches": await _count(visit, client_ids, query, views)}
     return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), may_count=may_count, **form)
 
 
@@ -165,13 +171,24 @@ def _older(visit: Visit, views: list[NodeView] | list[WorkflowView] | None) -> s
     return visit.address(before=f"{views[-1].created_at}:{id_text(views[-1].id)}")
 
 
-def _form(visit: Visit, text_label: str) -> dict[str, Any]:
+async def _cause_text(visit: Visit) -> str:
+    """Text of the cause that is asked for; its id where nothing has failed with it any more, or the search is away."""
+    cause_id = visit.query["cause"]
+    clients = None if visit.who.clients is None else list(visit.who.clients)
+    text = await visit.read(lambda connection: text_of(connection, clients, cause_id), None)
+    if text is None:
+        return cause_id
+    return text or "no error that is known"
+
+
+def _form(visit: Visit, text_label: str, texts: dict[str, str] | None = None) -> dict[str, Any]:
+    """Values of the form; `texts`: filters in words, where these are others than those of the address."""
     words = dict(STATUS_CHOICES)
+    values = {name: words.get(visit.query[name], visit.query[name]) for name in _CHIPS if visit.query.get(name)}
     of_nodes = text_label == "Metadata"
     chips = [
-        Chip(noun, words.get(visit.query[name], visit.query[name]), visit.address(**{name: None, "before": None}))
-        for name, noun in _CHIPS.items()
-        if visit.query.get(name)
+        Chip(_CHIPS[name], value, visit.address(**{name: None, "before": None}))
+        for name, value in {**values, **(texts or {})}.items()
     ]
     return {
         "chips": chips,

@@ -5,7 +5,6 @@ It costs as much as there are failed nodes: 100,000 of them are one walk over an
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, text
 from backbeat.gateway.api.shapes.reports import CAUSE_BINS, Cause, Causes
 from backbeat.gateway.projection.reading.reports import node_names, plan_freely
 from backbeat.gateway.projection.storage import facts, states
-from backbeat.gateway.projection.storage.cause import fixed_piece
+from backbeat.gateway.projection.storage.cause import fixed_piece, id_of_key, key_of_id
 from backbeat.schemas.messages.status import ServerStatus
 
 _HOUR_MS = 3_600_000
@@ -33,7 +32,8 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
         listed = ", ".join(str(states.user_key(user_id)) for user_id in user_ids)
         conditions.append(f"user_key IN ({listed or 'NULL'})")
     if cause_id is not None:
-        conditions.append(f"key = {_key_of(cause_id)}")
+        key = key_of_id(cause_id)
+        conditions.append(f"key = {'NULL' if key is None else key}")
     condition = f" WHERE cause_key IN (SELECT key FROM causes WHERE {' AND '.join(conditions)})" if conditions else ""  # noqa: S608 - whole numbers
     by_status = ", ".join(
         f"SUM(CASE WHEN server = {int(server)} THEN 1 ELSE 0 END) AS {word}" for word, server in _STATUSES.items()
@@ -56,7 +56,7 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
         at=now,
         causes=[
             Cause(
-                id=f"{row.key & _MASK:016x}",
+                id=id_of_key(row.key),
                 user_id=names[row.name_key].user_id,
                 activity=names[row.name_key].name,
                 cause=bytes(row.text).decode(),
@@ -76,6 +76,16 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
     )
 
 
+def text_of(connection: Connection, user_ids: Iterable[bytes] | None, cause_id: str) -> str | None:
+    """Text of a cause of these clients' nodes (None: of anybody's); None: nothing has failed with it any more."""
+    row = connection.execute(
+        text("SELECT user_key, text FROM causes WHERE key = :key"), {"key": key_of_id(cause_id)}
+    ).first()
+    if row is None or (user_ids is not None and row.user_key not in map(states.user_key, user_ids)):
+        return None
+    return bytes(row.text).decode()
+
+
 def next_retry(connection: Connection, user_ids: Iterable[bytes] | None) -> int | None:
     """Time of the first retry of these clients' nodes (None: of all); None: none waits for one."""
     of_clients = ""
@@ -90,20 +100,11 @@ def next_retry(connection: Connection, user_ids: Iterable[bytes] | None) -> int 
     return due_at
 
 
-_MASK = (1 << 64) - 1
-_ID = re.compile("[0-9a-f]{16}")
 _STATUSES = {
     "retries_exhausted": ServerStatus.RETRIES_EXHAUSTED,
     "errored": ServerStatus.ERRORED,
     "retrying": ServerStatus.RETRYING,
 }
-
-
-def _key_of(cause_id: str) -> str:
-    """Key of a cause in the tables; NULL: no cause has this id."""
-    if not _ID.fullmatch(cause_id):
-        return "NULL"
-    return str(int.from_bytes(bytes.fromhex(cause_id), "big", signed=True))
 
 
 def _recent(connection: Connection, keys: Sequence[int], since: int) -> dict[int, list[int]]:

@@ -132,6 +132,16 @@ def add_a_node(query: Query, filters: WorkflowFilters, wanted_states: list[int] 
     query.times.append(Candidates(workflows, changes))
 
 
+def add_cause(query: Query, cause_key: int) -> None:
+    """Add: the node has failed with this cause."""
+    query.values["cause_key"] = cause_key
+    query.conditions.append(
+        "EXISTS (SELECT 1 FROM failed_nodes AS f WHERE f.node_no = ranges.no AND f.cause_key + 0 = :cause_key)"
+    )
+    numbers = "SELECT f.node_no AS no FROM failed_nodes AS f WHERE f.cause_key = :cause_key"
+    query.nodes.append(Candidates(numbers, numbers))
+
+
 class Texts(msgspec.Struct, frozen=True):
     """Table of texts, and SQLite's index of their trigrams."""
 

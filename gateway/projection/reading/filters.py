@@ -53,6 +53,8 @@ class NodeFilters(_Filters, frozen=True, kw_only=True):
     parent_id: bytes | None = None
     #: Contained in the metadata's compact JSON text, case sensitive.
     metadata_contains: str | None = None
+    #: Id of the cause that it has failed with, as reports have it.
+    cause: str | None = None
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from backbeat.gateway.projection.reading.conditions import (
     Candidates,
     Query,
     add_a_node,
+    add_cause,
     add_text,
     change_condition,
     has_times,
@@ -31,6 +32,7 @@ from backbeat.gateway.projection.reading.conditions import (
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.reading.ordered import RowPosition, Scan, Source, first_rows
 from backbeat.gateway.projection.storage import rows, states
+from backbeat.gateway.projection.storage.cause import key_of_id
 from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.views import NodeView, WorkflowView
@@ -61,13 +63,19 @@ def find_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -> 
         return []
     older_than, wanted_states = page
     workflow_no = 0 if filters.workflow_id is None else _workflow_number(connection, filters.workflow_id)
-    if workflow_no is None:
+    name_key = None if filters.name is None else states.name_key(user_id, filters.name)
+    cause_key = None if filters.cause is None else key_of_id(filters.cause)
+    if filters.cause is not None:
+        # A cause is of one activity: the range of its name is the one to read.
+        activity = _activity_of(connection, user_key, cause_key)
+        name_key = activity if name_key in {None, activity} else None
+    if workflow_no is None or (filters.cause is not None and name_key is None):
         return []
     source = Source(
         table="nodes",
         number="no",
-        column="user_key" if filters.name is None else "name_key",
-        key=user_key if filters.name is None else states.name_key(user_id, filters.name),
+        column="user_key" if name_key is None else "name_key",
+        key=user_key if name_key is None else name_key,
         states=wanted_states,
         newest_first=filters.newest_first,
         ranges_are_ordered=is_postgresql(connection),
@@ -76,6 +84,8 @@ def find_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -> 
     if wanted_states is not None:
         query.membership.append(f"ranges.state + 0 IN ({listed(wanted_states)})")
     narrow(query, filters, workflow_no)
+    if cause_key is not None:
+        add_cause(query, cause_key)
     if filters.metadata_contains:
         add_text(connection, query, filters.metadata_contains, METADATA_TEXTS)
     if has_times(filters):
@@ -138,15 +148,23 @@ def _prepare(
     wanted_states = None
     if filters.current_status is not None or filters.past_status is not None or has_times(filters):
         wanted_states = states.matching(all_states(connection), filters.current_status, filters.past_status)
-        if not wanted_states:
-            return None
-    return older_than, wanted_states
+    if isinstance(filters, NodeFilters) and filters.cause is not None:
+        matching = all_states(connection) if wanted_states is None else wanted_states
+        wanted_states = list(filter(states.has_failed, matching))
+    return None if wanted_states == [] else (older_than, wanted_states)
 
 
 def _workflow_number(connection: Connection, workflow_id: bytes) -> int | None:
     statement = text("SELECT no FROM workflows WHERE id = :id")
     number: int | None = connection.execute(statement, {"id": workflow_id}).scalar()
     return number
+
+
+def _activity_of(connection: Connection, user_key: int, cause_key: int | None) -> int | None:
+    """Key of the name that a cause's nodes have; None: none of this user's has failed with it."""
+    statement = text("SELECT name_key FROM causes WHERE key = :key AND user_key = :user_key")
+    name_key: int | None = connection.execute(statement, {"key": cause_key, "user_key": user_key}).scalar()
+    return name_key
 
 
 def all_states(connection: Connection) -> list[int]:

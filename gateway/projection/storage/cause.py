@@ -55,3 +55,19 @@ def cause_key(name_key: int, text: str) -> int:
     """Key of a cause of one activity in the tables."""
     content = name_key.to_bytes(8, "big", signed=True) + text.encode(errors="surrogatepass")
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "big", signed=True)
+
+
+_KEY_MASK = (1 << 64) - 1
+_ID = re.compile("[0-9a-f]{16}")
+
+
+def id_of_key(key: int) -> str:
+    """Id of a cause, as reports and addresses have it."""
+    return f"{key & _KEY_MASK:016x}"
+
+
+def key_of_id(cause_id: str) -> int | None:
+    """Key of a cause in the tables; None: no cause has an id of this form."""
+    if not _ID.fullmatch(cause_id):
+        return None
+    return int.from_bytes(bytes.fromhex(cause_id), "big", signed=True)

@@ -383,6 +383,28 @@ def test_a_search_by_where_nodes_come_from_and_a_count(user):
         assert user.door.get(f"/activities/search?{bad}").status == 400, bad
 
 
+def test_a_search_by_cause(user, other):
+    nodes = [user.sent(name="Pay", retry=0)["id"] for _ in range(4)]
+    for number, node in enumerate(nodes):
+        message = f"550 mailbox {number} unknown" if number == 3 else f"refused by bank-{number}"
+        assert user.say(node, "errored", {"message": message}).status == 200
+        user.wait_for(node, "retries_exhausted")
+    causes = {cause["cause"]: cause["id"] for cause in user.door.get("/reports/causes").json["causes"]}
+    refused, unknown = causes["refused by bank-#"], causes["# mailbox # unknown"]
+
+    def ids(words: str) -> set[str]:
+        return {row["id"] for row in user.door.get(f"/activities/search?{words}").json}
+
+    assert ids(f"cause={refused}") == set(nodes[:3])
+    assert ids(f"cause={unknown}") == {nodes[3]}
+    assert ids(f"cause={refused}&current_status=failing&name=Pay") == set(nodes[:3])
+    assert ids(f"cause={refused}&current_status=retrying") == ids(f"cause={refused}&name=Other") == set()
+    assert user.door.get(f"/activities/search/count?cause={refused}").json == {"count": 3, "more": False}
+    assert other.door.get(f"/activities/search?cause={refused}").json == []
+    assert user.door.get("/activities/search?cause=0000000000000000").json == []
+    assert user.door.get("/activities/search?cause=bank").status == 400
+
+
 def test_names(user, other):
     for name in ("b", "a", "c", "a"):
         user.workflow(name=name)

@@ -199,6 +199,7 @@ def test_errors_are_newest_first_and_of_both_machines():
         ("slot:pay slot_key:bank-7 made_since:2026-01-01", "nodes?slot=pay&slot_key=bank-7&made_since=2026-01-01"),
         ("subject:703 tid:3f2a9c1", "workflows?text=703&tid=3f2a9c1"),
         ("parent:x rest", "nodes?parent=x&text=rest"),
+        ("cause:00f3a9c14be27d55 client:bank", "nodes?cause=00f3a9c14be27d55&client=bank"),
         ("name:<b>&x=1", "nodes?name=%3Cb%3E%26x%3D1"),
     ],
 )

@@ -83,6 +83,27 @@ def test_from_stuck_to_a_drained_job_by_six_touches(stack, story, tab):
     assert screen.complaints == []
 
 
+def test_a_cause_leads_to_exactly_its_nodes(stack, bank, tab):
+    _, nodes = bank
+    screen, desk = tab(), Desk(stack.http_urls[0])
+    until(lambda: "# mailbox # unknown" in desk.get("stuck?client=payers").text, "the cause is there")
+    screen.open("stuck?client=payers")
+    screen.follow(screen.page.get_by_role("link", name="# mailbox # unknown"))
+    address = screen.page.url.partition("/ui/")[2]
+    listed = re.findall(r'<th scope="row"><a href="nodes/([^"]+)"', desk.get(address).text)
+    assert sorted(listed) == sorted(nodes[1::2])
+    assert "failed with # mailbox # unknown" in shown(screen.page)
+    # The words of the box at the top, and other filters beside it.
+    cause = re.search("cause=([0-9a-f]{16})", address)[1]
+    assert (
+        desk.get(f"go?q=cause:{cause}+client:payers").headers["location"].endswith(f"nodes?cause={cause}&client=payers")
+    )
+    assert nodes[1] not in desk.get(f"{address}&status=retrying").text
+    assert nodes[1] not in desk.get(f"nodes?cause={cause}&client=shop").text
+    assert desk.get("nodes?cause=none").status == 200
+    assert screen.complaints == []
+
+
 def count(desk: Desk, **fields: str):
     """The answer to a count, and the way to its page."""
     form = re.search(

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
+from backbeat.gateway.projection import NodeFilters
 from backbeat.gateway.projection.following.batch import Projector
-from backbeat.gateway.projection.reading import causes
+from backbeat.gateway.projection.reading import causes, search
 from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.cause import CHARACTERS_MAX, cause_of, fixed_piece
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
@@ -132,6 +133,67 @@ class World:
                 if nodes
             }
         )
+
+    def of_cause(self, cause, server=None):
+        """Numbers of the nodes that have failed with a cause, as those of a search."""
+        user_id = uuid.UUID(cause.user_id).bytes
+        return sorted(
+            number
+            for number, node in self.nodes.items()
+            if (node.user_id, node.name) == (user_id, cause.activity)
+            and node.server in (FAILED if server is None else (server,))
+            and self.errors[number][0] == cause.cause
+        )
+
+    def searched(self, cause, user_id=None, **filters):
+        """Numbers of the nodes that a search finds by a cause, from several pages."""
+        user_id = user_id or uuid.UUID(cause.user_id).bytes
+        numbers_of = {node.id: number for number, node in self.nodes.items()}
+        rows, page = [], 0
+        with self.connection.begin():
+            while len(rows) == 2 * page:
+                page += 1
+                asked = NodeFilters(cause=cause.id, per_page=2, page=page, **filters)
+                rows += search.search_nodes(self.connection, user_id, asked)
+        return sorted(numbers_of[row.id] for row in rows)
+
+
+@pytest.mark.parametrize("way", ["candidates", "scan"])
+def test_a_search_by_cause_finds_its_nodes_and_no_others(connection, monkeypatch, way):
+    if way == "scan":
+        for name, bound in (("_FIRST_ROWS", 1), ("_FEW", 1), ("_MANY", 1), ("_ROWS_MORE", 3)):
+            monkeypatch.setattr(search, name, bound)
+    world = World(connection, 5)
+    world.apply(*map(records.record, world.workflows))
+    for number in range(40):
+        world.apply(records.record(world.make(number)))
+    for _ in range(15):
+        world.apply(*(record for number in world.chance.sample(range(40), 10) for record in world.move(number)))
+    with connection.begin():
+        (cause, *_) = shown = causes.causes(connection, None, 100).causes
+    assert len(shown) == 8
+    for each in shown:
+        assert world.searched(each) == world.of_cause(each)
+        for server in FAILED:
+            assert world.searched(each, current_status=server.name.lower()) == world.of_cause(each, server)
+        for workflow in world.workflows:
+            wanted = world.of_cause(each) if workflow.user_id == uuid.UUID(each.user_id).bytes else []
+            assert world.searched(each, workflow_id=workflow.id) == wanted
+        assert world.searched(each, name=each.activity, status_start_ms=0) == world.of_cause(each)
+        with connection.begin():
+            assert causes.text_of(connection, None, each.id) == each.cause
+            assert causes.text_of(connection, [uuid.UUID(each.user_id).bytes], each.id) == each.cause
+    assert world.of_cause(cause)
+    # Of another activity or client, or at a status that none has failed at, there is none.
+    for nothing in ({"name": "Other"}, {"current_status": "complete"}, {"current_status": "nonsense"}):
+        assert world.searched(cause, **nothing) == []
+    others = OTHER if uuid.UUID(cause.user_id).bytes == USER else USER
+    assert world.searched(cause, others) == []
+    with connection.begin():
+        assert causes.text_of(connection, [others], cause.id) is None
+        for no_cause in ("", "x", "0" * 16):
+            assert search.search_nodes(connection, USER, NodeFilters(cause=no_cause)) == []
+            assert causes.text_of(connection, None, no_cause) is None
 
 
 @pytest.mark.parametrize("seed", range(4))
