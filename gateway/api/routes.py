@@ -178,6 +178,7 @@ _REPORTS = (
     _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
     _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
     _get("/reports/causes", reports.causes, "The caller's failed activities by cause"),
+    _get("/reports/failures", reports.failures, "The caller's failed activities by name, user or workflow"),
     _get("/reports/queues", reports.queues, "What waits in topics, and who takes it", Access.OPEN),
     _get("/audit", audit.index, "What people did, to what, and why"),
     _get("/reports/engines", reports.engines, "Which engine has which partition, and how that stands", Access.OPEN),

@@ -18,7 +18,7 @@ from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.letters import Letter, LetterMark, NewSettling, SettledLetter, WholeLetter
 from backbeat.gateway.api.shapes.limits import NewLimit
 from backbeat.gateway.api.shapes.queues import QueueReport
-from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
+from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Failures, Summary
 from backbeat.gateway.api.shapes.retention import ArchivedWorkflow, ArchiveEntry, NewRetention, Policy
 from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
@@ -81,6 +81,7 @@ ANSWERS: dict[str, Schema] = {
         Summary,
         Activities,
         Causes,
+        Failures,
         Daily,
         QueueReport,
         EngineReport,

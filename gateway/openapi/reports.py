@@ -8,7 +8,7 @@ from backbeat.gateway.api.operations.audit import ENTRIES_DEFAULT, ENTRIES_MAX
 from backbeat.gateway.api.operations.letters import ALL, LIMIT_DEFAULT, LIMIT_MAX
 from backbeat.gateway.api.operations.reports import CAUSES_DEFAULT, CAUSES_MAX, STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
-from backbeat.gateway.api.shapes.reports import STUCK_HOURS
+from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS, FAILURE_KINDS, STUCK_HOURS
 from backbeat.gateway.letters.topic import STATES, WAITING
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TEXT, TIME, list_of, ref
@@ -52,6 +52,20 @@ _CAUSE: dict[str, Any] = {
     "lastAt": _AT,
     "lastHour": [0] * 10 + [12, 1_590],
 }
+_FAILURES: dict[str, Any] = {
+    name: _CAUSE[name] for name in ("userId", "activity", "nodes", "workflows", "firstAt", "lastAt")
+}
+_KINDS = {"exhausted": 398, "errored": 0, "retrying": 1_204, "overdue": 0}
+_CAUSES_LIMIT = query(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": CAUSES_MAX, "default": CAUSES_DEFAULT},
+    "causes or groups, at most",
+)
+_KIND = query(
+    "kind",
+    TEXT,
+    f"only these, apart by commas: {', '.join(FAILURE_KINDS)}; overdue ones wait for a retry whose time has passed",
+)
 _DAILY: dict[str, Any] = {
     "since": _AT - 86_400_000,
     "until": _AT,
@@ -165,13 +179,22 @@ REPORTS: dict[str, OperationDoc] = {
         text="Those that wait for a retry or for a person, by their last error without its ids, numbers and quoted "
         "words; those first that need a person. `fixed` is what a job's filter `error` can ask for.",
         answer=ref("Causes"),
-        example={"at": _AT, "causes": [_CAUSE], "more": 0, "nodes": _CAUSE["nodes"]},
+        example={"at": _AT, "causes": [_CAUSE], "more": 0, "nodes": _CAUSE["nodes"], "kinds": _KINDS},
+        query=(_CAUSES_LIMIT, _KIND),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /reports/failures": OperationDoc(
+        text="Those that wait for a retry or for a person; those first that need a person. `kinds` counts all of them.",
+        answer=ref("Failures"),
+        example={"at": _AT, "by": "activity", "groups": [_FAILURES], "more": 0, "kinds": _KINDS},
         query=(
             query(
-                "limit",
-                {"type": "integer", "minimum": 1, "maximum": CAUSES_MAX, "default": CAUSES_DEFAULT},
-                "causes, at most",
+                "by",
+                {"type": "string", "enum": list(FAILURE_GROUPS), "default": FAILURE_GROUPS[0]},
+                "what they are grouped by; client is the user that runs them",
             ),
+            _CAUSES_LIMIT,
+            _KIND,
         ),
         headers=(STALE_HEADER,),
     ),

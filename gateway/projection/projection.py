@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from backbeat.client.search import SearchCount
-from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Summary
+from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Failures, Summary
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading import causes, lists, reports, search, several
+from backbeat.gateway.projection.reading import causes, failures, lists, reports, search, several
 from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
@@ -178,9 +178,17 @@ class Projection:
         """Activities of all clients with nodes at work, and their results in the last `seconds`."""
         return await self._read(lambda connection: reports.activities(connection, seconds, closed=closed))
 
-    async def causes(self, user_ids: Iterable[bytes] | None, count: int, cause_id: str | None = None) -> Causes:
-        """Failed nodes of these clients (None: of all) by cause; `cause_id`: those of one cause."""
-        return await self._read(lambda connection: causes.causes(connection, user_ids, count, cause_id))
+    async def causes(
+        self, user_ids: Iterable[bytes] | None, count: int, cause_id: str | None = None, kinds: Collection[str] = ()
+    ) -> Causes:
+        """Failed nodes of these clients (None: of all) by cause; `cause_id`: of one cause; `kinds`: only these."""
+        return await self._read(lambda connection: causes.causes(connection, user_ids, count, cause_id, kinds))
+
+    async def failures(
+        self, user_ids: Iterable[bytes] | None, by: str, count: int, kinds: Collection[str] = ()
+    ) -> Failures:
+        """Failed nodes of these clients (None: of all) by activity, client or workflow; `kinds`: only these."""
+        return await self._read(lambda connection: failures.failures(connection, user_ids, by, count, kinds))
 
     async def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
         """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""

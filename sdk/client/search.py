@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypedDict
 
@@ -13,7 +13,7 @@ from backbeat.client.node import Node
 from backbeat.client.session import Session, as_id
 from backbeat.client.views import Workflow
 from backbeat.payload.values import Id as AnyId
-from backbeat.payload.values import aware, to_datetime, to_json
+from backbeat.payload.values import aware, from_json, to_datetime, to_json
 from backbeat.schemas.requests.decoding import prepare
 
 #: Rows asked for at once.
@@ -176,9 +176,9 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     last_hour: list[int]  #: failures of the last hour, in twelve parts of it, the oldest first
 
 
-async def find_causes(session: Session, limit: int) -> list[Cause]:
+async def find_causes(session: Session, limit: int, kinds: Collection[str]) -> list[Cause]:
     """Causes, those first that need a person. Unavailable: the client knows no gateway."""
-    answer: dict[str, Any] = await session.search("causes", {"limit": limit})
+    answer: dict[str, Any] = await session.search("causes", {"limit": limit, "kind": ",".join(kinds) or None})
     return [
         Cause(
             id=row["id"],
@@ -193,6 +193,40 @@ async def find_causes(session: Session, limit: int) -> list[Cause]:
             last_hour=row["lastHour"],
         )
         for row in answer["causes"]
+    ]
+
+
+class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Failed nodes of one activity, client application or workflow."""
+
+    user_id: str  #: the client application that runs them; of a workflow: that owns it
+    activity: str | None
+    workflow_id: str | None
+    workflow: str | None  #: its name
+    subject: Any  #: the workflow's
+    nodes: dict[str, int]  #: by status: retries_exhausted, errored, retrying
+    workflows: int  #: workflows that these nodes are in
+    first_at: datetime  #: of the first of these failures
+    last_at: datetime  #: of the last
+
+
+async def find_failures(session: Session, by: str, limit: int, kinds: Collection[str]) -> list[FailureGroup]:
+    """Failed nodes in groups, those first that need a person. Unavailable: the client knows no gateway."""
+    filters = {"by": by, "limit": limit, "kind": ",".join(kinds) or None}
+    answer: dict[str, Any] = await session.search("failures", filters)
+    return [
+        FailureGroup(
+            user_id=row["userId"],
+            activity=row.get("activity"),
+            workflow_id=row.get("workflowId"),
+            workflow=row.get("workflow"),
+            subject=None if row.get("subject") is None else from_json(row["subject"].encode()),
+            nodes=row["nodes"],
+            workflows=row["workflows"],
+            first_at=to_datetime(row["firstAt"]),
+            last_at=to_datetime(row["lastAt"]),
+        )
+        for row in answer["groups"]
     ]
 
 

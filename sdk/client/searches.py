@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Unpack
 
@@ -11,7 +11,7 @@ from backbeat.client.node import Node
 from backbeat.client.operations.audit import AuditEntry, get_audit
 from backbeat.client.operations.engines import EnginePartition, get_engines
 from backbeat.client.operations.queues import Queues, get_queues
-from backbeat.client.search import Cause, NodeSearchOptions, SearchCount, Timeline, WorkflowSearchOptions
+from backbeat.client.search import Cause, FailureGroup, NodeSearchOptions, SearchCount, Timeline, WorkflowSearchOptions
 from backbeat.client.session import Session
 from backbeat.client.views import User, Workflow
 from backbeat.client.words import check_options
@@ -51,9 +51,18 @@ class Searches:
         """The names of this client application's workflows, sorted, once each."""
         return list(await self._session.search("names", {}))
 
-    async def causes(self, *, limit: int = 100) -> list[Cause]:
-        """Failed nodes by cause, first those that need a person; `jobs.start("retry", error=cause.fixed)` mends one."""
-        return await search.find_causes(self._session, limit)
+    async def causes(self, *, limit: int = 100, kinds: Collection[str] = ()) -> list[Cause]:
+        """Failed nodes by cause, first those that need a person; `jobs.start("retry", error=cause.fixed)` mends one.
+
+        `kinds`: of these alone: exhausted, errored, retrying, overdue (a retry's time has passed).
+        """
+        return await search.find_causes(self._session, limit, kinds)
+
+    async def failures(
+        self, by: str = "activity", *, limit: int = 100, kinds: Collection[str] = ()
+    ) -> list[FailureGroup]:
+        """Failed nodes by activity, client or workflow, likewise."""
+        return await search.find_failures(self._session, by, limit, kinds)
 
     async def timeline(
         self, workflow_id: Id, *, below: Id | None = None, after: Id | None = None, limit: int = 200

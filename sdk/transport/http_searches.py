@@ -34,6 +34,7 @@ SEARCHES = {
     "queues": Search("/reports/queues"),
     "audit": Search("/audit"),
     "causes": Search("/reports/causes"),
+    "failures": Search("/reports/failures"),
     "timeline": Search("/workflows/{workflow}/timeline"),
     "letters": Search("/dead-letters", is_page=True),
     "letter": Search("/dead-letters/{position}", is_page=True),

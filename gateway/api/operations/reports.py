@@ -12,10 +12,11 @@ from backbeat.gateway import engine_calls
 from backbeat.gateway.api.search import freshened
 from backbeat.gateway.api.shapes.engines import report_of as engine_report_of
 from backbeat.gateway.api.shapes.queues import report_of
-from backbeat.gateway.api.shapes.reports import STUCK_HOURS
+from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS, FAILURE_KINDS, STUCK_HOURS
 from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.projection.reading.timeline import timeline
 
 #: Longest window: its counts are read change by change.
@@ -46,14 +47,39 @@ async def activities(call: Call) -> Response:
 
 async def causes(call: Call) -> Response:
     """GET /reports/causes: the caller's failed nodes by cause."""
-    limit = call.parameters.whole_number("limit")
-    if limit is None:
-        limit = CAUSES_DEFAULT
-    if not 1 <= limit <= CAUSES_MAX:
-        raise errors.invalid(f"limit is {limit}; 1 is the least and {CAUSES_MAX} the most")
+    limit, kinds = _limit(call.parameters), _kinds(call.parameters)
     projection, headers = await freshened(call)
     user_ids = None if call.client is None else [call.user_id]
-    return answer(await projection.causes(user_ids, limit), headers=headers)
+    return answer(await projection.causes(user_ids, limit, kinds=kinds), headers=headers)
+
+
+async def failures(call: Call) -> Response:
+    """GET /reports/failures: the caller's failed nodes by activity, client or workflow."""
+    limit, kinds = _limit(call.parameters), _kinds(call.parameters)
+    by = call.parameters.raw_text("by") or FAILURE_GROUPS[0]
+    if by not in FAILURE_GROUPS:
+        raise errors.invalid(f"by is {by[:40]!r}; there are {', '.join(FAILURE_GROUPS)}")
+    projection, headers = await freshened(call)
+    user_ids = None if call.client is None else [call.user_id]
+    return answer(await projection.failures(user_ids, by, limit, kinds), headers=headers)
+
+
+def _limit(parameters: Parameters) -> int:
+    limit = parameters.whole_number("limit")
+    if limit is None:
+        return CAUSES_DEFAULT
+    if not 1 <= limit <= CAUSES_MAX:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {CAUSES_MAX} the most")
+    return limit
+
+
+def _kinds(parameters: Parameters) -> list[str]:
+    """Kinds of failed nodes, apart by commas; none: all."""
+    kinds = [kind for kind in (parameters.raw_text("kind") or "").split(",") if kind]
+    for kind in kinds:
+        if kind not in FAILURE_KINDS:
+            raise errors.invalid(f"kind is {kind[:40]!r}; there are {', '.join(FAILURE_KINDS)}")
+    return kinds
 
 
 async def queues(call: Call) -> Response:

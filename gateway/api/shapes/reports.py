@@ -94,11 +94,57 @@ class Causes(_Figures, frozen=True, kw_only=True):
     more: int
     #: Nodes of all causes, the further ones too, by server status.
     nodes: dict[str, int]
+    #: Failed nodes by kind, also those of kinds that were not asked for.
+    kinds: dict[str, int]
 
     @property
     def failing(self) -> int:
         """Nodes that wait for a person."""
         return self.nodes.get("retries_exhausted", 0) + self.nodes.get("errored", 0)
+
+
+#: Kinds of failed nodes: retries exhausted; failed in the engine; waiting for a retry; due for one, and not sent.
+FAILURE_KINDS = ("exhausted", "errored", "retrying", "overdue")
+#: What failed nodes are grouped by.
+FAILURE_GROUPS = ("activity", "client", "workflow")
+
+
+class FailureGroup(_Figures, frozen=True, kw_only=True, omit_defaults=True):
+    """Failed nodes of one activity, client or workflow."""
+
+    #: The client application that runs them; of a workflow: that owns it.
+    user_id: str
+    activity: str | None = None
+    workflow_id: str | None = None
+    #: Name of the workflow, and its subject as compact JSON text.
+    workflow: str | None = None
+    subject: str | None = None
+    #: Nodes now, by server status: retries_exhausted, errored, retrying.
+    nodes: dict[str, int]
+    #: Workflows that these nodes are in.
+    workflows: int
+    #: Milliseconds since the epoch of the first and the last of these failures.
+    first_at: int
+    last_at: int
+
+    @property
+    def failing(self) -> int:
+        """Nodes that wait for a person."""
+        return self.nodes.get("retries_exhausted", 0) + self.nodes.get("errored", 0)
+
+
+class Failures(_Figures, frozen=True, kw_only=True):
+    """Failed nodes by activity, client or workflow, those first that need a person."""
+
+    #: milliseconds since the epoch
+    at: int
+    #: activity, client or workflow
+    by: str
+    groups: list[FailureGroup]
+    #: Number of further groups.
+    more: int
+    #: Failed nodes by kind, also those of kinds that were not asked for.
+    kinds: dict[str, int]
 
 
 class Activities(_Figures, frozen=True, kw_only=True):

@@ -1,16 +1,23 @@
-"""Failures by cause: one cause or many, since when, growing or not; and what retries all that failed with one."""
+"""Failures by cause, activity, client or workflow: one or many, since when, growing or not; and what retries them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from backbeat.gateway.api.shapes.reports import Cause, Causes
+from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS, FAILURE_KINDS, Cause, Causes, FailureGroup, Failures
+from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 
-_CAUSES = 50
+_ROWS = 50
+_GROUPS = ("cause", *FAILURE_GROUPS)
+_KINDS = dict(
+    zip(FAILURE_KINDS, ("retries exhausted", "server error", "waiting for a retry", "retry overdue"), strict=True)
+)
 
 
 class CauseRow(msgspec.Struct, frozen=True):
@@ -26,32 +33,86 @@ class CauseRow(msgspec.Struct, frozen=True):
     status: str
 
 
+class GroupRow(msgspec.Struct, frozen=True):
+    """Failed nodes of an activity, a client or a workflow, with where these are shown."""
+
+    group: FailureGroup
+    client: str
+    address: str
+    #: Filters of the list of its nodes.
+    words: dict[str, str]
+
+
+class KindLink(msgspec.Struct, frozen=True):
+    """A kind of failures, and the page of it alone; of the one that is shown, the page of all."""
+
+    label: str
+    nodes: int
+    address: str
+    is_shown: bool
+
+
 async def show(visit: Visit) -> Page:
     """GET /ui/stuck."""
     client_name = visit.query.get("client", "")
-    clients = visit.chosen_clients()
-    # Causes of all clients are asked for once, not client by client.
-    client_ids = None if visit.who.clients is None and not client_name else [client.id_bytes for client in clients]
-    report = await causes_of(visit, client_ids)
-    rows = None if report is None else [row_of(visit, cause) for cause in report.causes]
+    by = visit.query.get("by") or "cause"
+    if by not in _GROUPS:
+        raise PageError(400, "Nothing is grouped by that", f"There are {', '.join(_GROUPS)}.")
+    kinds = _kinds(visit)
+    report = await _report(visit, by, kinds)
+    rows: list[CauseRow] | list[GroupRow] | None = None
+    if isinstance(report, Causes):
+        rows = [row_of(visit, cause) for cause in report.causes]
+    elif report is not None:
+        rows = [_group(visit, group) for group in report.groups]
+    counts = report.kinds if report is not None else {}
     return visit.page(
         "stuck.html",
         "Stuck",
         live="t=figures",
         rows=rows,
         more=0 if report is None else report.more,
-        failing=0 if report is None else report.failing,
-        retrying=0 if report is None else report.nodes["retrying"],
-        clients=[client.name for client in visit.clients()],
+        failing=counts.get("exhausted", 0) + counts.get("errored", 0),
+        by=by,
+        groups=[(word, visit.address(by=None if word == "cause" else word)) for word in _GROUPS],
+        kinds=[_kind_link(visit, kind, kinds, counts.get(kind, 0)) for kind in FAILURE_KINDS],
+        is_narrowed=bool(kinds),
+        clients=[(client.name, visit.address(client=client.name)) for client in visit.clients()],
         client_name=client_name,
+        of_all=visit.address(client=None),
     )
 
 
-async def causes_of(visit: Visit, client_ids: list[bytes] | None) -> Causes | None:
-    """Causes of these clients' failed nodes (None: of all); None while the search is away."""
-    key = ("causes", None if client_ids is None else frozenset(client_ids))
+def _kinds(visit: Visit) -> list[str]:
+    kinds = [kind for kind in visit.query.get("kind", "").split(",") if kind]
+    if not set(kinds) <= set(FAILURE_KINDS):
+        raise PageError(400, "There is no such kind", f"There are {', '.join(FAILURE_KINDS)}.")
+    return sorted(set(kinds), key=FAILURE_KINDS.index)
+
+
+async def _report(visit: Visit, by: str, kinds: list[str]) -> Causes | Failures | None:
+    """What the page shows; None while the search is away."""
+    clients = visit.chosen_clients()
+    # Those of all clients are asked for once, not client by client.
+    is_of_all = visit.who.clients is None and not visit.query.get("client")
+    client_ids = None if is_of_all else [client.id_bytes for client in clients]
+
+    if by == "cause":
+        return await causes_of(visit, client_ids, kinds)
+    key = (by, tuple(kinds), None if client_ids is None else frozenset(client_ids))
+    return await visit.share(key, lambda: visit.services.projection.failures(client_ids, by, _ROWS, kinds), None)
+
+
+async def causes_of(visit: Visit, client_ids: list[bytes] | None, kinds: Collection[str] = ()) -> Causes | None:
+    """Causes of these clients' failed nodes (None: of all), of some kinds alone; None while the search is away."""
+    key = ("cause", tuple(kinds), None if client_ids is None else frozenset(client_ids))
     # With 100,000 failing nodes it is a walk over all of them: pages share one.
-    return await visit.share(key, lambda: visit.services.projection.causes(client_ids, _CAUSES), None)
+    return await visit.share(key, lambda: visit.services.projection.causes(client_ids, _ROWS, kinds=kinds), None)
+
+
+def _kind_link(visit: Visit, kind: str, shown: list[str], nodes: int) -> KindLink:
+    is_shown = kind in shown
+    return KindLink(_KINDS[kind], nodes, visit.address(kind=None if is_shown else kind), is_shown)
 
 
 def row_of(visit: Visit, cause: Cause) -> CauseRow:
@@ -61,6 +122,22 @@ def row_of(visit: Visit, cause: Cause) -> CauseRow:
         status = "retries_exhausted" if cause.nodes.get("retries_exhausted") else "errored"
     client = visit.client_name(UUID(cause.user_id).bytes)
     return CauseRow(cause, client, bars(cause.last_hour), sum(cause.last_hour), status)
+
+
+def _group(visit: Visit, group: FailureGroup) -> GroupRow:
+    client = visit.client_name(UUID(group.user_id).bytes)
+    words: dict[str, Any]
+    if group.workflow_id is not None:
+        # Its nodes may be other clients', too.
+        words = {"workflow": group.workflow_id}
+        address = f"{visit.base}workflows/{group.workflow_id}?show=failing"
+    elif group.activity is not None:
+        words = {"client": client, "name": group.activity}
+        address = visit.address_of("activity", **words)
+    else:
+        words = {"client": client}
+        address = visit.address(client=client, by=None)
+    return GroupRow(group, client, address, words)
 
 
 async def cause_by_id(visit: Visit, cause_id: str) -> Cause | None:

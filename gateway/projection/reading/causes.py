@@ -6,11 +6,12 @@ It costs as much as there are failed nodes: 100,000 of them are one walk over an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, text
 
 from backbeat.gateway.api.shapes.reports import CAUSE_BINS, Cause, Causes
+from backbeat.gateway.projection.reading.failures import BY_STATUS, STATUSES, by_kind, where
 from backbeat.gateway.projection.reading.reports import node_names, plan_freely
 from backbeat.gateway.projection.storage import facts, states
 from backbeat.gateway.projection.storage.cause import fixed_piece, id_of_key, key_of_id
@@ -20,30 +21,29 @@ _HOUR_MS = 3_600_000
 _BIN_MS = _HOUR_MS // CAUSE_BINS
 
 
-def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int, cause_id: str | None = None) -> Causes:
+def causes(
+    connection: Connection,
+    user_ids: Iterable[bytes] | None,
+    count: int,
+    cause_id: str | None = None,
+    kinds: Collection[str] = (),
+) -> Causes:
     """The causes of the failed nodes of these clients (None: of all), those first that need a person.
 
-    `cause_id`: that one alone.
+    `cause_id`: that one alone; `kinds`: of nodes of these kinds alone, none: of all.
     """
     plan_freely(connection)
     now = facts.now_ms()
-    conditions = []
-    if user_ids is not None:
-        listed = ", ".join(str(states.user_key(user_id)) for user_id in user_ids)
-        conditions.append(f"user_key IN ({listed or 'NULL'})")
-    if cause_id is not None:
-        key = key_of_id(cause_id)
-        conditions.append(f"key = {'NULL' if key is None else key}")
-    condition = f" WHERE cause_key IN (SELECT key FROM causes WHERE {' AND '.join(conditions)})" if conditions else ""  # noqa: S608 - whole numbers
-    by_status = ", ".join(
-        f"SUM(CASE WHEN server = {int(server)} THEN 1 ELSE 0 END) AS {word}" for word, server in _STATUSES.items()
-    )
-    totals = ", ".join(f"SUM(f.{word}) OVER () AS all_{word}" for word in _STATUSES)
+    user_ids = None if user_ids is None else list(user_ids)
+    key = None if cause_id is None else key_of_id(cause_id)
+    alone = [] if cause_id is None else [f"key = {'NULL' if key is None else key}"]
+    condition = where(user_ids, kinds, now, *alone)
+    totals = ", ".join(f"SUM(f.{word}) OVER () AS all_{word}" for word in STATUSES)
     # Only what is shown leaves the database: there may be as many causes as failed nodes.
     shown = connection.execute(
         text(
             f"SELECT c.key, c.name_key, c.text, c.sample, f.*, {totals}, COUNT(*) OVER () AS all_causes"  # noqa: S608 - our own words and whole numbers
-            f" FROM (SELECT cause_key, {by_status}, COUNT(DISTINCT workflow_no) AS workflows,"
+            f" FROM (SELECT cause_key, {BY_STATUS}, COUNT(DISTINCT workflow_no) AS workflows,"
             f" MIN(at) AS first_at, MAX(at) AS last_at FROM failed_nodes{condition} GROUP BY cause_key) AS f"
             " JOIN causes AS c ON c.key = f.cause_key"
             " ORDER BY f.retries_exhausted + f.errored DESC, f.retrying DESC, f.first_at, c.text LIMIT :count"
@@ -62,7 +62,7 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
                 cause=bytes(row.text).decode(),
                 sample=(sample := bytes(row.sample).decode()),
                 fixed=fixed_piece(sample),
-                nodes={word: int(getattr(row, word)) for word in _STATUSES},
+                nodes={word: int(getattr(row, word)) for word in STATUSES},
                 workflows=row.workflows,
                 first_at=row.first_at,
                 last_at=row.last_at,
@@ -72,7 +72,8 @@ def causes(connection: Connection, user_ids: Iterable[bytes] | None, count: int,
             if row.name_key in names
         ],
         more=shown[0].all_causes - len(shown) if shown else 0,
-        nodes={word: int(getattr(shown[0], f"all_{word}")) if shown else 0 for word in _STATUSES},
+        nodes={word: int(getattr(shown[0], f"all_{word}")) if shown else 0 for word in STATUSES},
+        kinds=by_kind(connection, user_ids, now) if cause_id is None else {},
     )
 
 
@@ -98,13 +99,6 @@ def next_retry(connection: Connection, user_ids: Iterable[bytes] | None) -> int 
     )
     due_at: int | None = connection.execute(text(statement)).scalar()
     return due_at
-
-
-_STATUSES = {
-    "retries_exhausted": ServerStatus.RETRIES_EXHAUSTED,
-    "errored": ServerStatus.ERRORED,
-    "retrying": ServerStatus.RETRYING,
-}
 
 
 def _recent(connection: Connection, keys: Sequence[int], since: int) -> dict[int, list[int]]:

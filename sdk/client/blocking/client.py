@@ -292,6 +292,7 @@ class PlainClient(Blocking):
     count_nodes = blocking(Client.count_nodes)
     workflow_names = blocking(Client.workflow_names)
     causes = blocking(Client.causes)
+    failures = blocking(Client.failures)
     timeline = blocking(Client.timeline)
     engines = blocking(Client.engines)
     queues = blocking(Client.queues)

@@ -404,6 +404,23 @@ def test_a_search_by_cause(user, other):
     assert user.door.get("/activities/search?cause=0000000000000000").json == []
     assert user.door.get("/activities/search?cause=bank").status == 400
 
+    # The same nodes by what else they have in common.
+    def report(words: str) -> dict[str, object]:
+        return user.door.get(f"/reports/failures?{words}").json
+
+    (activity,) = report("")["groups"]
+    assert (activity["activity"], activity["userId"]) == ("Pay", user.id)
+    assert activity["nodes"] == {"retries_exhausted": 4, "errored": 0, "retrying": 0}
+    workflows = report("by=workflow&kind=exhausted,overdue")
+    assert {row["workflowId"] for row in workflows["groups"]} == {user.node(node)["workflowId"] for node in nodes}
+    assert report("by=client&limit=1")["groups"][0].keys() == activity.keys() - {"activity"}
+    nothing = report("kind=retrying")
+    assert (nothing["groups"], nothing["kinds"]["exhausted"]) == ([], 4)
+    assert user.door.get("/reports/causes?kind=retrying").json["causes"] == []
+    assert other.door.get("/reports/failures").json["groups"] == []
+    for bad in ("by=colour", "kind=odd", "limit=0"):
+        assert user.door.get(f"/reports/failures?{bad}").status == 400, bad
+
 
 def test_names(user, other):
     for name in ("b", "a", "c", "a"):

@@ -104,6 +104,39 @@ def test_a_cause_leads_to_exactly_its_nodes(stack, bank, tab):
     assert screen.complaints == []
 
 
+def test_what_is_stuck_by_activity_client_and_workflow_and_of_one_kind(stack, bank, tab):
+    _, nodes = bank
+    screen, desk = tab(), Desk(stack.http_urls[0])
+    until(lambda: "# mailbox # unknown" in desk.get("stuck?client=payers").text, "the cause is there")
+    screen.open("stuck?client=payers")
+    for word, name, heading in (
+        ("activity", "Pay", "Pay"),
+        ("workflow", 'order "payroll"', 'order "payroll"'),
+        ("client", "payers", "Stuck"),
+    ):
+        screen.follow(screen.page.locator(".groups").get_by_role("link", name=word, exact=True))
+        assert screen.page.locator(".groups [aria-current]").inner_text() == word
+        assert screen.page.locator(".cards tbody tr").count() == 1
+        assert "client=payers" in screen.page.url
+        assert screen.page.locator("tbody th").inner_text() == name
+        stuck = screen.page.url
+        screen.follow(screen.page.locator("tbody th a"))
+        assert heading in screen.page.locator("h1").inner_text()
+        screen.page.goto(stuck)
+    # What a group counts is listed.
+    screen.follow(screen.page.locator("tbody").get_by_role("link", name="failing"))
+    assert nodes[1] in screen.page.content()
+    # Of one kind, and of all again.
+    screen.open("stuck?client=payers")
+    screen.follow(screen.page.locator(".kinds").get_by_role("link", name="waiting for a retry 0"))
+    assert "Nothing has failed so" in shown(screen.page)
+    screen.follow(screen.page.locator(".kinds").get_by_role("link", name="waiting for a retry 0"))
+    assert "# mailbox # unknown" in shown(screen.page)
+    for bad in ("by=colour", "kind=odd"):
+        assert desk.get(f"stuck?{bad}").status == 400
+    assert screen.complaints == []
+
+
 def count(desk: Desk, **fields: str):
     """The answer to a count, and the way to its page."""
     form = re.search(

