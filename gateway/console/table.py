@@ -10,7 +10,6 @@ from aiohttp import web
 from backbeat.gateway.console.live import events
 from backbeat.gateway.console.pages import (
     activities,
-    audit,
     change,
     go,
     jobs,
@@ -18,11 +17,11 @@ from backbeat.gateway.console.pages import (
     me,
     node,
     overview,
-    search,
     stuck,
     timeline,
     workflow,
 )
+from backbeat.gateway.console.pages.lists import audit, search
 from backbeat.gateway.console.pages.operations import (
     archives,
     clients,
@@ -55,10 +54,16 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "", overview.show, entry="overview"),
     Row("GET", "go", go.find),
     Row("GET", "workflows", search.workflows, entry="workflows"),
+    Row("GET", "workflows.csv", search.download_workflows),
+    Row("GET", "workflows.jsonl", search.download_workflows),
     Row("GET", "workflows/{id}", workflow.show, entry="workflows"),
     Row("GET", "workflows/{id}/timeline", timeline.show, entry="workflows"),
     Row("GET", "workflows/{id}/rows", workflow.rows),
+    Row("GET", "workflows/{id}/history.csv", search.download_history),
+    Row("GET", "workflows/{id}/history.jsonl", search.download_history),
     Row("GET", "nodes", search.nodes, entry="nodes"),
+    Row("GET", "nodes.csv", search.download_nodes),
+    Row("GET", "nodes.jsonl", search.download_nodes),
     Row("GET", "nodes/{id}", node.show, entry="nodes"),
     Row("GET", "nodes/{id}/data/{which}", node.data, Right.PAYLOADS),
     Row("GET", "nodes/{id}/{action}", change.node_form, Right.ACT, entry="nodes"),

@@ -9,7 +9,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.pages.words import address_of
+from backbeat.gateway.console.pages.lists.words import address_of
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backbeat.gateway.console.hosts import Hosts, is_loopback
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.pages.words import address_of
+from backbeat.gateway.console.pages.lists.words import address_of
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.show.payload import SHOWN_CHARACTERS_MAX, payload, tokens
 from backbeat.gateway.console.show.times import length, local

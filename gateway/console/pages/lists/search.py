@@ -6,18 +6,22 @@ from collections.abc import Sized
 from typing import Any
 
 import msgspec
+from aiohttp.web import Response
 
 from backbeat.client.search import SearchCount
 from backbeat.gateway.api.search import key_text
 from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.lists.downloads import ROWS_MAX, Download, links, respond
 from backbeat.gateway.console.pages.overview import CLIENTS_MAX
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.causes import text_of
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.reading.workflow_nodes import changes_of_workflow
+from backbeat.payload.nouns import time_text
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages.status import CLOSED, Bucket
+from backbeat.schemas.messages.status import CLOSED, Bucket, word
 from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 PER_PAGE = 50
@@ -45,6 +49,9 @@ _CHIPS = {
 }
 
 
+_BUCKETS = [bucket.value for bucket in Bucket]
+
+
 class Chip(msgspec.Struct, frozen=True):
     """A filter in force, with the address of the list without it."""
 
@@ -63,8 +70,7 @@ class NodeRow(msgspec.Struct, frozen=True):
 
 async def workflows(visit: Visit) -> Page:
     """GET /ui/workflows."""
-    client_ids, filters = _filters(visit)
-    query = WorkflowFilters(subject_contains=visit.query.get("text") or None, **filters)
+    client_ids, query = _workflow_query(visit, PER_PAGE)
     rows = await visit.with_projection(lambda: visit.parts.searches.workflows(client_ids, query), None)
     matches = await _count(visit, client_ids, query, rows)
     older = _older(visit, None if rows is None else [row.workflow for row in rows])
@@ -73,18 +79,91 @@ async def workflows(visit: Visit) -> Page:
     return visit.page("workflows.html", "Workflows", rows=rows, names=names, older=older, matches=matches, **form)
 
 
-async def nodes(visit: Visit) -> Page:
-    """GET /ui/nodes."""
+async def download_workflows(visit: Visit) -> Response:
+    """GET /ui/workflows.csv, /ui/workflows.jsonl."""
+    client_ids, query = _workflow_query(visit, ROWS_MAX + 1)
+    rows = await visit.with_projection(lambda: visit.parts.searches.workflows(client_ids, query), None)
+    if rows is None:
+        return await respond(visit, None)
+    names = {client_id: visit.client_name(client_id) for client_id in {row.workflow.user_id for row in rows}}
+    columns = ("id", "name", "client", "subject", "paused", "closed", "created_at", *_BUCKETS)
+    cells = [
+        (
+            id_text(row.workflow.id),
+            row.workflow.name,
+            names[row.workflow.user_id],
+            msgspec.Raw(row.workflow.subject),
+            bool(row.workflow.paused),
+            row.workflow.complete,
+            time_text(row.workflow.created_at),
+            *(sum(share.nodes for share in row.shares if share.bucket == bucket) for bucket in _BUCKETS),
+        )
+        for row in rows
+    ]
+    return await respond(visit, Download(columns, cells))
+
+
+async def download_nodes(visit: Visit) -> Response:
+    """GET /ui/nodes.csv, /ui/nodes.jsonl."""
+    client_ids, query = _node_query(visit, ROWS_MAX + 1)
+    views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
+    if views is None:
+        return await respond(visit, None)
+    names = {client_id: visit.client_name(client_id) for client_id in {view.user_id for view in views}}
+    columns = ("id", "name", "client", "status", "client_status", "workflow_id", "workflow", "subject", "created_at")
+    cells = [
+        (
+            id_text(view.id),
+            view.name,
+            names[view.user_id],
+            word(view.server),
+            word(view.client),
+            id_text(view.workflow_id),
+            view.workflow_name,
+            msgspec.Raw(view.subject),
+            time_text(view.created_at),
+        )
+        for view in views
+    ]
+    return await respond(visit, Download(columns, cells))
+
+
+async def download_history(visit: Visit) -> Response:
+    """GET /ui/workflows/{id}/history.csv, /ui/workflows/{id}/history.jsonl."""
+    workflow_id = visit.path_id("workflow")
+    await visit.workflow(workflow_id)
+    changes = await visit.read(lambda connection: changes_of_workflow(connection, workflow_id, ROWS_MAX + 1), None)
+    if changes is None:
+        return await respond(visit, None)
+    columns = ("at", "node_id", "name", "whose_status", "status")
+    cells = [(time_text(change.at), id_text(change.node_id), *change[2:]) for change in changes]
+    return await respond(visit, Download(columns, cells))
+
+
+def _workflow_query(visit: Visit, per_page: int) -> tuple[list[bytes], WorkflowFilters]:
+    """Clients to search, and the filters that the address has. PageError 400."""
+    client_ids, filters = _filters(visit)
+    return client_ids, WorkflowFilters(subject_contains=visit.query.get("text") or None, per_page=per_page, **filters)
+
+
+def _node_query(visit: Visit, per_page: int) -> tuple[list[bytes], NodeFilters]:
+    """Clients to search, and the filters that the address has. PageError 400, 403."""
     client_ids, filters = _filters(visit)
     if visit.query.get("text"):
         visit.refuse_metadata()
-    query = NodeFilters(
+    return client_ids, NodeFilters(
         metadata_contains=visit.query.get("text") or None,
         workflow_id=_id(visit, "workflow"),
         parent_id=_id(visit, "parent"),
         cause=visit.query.get("cause") or None,
+        per_page=per_page,
         **filters,
     )
+
+
+async def nodes(visit: Visit) -> Page:
+    """GET /ui/nodes."""
+    client_ids, query = _node_query(visit, PER_PAGE)
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
     rows = None if views is None else await _node_rows(visit, views)
     # A job asks for a status; what it cannot ask as the list does is not offered.
@@ -145,7 +224,6 @@ def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
         "slot": query.get("slot") or None,
         "slot_key": key_text(query["slot_key"]) if query.get("slot_key") else None,
         "older_than": _position(visit),
-        "per_page": PER_PAGE,
     }
     return [client.id_bytes for client in chosen[:CLIENTS_MAX]], filters
 
@@ -200,4 +278,5 @@ def _form(visit: Visit, text_label: str, texts: dict[str, str] | None = None) ->
         "query": {name: visit.query.get(name, "") for name in _CHIPS},
         "is_first": not visit.query.get("before"),
         "first": visit.address(before=None),
+        "downloads": links(visit, "nodes" if of_nodes else "workflows"),
     }

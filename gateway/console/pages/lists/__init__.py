@@ -1,0 +1,1 @@
+"""Lists of workflows, nodes and the audit, searches in words, and what is downloaded of them."""
