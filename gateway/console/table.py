@@ -99,6 +99,8 @@ TABLE: tuple[Row, ...] = (
     Row("POST", "drills/{run}", drill_forms.abort, Right.ACT, entry="drills"),
     Row("GET", "live", events.live),
     Row("GET", "audit", audit.show, entry="audit"),
+    Row("GET", "audit.csv", audit.download),
+    Row("GET", "audit.jsonl", audit.download),
     Row("GET", "me", me.show, entry="me"),
     Row("POST", "me", me.change, entry="me"),
     Row("GET", "login", login.show, Right.NONE),

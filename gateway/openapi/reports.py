@@ -83,6 +83,7 @@ _DAILY: dict[str, Any] = {
 }
 
 _ENTRY: dict[str, Any] = {
+    "id": "9f86d081884c7d65",
     "at": "2026-01-31T12:00:00.000Z",
     "actor": "kim",
     "role": "operator",
@@ -141,7 +142,10 @@ REPORTS: dict[str, OperationDoc] = {
         query=(
             query("by", TEXT, "what this person did"),
             query("of", TEXT, "what was done to the subject of this id, or in this workflow"),
+            query("action", TEXT, "of this word: retry, cancel, pause, …"),
             query("since", TIME, "then or later (ISO 8601)"),
+            query("until", TIME, "then or earlier"),
+            query("before", TEXT, "older ones than the entry of this id: the last of the page before"),
             query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": ENTRIES_MAX, "default": ENTRIES_DEFAULT},

@@ -68,6 +68,32 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.subjects, self.workflow_id)
 
 
+class EntryFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of entries; all must match, and one that is empty matches every entry."""
+
+    actor: str = ""
+    #: The whole word.
+    action: str = ""
+    #: Id of the client application whose it is.
+    client_id: str = ""
+    #: Milliseconds since the epoch: done then or later, and then or earlier.
+    since: int | None = None
+    until: int | None = None
+
+    def match(self, entry: Entry) -> bool:
+        """True for an entry that matches."""
+        return (
+            (not self.actor or entry.actor == self.actor)
+            and (not self.action or entry.action == self.action)
+            and (not self.client_id or entry.client_id == self.client_id)
+            and (self.since is None or entry.at >= self.since)
+            and (self.until is None or entry.at <= self.until)
+        )
+
+
+_EVERYTHING = EntryFilters()
+
+
 class Audit:
     """The newest entries, followed from the topic; and their writer."""
 
@@ -100,16 +126,24 @@ class Audit:
         """The entry with this id."""
         return self._entries.get(entry_id)
 
-    def newest(self, count: int, *, visitor: Visitor, of: str = "", actor: str = "") -> list[Entry]:
-        """Entries that the visitor may see, newest first; `of`: about what has this id, or is in this workflow."""
+    def newest(
+        self, count: int, *, visitor: Visitor, of: str = "", before: str = "", filters: EntryFilters = _EVERYTHING
+    ) -> list[Entry]:
+        """Entries that the visitor may see and that match, newest first.
+
+        `of`: about what has this id, or is in this workflow; `before`: older ones than the entry of this id alone, none
+        where that is not known any more.
+        """
         entries: list[Entry] = []
         with self._lock:
             ids: Reversible[str] = self._of.get(of, {}).keys() if of else self._entries.keys()
+            is_behind = not before
             for entry in map(self._entries.__getitem__, reversed(ids)):
                 if len(entries) == count:
                     break
-                if (not actor or entry.actor == actor) and visitor.sees(_bytes(entry.client_id)):
+                if is_behind and filters.match(entry) and visitor.sees(_bytes(entry.client_id)):
                     entries.append(entry)
+                is_behind = is_behind or entry.id == before
         return entries
 
     def _take(self, message: Message) -> None:

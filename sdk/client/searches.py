@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime
 from typing import Unpack
 
 from backbeat.client import search
 from backbeat.client.node import Node
-from backbeat.client.operations.audit import AuditEntry, get_audit
+from backbeat.client.operations.audit import WORDS as AUDIT_WORDS
+from backbeat.client.operations.audit import AuditEntry, AuditOptions, get_audit
 from backbeat.client.operations.engines import EnginePartition, get_engines
 from backbeat.client.operations.queues import Queues, get_queues
 from backbeat.client.search import Cause, FailureGroup, NodeSearchOptions, SearchCount, Timeline, WorkflowSearchOptions
@@ -78,11 +78,10 @@ class Searches:
         """Queues of all clients: records that wait in their topics, and whether somebody takes them (`has_readers`)."""
         return await get_queues(self._session)
 
-    async def audit(
-        self, *, by: str = "", of: str = "", since: datetime | None = None, limit: int = 100
-    ) -> list[AuditEntry]:
-        """Audit entries, newest first: `by` one person, of one id (`of`). A person asks: `Client(person=…)`."""
-        return await get_audit(self._session, by, of, since, limit)
+    async def audit(self, **options: Unpack[AuditOptions]) -> list[AuditEntry]:
+        """Audit entries, newest first, 100 unless `limit` says otherwise. A person asks: `Client(person=…)`."""
+        check_options("audit", options, AUDIT_WORDS)
+        return await get_audit(self._session, options)
 
     async def users(self) -> list[User]:
         """All client applications, sorted by name."""

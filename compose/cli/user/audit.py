@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from backbeat.client.operations.audit import AuditEntry
+from backbeat.client.operations.audit import AuditEntry, AuditOptions
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.options import json_option, operating
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from backbeat.gateway.people.audit import Entry
 
 _READ_SECONDS = 60.0
-_ENTRIES_MAX = 20_000
 
 
 @click.group()
@@ -41,6 +40,8 @@ Examples:
 @click.option("--of", "subject_id", metavar="ID", default="", help="Only what was done to this, or in this workflow.")
 @click.option("--action", metavar="WORD", default="", help="Only this: retry, cancel, pause, …")
 @click.option("--since", type=Length(), metavar="LENGTH", help="Only what was done since: 24h.")
+@click.option("--until", type=Length(), metavar="LENGTH", help="Only what was done before that: 1h.")
+@click.option("--before", metavar="ID", default="", help="Only what is older than this entry, by its id.")
 @click.option("--limit", type=click.IntRange(1, 20_000), default=100, show_default=True, help="How many at most.")
 @json_option
 def list_entries(
@@ -49,6 +50,8 @@ def list_entries(
     subject_id: str,
     action: str,
     since: timedelta | None,
+    until: timedelta | None,
+    before: str,
     limit: int,
     *,
     as_json: bool,
@@ -59,18 +62,20 @@ def list_entries(
 
     An entry without an outcome may have been done: nothing was heard of it.
     """
-    begin = None if since is None else datetime.now(UTC) - since
+    now = datetime.now(UTC)
+    options: AuditOptions = {
+        "by": by,
+        "of": subject_id,
+        "action": action,
+        "since": None if since is None else now - since,
+        "until": None if until is None else now - until,
+        "before": before,
+        "limit": limit,
+    }
     if connection.person is not None:
-        known = connection.run(lambda client: client.audit(by=by, of=subject_id, since=begin, limit=_ENTRIES_MAX))
+        entries = connection.run(lambda client: client.audit(**options))
     else:
-        known = list(map(_shown, _read(connection.bootstrap_servers, subject_id)))
-    entries = [
-        entry
-        for entry in known
-        if (begin is None or entry.at >= begin)
-        and (not by or entry.actor == by)
-        and (not action or entry.action == action)
-    ][:limit]
+        entries = list(map(_shown, _read(connection.bootstrap_servers, options)))
     if as_json:
         for entry in entries:
             emit(msgspec.structs.asdict(entry))
@@ -99,13 +104,22 @@ def _shown(entry: Entry) -> AuditEntry:
     return AuditEntry(**{**fields, "at": at, "subjects": list(entry.subjects), "outcome": entry.outcome or None})
 
 
-def _read(bootstrap_servers: str, of: str) -> list[Entry]:
+def _read(bootstrap_servers: str, options: AuditOptions) -> list[Entry]:
     """The entries that a gateway would know of, newest first. Unavailable."""
-    from backbeat.gateway.people.audit import ENTRIES_MAX, Audit
+    from backbeat.gateway.people.audit import Audit, EntryFilters
     from backbeat.gateway.people.visitor import DEVELOPER
 
     trail = Audit(bootstrap_servers)
     with trail.follower:
         if not trail.follower.catch_up(_READ_SECONDS):
             raise Unavailable(trail.follower.problem or f"The audit was not read within {_READ_SECONDS:.0f} s.")
-    return trail.newest(ENTRIES_MAX, visitor=DEVELOPER, of=of)
+    since, until = options["since"], options["until"]
+    filters = EntryFilters(
+        actor=options["by"],
+        action=options["action"],
+        since=None if since is None else round(since.timestamp() * 1_000),
+        until=None if until is None else round(until.timestamp() * 1_000),
+    )
+    return trail.newest(
+        options["limit"], visitor=DEVELOPER, of=options["of"], before=options["before"], filters=filters
+    )

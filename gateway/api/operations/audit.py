@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
-from backbeat.gateway.people.audit import Entry
+from backbeat.gateway.people.audit import Entry, EntryFilters
 from backbeat.payload.nouns import time_text
 
 ENTRIES_DEFAULT, ENTRIES_MAX = 100, 20_000
@@ -21,6 +21,7 @@ _CATCH_UP_SECONDS = 10.0
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Entry of the audit: a deed, or the intent of one."""
 
+    id: str
     at: str
     actor: str
     role: str
@@ -53,19 +54,25 @@ async def index(call: Call) -> Response:
         limit = ENTRIES_DEFAULT
     if not 1 <= limit <= ENTRIES_MAX:
         raise errors.invalid(f"limit is {limit}; 1 is the least and {ENTRIES_MAX} the most")
-    since = parameters.time("since") or 0
+    since, until = parameters.time("since"), parameters.time("until")
     audit.follower.start()
     if not await asyncio.to_thread(audit.follower.catch_up, _CATCH_UP_SECONDS):
         raise errors.unavailable(audit.follower.problem or "The audit is being read", "Backbeat::Unavailable")
-    of, by = parameters.text("of") or "", parameters.text("by") or ""
-    entries = audit.newest(ENTRIES_MAX, visitor=call.person, of=of, actor=by)
-    own = None if call.client is None else call.client.id
-    since_then = [entry for entry in entries if entry.at >= since and own in (None, entry.client_id)]
-    return answer([_as_json(entry) for entry in since_then[:limit]])
+    words = {name: parameters.text(name) or "" for name in ("of", "by", "action", "before")}
+    filters = EntryFilters(
+        actor=words["by"],
+        action=words["action"],
+        client_id="" if call.client is None else call.client.id,
+        since=since,
+        until=until,
+    )
+    entries = audit.newest(limit, visitor=call.person, of=words["of"], before=words["before"], filters=filters)
+    return answer([_as_json(entry) for entry in entries])
 
 
 def _as_json(entry: Entry) -> AuditEntry:
     return AuditEntry(
+        id=entry.id,
         at=time_text(entry.at),
         actor=entry.actor,
         role=entry.role,

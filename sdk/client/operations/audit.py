@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypedDict
 
 import msgspec
 
@@ -14,6 +15,7 @@ from backbeat.schemas.requests.decoding import prepare
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A deed, or the intent of one."""
 
+    id: str = ""  #: what `before` takes; empty: the gateway is an older one
     at: datetime
     actor: str
     role: str
@@ -28,11 +30,37 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tid: str
 
 
+_LIMIT = 100
 # Clients may be in several threads.
 prepare(list[AuditEntry])
 
 
-async def get_audit(session: Session, by: str, of: str, since: datetime | None, limit: int) -> list[AuditEntry]:
+class AuditOptions(TypedDict, total=False):
+    """Filters of the audit: all of them must hold."""
+
+    #: A person's name.
+    by: str
+    #: The id of what it was done to, or of a workflow that this is in.
+    of: str
+    #: The word for what was done: retry, cancel, pause, …
+    action: str
+    #: When it was done.
+    since: datetime | None
+    until: datetime | None
+    #: The id of an entry: only older ones.
+    before: str
+    #: Entries at most.
+    limit: int
+
+
+WORDS = tuple(AuditOptions.__annotations__)
+
+
+async def get_audit(session: Session, options: AuditOptions) -> list[AuditEntry]:
     """Entries, newest first. Unauthorized: a client application asks."""
-    filters = {"by": by or None, "of": of or None, "since": time_text("since", since), "limit": limit}
+    filters = {
+        **{name: options.get(name) or None for name in ("by", "of", "action", "before")},
+        **{name: time_text(name, options.get(name)) for name in ("since", "until")},
+        "limit": options.get("limit", _LIMIT),
+    }
     return msgspec.convert(await session.search("audit", filters), list[AuditEntry])

@@ -199,6 +199,17 @@ def test_a_change_says_why_and_is_in_the_audit_with_what_came_of_it(stack, perso
     rows = person("reader").get(f"/audit?of={node}").json
     assert [(row["reason"], row["subjects"]) for row in rows] == [("too early", [node]), (done.reason, [node])]
     assert person("reader").get(f"/audit?of={node}&by=nobody").json == []
+    newest, oldest = rows
+    for words, matches in (
+        (f"before={newest['id']}", [oldest]),
+        (f"before={oldest['id']}", []),
+        ("before=unknown", []),
+        (f"until={oldest['at']}", [oldest] if oldest["at"] < newest["at"] else rows),
+        ("since=2999-01-01", []),
+        (f"action={quote('PUT /activities/{id}/restart')}&by=oper", [oldest]),
+        ("limit=1", [newest]),
+    ):
+        assert person("reader").get(f"/audit?of={node}&{words}").json == matches, words
     workflow_id = user.node(node)["workflowId"]
     assert person("reader").get(f"/audit?of={workflow_id}").json == []
     Audit(stack.bootstrap_servers).put(msgspec.structs.replace(done, id="of the console", workflow_id=workflow_id))

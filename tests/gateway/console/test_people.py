@@ -496,7 +496,51 @@ def test_the_audit_is_listed_at_a_terminal(stack, oper, story):
     assert "listed, " in shown
     assert "\x1b" not in shown
     assert listed("--by", "nobody") == "There is none.\n"
+    assert listed("--of", node, "--until", "1h") == "There is none.\n"
+    assert listed("--before", entry["id"], "--of", node) == "There is none.\n"
+    assert json.loads(listed("--before", entry["id"], "--limit", "1", "--json"))["id"] != entry["id"]
     assert listed("--limit", "1", "--json").count("\n") == 1
+
+
+def test_the_audit_is_searched_by_pages_and_downloaded(oper, url, tokens, story):
+    node = failing(story)
+    for reason in ("first of them", "second of them"):
+        story.user.wait_for(node, "retries_exhausted")
+        assert oper.fill(f"nodes/{node}/retry", reason=reason).status == 303
+        story.user.wait_for(node, "sent_to_client")
+        assert story.user.say(node, "errored", {"message": "no"}).status == 200
+
+    def reasons(words: str) -> list[str]:
+        text = oper.get(f"audit?of={node}&{words}").text
+        return [reason for reason in ("second of them", "first of them") if reason in text]
+
+    both = ["second of them", "first of them"]
+    for words, matches in (
+        ("", both),
+        ("by=oper&action=retry&client=shop&since=2020-01-01&until=2999-01-01", both),
+        ("by=reader", []),
+        ("action=cancel", []),
+        ("until=2020-01-01", []),
+        ("since=2999-01-01", []),
+        ("client=other", []),
+        ("before=unknown", []),
+    ):
+        assert reasons(words) == matches, words
+    assert oper.get("audit?client=nobody").status == 400
+    assert oper.get("audit?since=soon").status == 400
+
+    head, *rows = map(json.loads, oper.get(f"audit.jsonl?of={node}&by=oper").text.splitlines())
+    assert (head["list"], head["rows"], head["address"]) == ("audit", 2, f"audit.jsonl?of={node}&by=oper")
+    assert [(row["reason"], row["outcome"]) for row in rows] == [(reason, "done") for reason in both]
+    assert "first of them" in oper.get(f"audit.csv?of={node}").text
+    stranger = log_in(url, "stranger", tokens["stranger"])
+    assert "of them" not in stranger.get(f"audit.csv?of={node}").text
+
+    # The next page begins behind the last entry of the one before.
+    newest, oldest = (row["id"] for row in rows)
+    assert reasons(f"before={newest}") == ["first of them"]
+    assert reasons(f"before={oldest}") == []
+    assert ">Newest</a>" in oper.get(f"audit?before={newest}").text
 
 
 def test_nothing_is_done_that_cannot_be_written_down(stack, oper, story):

@@ -1,16 +1,66 @@
-"""Page of the audit: who did what, newest first."""
+"""Page of the audit: who did what, newest first; as files, too."""
 
 from __future__ import annotations
 
-from backbeat.gateway.console.visit import Page, Visit
+from aiohttp.web import Response
 
-_ROWS = 200
+from backbeat.gateway.console.pages.lists.downloads import ROWS_MAX, Download, links, respond
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.people.audit import Entry, EntryFilters
+from backbeat.payload.nouns import time_text
+
+_ROWS = 100
+_WORDS = ("by", "action", "client", "of", "since", "until")
+_COLUMNS = (
+    *("id", "at", "actor", "role", "way", "address", "action", "kind", "subject", "subject_ids"),
+    *("reason", "outcome", "tid"),
+)
 
 
 async def show(visit: Visit) -> Page:
     """GET /ui/audit."""
-    await visit.parts.audit.catch_up()
-    if visit.parts.audit.follower.problem:
-        visit.troubles.append(visit.parts.audit.follower.problem)
-    entries = visit.parts.audit.newest(_ROWS, visitor=visit.who, actor=visit.query.get("by", ""))
-    return visit.page("audit.html", "Audit", entries=entries, rows_max=_ROWS, by=visit.query.get("by", ""))
+    entries = await _entries(visit, _ROWS + 1, visit.query.get("before", ""))
+    older = visit.address(before=entries[_ROWS - 1].id) if len(entries) > _ROWS else None
+    return visit.page(
+        "audit.html",
+        "Audit",
+        entries=entries[:_ROWS],
+        older=older,
+        newest=visit.address(before=None) if visit.query.get("before") else None,
+        query={word: visit.query.get(word, "") for word in _WORDS},
+        is_narrowed=any(map(visit.query.get, _WORDS)),
+        clients=[client.name for client in visit.clients()],
+        downloads=links(visit, "audit"),
+    )
+
+
+async def download(visit: Visit) -> Response:
+    """GET /ui/audit.csv, /ui/audit.jsonl."""
+    entries = await _entries(visit, ROWS_MAX + 1, "")
+    cells = [
+        (
+            *(entry.id, time_text(entry.at)),
+            *(entry.actor, entry.role, entry.way, entry.address, entry.action, entry.kind, entry.subject_name),
+            " ".join(entry.subjects),
+            *(entry.reason, entry.outcome, entry.tid),
+        )
+        for entry in entries
+    ]
+    return await respond(visit, Download(_COLUMNS, cells))
+
+
+async def _entries(visit: Visit, count: int, before: str) -> list[Entry]:
+    """Entries that the address asks for, and a line on the page where they cannot be followed. PageError 400."""
+    audit, query = visit.parts.audit, visit.query
+    client_id = visit.chosen_clients()[0].id if query.get("client") else ""
+    filters = EntryFilters(
+        actor=query.get("by", ""),
+        action=query.get("action", ""),
+        client_id=client_id,
+        since=visit.time_of(query, "since"),
+        until=visit.time_of(query, "until"),
+    )
+    await audit.catch_up()
+    if audit.follower.problem:
+        visit.troubles.append(audit.follower.problem)
+    return audit.newest(count, visitor=visit.who, of=query.get("of", ""), before=before, filters=filters)

@@ -62,12 +62,17 @@ async def respond(visit: Visit, content: Download | None) -> Response:
 
 
 def json_lines(head: dict[str, Any], content: Download) -> bytes:
+    """The head, then a row a line."""
     lines = [msgspec.json.encode(head)]
-    lines += [msgspec.json.encode(dict(zip(content.columns, row, strict=True))) for row in content.rows[:ROWS_MAX]]
+    for row in content.rows[:ROWS_MAX]:
+        # Half of a surrogate pair is a character to JSON texts, and to no UTF-8.
+        values = (value.encode(errors="replace").decode() if isinstance(value, str) else value for value in row)
+        lines.append(msgspec.json.encode(dict(zip(content.columns, values, strict=True))))
     return b"".join(line + b"\n" for line in lines)
 
 
 def csv_table(head: dict[str, Any], content: Download) -> bytes:
+    """The head, the names of the columns, then the rows."""
     text = io.StringIO()
     writer = csv.writer(text)
     # One cell, so that a reader of tables may pass it over as a comment.
