@@ -18,6 +18,9 @@ from backbeat.payload.values import id_text
 _FOLDER = Path(__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
+#: Paces from here on are whole numbers.
+_WHOLE_FROM = 10
+
 
 class StaticFile:
     """A file that pages link to."""
@@ -61,6 +64,7 @@ class Templates:
                 "is_sealed": is_sealed,
                 "json_line": _json_line,
                 "moment": times.moment,
+                "pace": lambda number: f"{number:,.0f}" if number >= _WHOLE_FROM else f"{number:.1f}",
                 "payload": payload,
                 "quoted": lambda text: quote(text, safe="", errors="replace"),
                 "status": lambda node: statuses.status_text(node.server, node.client),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,8 @@ _ROWS = 50
 #: Single retries before all of them.
 FIRST = 10
 _REFRESH_SECONDS = 2
+#: Shorter jobs are over before their pace says anything.
+_PACE_SECONDS_MIN = 1.0
 #: What is done, and whether nothing brings back what it ends.
 ACTIONS = {
     "retry": ("Retry", False),
@@ -49,12 +52,21 @@ ACTIONS = {
 }
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """Nodes a second."""
+
+    done: float
+    examined: float
+
+
 class JobRow(msgspec.Struct, frozen=True):
     """A job, with who started it and why."""
 
     job: Job
     words: list[tuple[str, str]]
     entry: Entry | None
+    #: Nodes done and looked at a second, over the time that it ran; None: that is too short to say.
+    pace: Pace | None
 
 
 async def show_all(visit: Visit) -> Page:
@@ -82,7 +94,15 @@ def _choices(visit: Visit) -> dict[str, Any]:
 def _row(visit: Visit, job: Job) -> JobRow:
     entries = visit.parts.audit.newest(100, visitor=visit.who, of=id_text(job.id))
     started = next((entry for entry in reversed(entries) if entry.action in ACTIONS), None)
-    return JobRow(job, in_words(visit, job), started)
+    return JobRow(job, in_words(visit, job), started, pace_of(job, time.time_ns() // 1_000_000))
+
+
+def pace_of(job: Job, now: int) -> Pace | None:
+    """How quick a job was until its end, or is until now."""
+    seconds = ((now if job.ended_at is None else job.ended_at) - job.started_at) / 1_000
+    if seconds < _PACE_SECONDS_MIN:
+        return None
+    return Pace((job.done + job.refused) / seconds, job.examined / seconds)
 
 
 async def show(visit: Visit) -> Page:
@@ -104,7 +124,8 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         is_startable=job.action in ACTIONS,
         is_running=job.state is JobState.RUNNING,
         actions={word: label for word, (label, _) in ACTIONS.items()},
-        instead=fields_of(visit, job),
+        fields=fields_of(visit, job),
+        is_repeatable=job.ended_at is not None and job.action in ACTIONS and job.response is None,
         cause=cause,
         cause_nodes=0 if cause is None else cause.nodes.get(job.filter.current_status or "", 0),
         first=FIRST,

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.gateway.console.pages.job_filters import in_words
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.job_filters import fields_of, filter_of_form, in_words
+from backbeat.gateway.console.pages.jobs import Pace, pace_of
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
+from backbeat.gateway.console.visit import Visit
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
@@ -197,6 +200,44 @@ def test_every_condition_of_a_job_is_in_its_words():
         assert in_words(visit, SimpleNamespace(filter=JobFilter(**{name: value}), user_id=None)), name
 
 
+def test_every_condition_of_a_job_is_in_a_form_and_comes_back_from_it():
+    filters = {
+        name: bytes(range(16))
+        if name.endswith("_id")
+        else 1_769_860_800_123
+        if name.endswith(("_start", "_end"))
+        else "x"
+        for name in JobFilter.__struct_fields__
+    }
+    visit = SimpleNamespace(
+        client_name=lambda identity: identity.hex(),
+        client_id=bytes.fromhex,
+        query={},
+        time_of=Visit.time_of,
+        refuse_metadata=lambda: None,
+    )
+    for wanted in (
+        JobFilter(**filters),
+        *(JobFilter(**{name: value}) for name, value in filters.items() if name != "client_id"),
+    ):
+        visit.who = SimpleNamespace(clients=None)
+        visit.form = fields_of(visit, SimpleNamespace(filter=wanted, user_id=None))
+        assert filter_of_form(visit) == wanted
+    assert fields_of(visit, SimpleNamespace(filter=JobFilter(), user_id=bytes(16))) == {}
+    visit.form = {"workflow": "no id"}
+    with pytest.raises(PageError):
+        filter_of_form(visit)
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "now", "pace"),
+    [(None, 3_000, Pace(5.0, 50.0)), (5_000, 90_000, Pace(2.5, 25.0)), (None, 1_500, None), (None, 0, None)],
+)
+def test_the_pace_of_a_job_is_over_the_time_that_it_ran(ended_at, now, pace):
+    job = SimpleNamespace(started_at=1_000, ended_at=ended_at, done=9, refused=1, examined=100)
+    assert pace_of(job, now) == pace
+
+
 @pytest.fixture
 def people(stack, bank):
     names = {"boss": ["--role", "operator"], "clerk": ["--role", "operator", "--client", "payers"],
@@ -249,6 +290,16 @@ def test_who_may_count_and_start_a_job(stack, bank, people):
     assert alien.get(f"jobs/{job}").status == 404
     assert "by the clerk" in boss.get("jobs").text
     assert clerk.send(f"jobs/{job}", {**clerk.hidden(address), "reason": ""}).status == 403
+    # Started again it is counted first, with the same filter.
+    forms = re.findall(r'<form method="post" action="[^"]*jobs" aria-label="Start again">.*?</form>',
+                       clerk.get(f"jobs/{job}").text, re.DOTALL)  # fmt: skip
+    (again,) = map(hidden_fields, forms)
+    assert again.keys() == {"form", "name", "status", "client"}
+    recounted = clerk.send("jobs", {**again, "action": "retry"}).headers["location"]
+    assert recounted != address
+    until(lambda: "matches" in clerk.get(recounted).text, "it is counted again")
+    assert "This is about nodes of <b>payers</b> named <b>Pay</b>" in clerk.get(recounted).text
+    assert "Start again" not in onlooker.get(f"jobs/{job}").text
     for node in nodes[1::2]:
         user.wait_for(node, "sent_to_client")
 
