@@ -44,12 +44,14 @@ _REFRESH_SECONDS = 2
 #: Shorter jobs are over before their pace says anything.
 _PACE_SECONDS_MIN = 1.0
 #: What is done, and whether nothing brings back what it ends.
-ACTIONS = {
+NODE_JOBS = {
     "retry": ("Retry", False),
     "resolve": ("Resolve", True),
     "shutdown": ("Shut down", True),
     "cancel": ("Cancel", True),
 }
+WORKFLOW_JOBS = {"pause": ("Pause", False), "resume": ("Resume", False)}
+ACTIONS = {**NODE_JOBS, **WORKFLOW_JOBS}
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -65,6 +67,8 @@ class JobRow(msgspec.Struct, frozen=True):
     job: Job
     words: list[tuple[str, str]]
     entry: Entry | None
+    #: What it is about: `nodes` or `workflows`.
+    noun: str
     #: Nodes done and looked at a second, over the time that it ran; None: that is too short to say.
     pace: Pace | None
 
@@ -85,7 +89,8 @@ async def show_all(visit: Visit) -> Page:
 
 def _choices(visit: Visit) -> dict[str, Any]:
     return {
-        "actions": {word: label for word, (label, _) in ACTIONS.items()},
+        "actions": {word: label for word, (label, _) in NODE_JOBS.items()},
+        "labels": {word: label for word, (label, _) in ACTIONS.items()},
         "statuses": STATUS_CHOICES,
         "clients": [client.name for client in visit.clients()],
     }
@@ -94,7 +99,12 @@ def _choices(visit: Visit) -> dict[str, Any]:
 def _row(visit: Visit, job: Job) -> JobRow:
     entries = visit.parts.audit.newest(100, visitor=visit.who, of=id_text(job.id))
     started = next((entry for entry in reversed(entries) if entry.action in ACTIONS), None)
-    return JobRow(job, in_words(visit, job), started, pace_of(job, time.time_ns() // 1_000_000))
+    return JobRow(job, in_words(visit, job), started, noun_of(job), pace_of(job, time.time_ns() // 1_000_000))
+
+
+def noun_of(job: Job) -> str:
+    """What a job is about."""
+    return "workflows" if job.action in WORKFLOW_JOBS else "nodes"
 
 
 def pace_of(job: Job, now: int) -> Pace | None:
@@ -116,14 +126,14 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
     cause = await cause_by_id(visit, visit.query["cause"]) if visit.query.get("cause") else None
     return visit.page(
         "job.html",
-        f"{label}: {job.matched:,} nodes",
+        f"{label}: {job.matched:,} {noun_of(job)}",
         row=_row(visit, job),
         job=job,
         label=label,
         is_final=is_final,
         is_startable=job.action in ACTIONS,
         is_running=job.state is JobState.RUNNING,
-        actions={word: label for word, (label, _) in ACTIONS.items()},
+        actions={word: label for word, (label, _) in _beside(job).items()},
         fields=fields_of(visit, job),
         is_repeatable=job.ended_at is not None and job.action in ACTIONS and job.response is None,
         cause=cause,
@@ -137,6 +147,11 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
         **visit.deeds(id_text(job.id)),
     )
+
+
+def _beside(job: Job) -> dict[str, tuple[str, bool]]:
+    """What may be done with what a job is about."""
+    return WORKFLOW_JOBS if job.action in WORKFLOW_JOBS else NODE_JOBS
 
 
 async def _tried(visit: Visit) -> list[Any]:
@@ -277,7 +292,7 @@ async def start(visit: Visit) -> Page | Response:
     if not counted.dry_run:
         raise PageError(400, "This is done already", "It is a job, and no count of what one would change.")
     if counted.action not in ACTIONS:
-        raise PageError(400, "This is not started here", f"{counted.action} of workflows: use `backbeat job start`.")
+        raise PageError(400, "This is not started here", f"{counted.action}: use `backbeat job start`.")
     if counted.user_id is None and visit.who.clients is not None:
         raise not_found("job")  # It would touch anybody's nodes.
     reason = visit.form.get("reason", "").strip()
@@ -341,7 +356,7 @@ def _entry(visit: Visit, job: Job, identity: bytes, **fields: str) -> Entry:
     return new_entry(
         visit,
         kind="job",
-        subject_name=f"nodes {words}"[:500],
+        subject_name=f"{noun_of(job)} {words}"[:500],
         workflow_id="",
         client_id="" if client_id is None else id_text(client_id),
         command_id=identity.hex(),

@@ -329,16 +329,51 @@ def test_a_count_made_by_a_client_is_started_as_that_client(stack, bank, people)
 
 def test_all_that_a_list_has_are_counted(stack, bank, tab):
     screen = tab()
-    screen.open("nodes?client=payers&name=Pay&status=retries_exhausted&since=2026-01-01")
-    assert screen.page.get_by_label("All that match").count() == 0
-    screen.open("nodes?client=payers&name=Pay&status=sent_to_client")
+    listed = "nodes?client=payers&name=Pay"
+    for words, problem in (
+        ("status=failing", "does not ask for status failing"),
+        ("status=sent_to_client&tid=3f2a9c1", ""),
+        ("status=sent_to_client&cause=0000000000000000", ""),
+        ("", "once the search has a status now"),
+    ):
+        screen.open(f"{listed}&{words}")
+        assert screen.page.get_by_label("All that match").count() == 0
+        assert problem in shown(screen.page)
+    screen.open(f"{listed}&status=sent_to_client&had=errored&since=2026-01-01&made_since=2026-01-01")
     screen.follow(screen.page.get_by_label("All that match").get_by_role("button", name="Cancel…"))
     screen.page.wait_for_url("**/ui/jobs/*")
     until(
         lambda: "The filter matches" in Desk(stack.http_urls[0]).get(screen.page.url.partition("/ui/")[2]).text,
         "counted",
     )
-    assert "nodes of payers named Pay at with its client" in shown(screen.page)
+    assert "nodes of payers named Pay at with its client had status" in shown(screen.page)
+    assert "made since 2026-01-01T00:00:00.000Z" in shown(screen.page)
+
+
+def test_all_workflows_that_a_list_has_are_paused_and_resumed(stack, story, tab):
+    client = add_client(stack.bootstrap_servers, "hotel", partitions=2)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    workflows = [user.sent(subject=f"stay {number}")["workflowId"] for number in range(3)]
+    screen, desk = tab(), Desk(stack.http_urls[0])
+    until(lambda: "stay 2" in desk.get("workflows?client=hotel").text, "the list has them")
+    for words, problem in (
+        ("", "once the search has one filter beside the client"),
+        ("&text=stay&status=ready", "does not ask for status"),
+    ):
+        assert problem in re.sub("<[^>]*>", "", desk.get(f"workflows?client=hotel{words}").text)
+    for action, is_paused in (("Pause", True), ("Resume", False)):
+        screen.open("workflows?client=hotel&text=stay&made_since=2026-01-01")
+        screen.follow(screen.page.get_by_label("All that match").get_by_role("button", name=f"{action}…"))
+        counted = screen.page.url.partition("/ui/")[2]
+        until(lambda counted=counted: "The filter matches 3" in desk.get(counted).text, "counted")
+        screen.page.reload()
+        assert "workflows of hotel whose subject contains stay" in shown(screen.page)
+        assert screen.page.get_by_role("button", name="Cancel…").count() == 0
+        screen.follow(screen.page.get_by_role("button", name=f"{action} these"))
+        job = screen.page.url.partition("/ui/")[2]
+        until(lambda job=job: "ended" in desk.get(job).text, "the job has ended")
+        assert {user.door.get(f"/workflows/{workflow}").json["paused"] for workflow in workflows} == {is_paused}
+    assert screen.complaints == []
 
 
 def test_what_ends_nodes_asks_why_and_is_stopped(stack, bank):

@@ -11,6 +11,7 @@ from aiohttp.web import Response
 from backbeat.client.search import SearchCount
 from backbeat.gateway.api.search import key_text
 from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.lists.bulk import Chip, node_job, workflow_job
 from backbeat.gateway.console.pages.lists.downloads import ROWS_MAX, Download, links, respond
 from backbeat.gateway.console.pages.overview import CLIENTS_MAX
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
@@ -25,9 +26,6 @@ from backbeat.schemas.messages.status import CLOSED, Bucket, word
 from backbeat.schemas.messages.views import ChildView, NodeView, WorkflowView
 
 PER_PAGE = 50
-_NOT_OF_JOBS = (
-    *("had", "since", "until", "made_since", "made_until", "tid", "slot", "slot_key", "workflow", "parent", "cause"),
-)
 #: Rows that are counted at most: `10,000+`.
 _COUNT_MAX = 10_000
 _CHIPS = {
@@ -52,14 +50,6 @@ _CHIPS = {
 _BUCKETS = [bucket.value for bucket in Bucket]
 
 
-class Chip(msgspec.Struct, frozen=True):
-    """A filter in force, with the address of the list without it."""
-
-    noun: str
-    value: str
-    without: str
-
-
 class NodeRow(msgspec.Struct, frozen=True):
     """A node in a list, and as the engine has it now; None: it is closed, or no engine answers."""
 
@@ -76,7 +66,8 @@ async def workflows(visit: Visit) -> Page:
     older = _older(visit, None if rows is None else [row.workflow for row in rows])
     names = {client_id: visit.client_name(client_id) for client_id in {row.workflow.user_id for row in rows or ()}}
     form = _form(visit, "Subject")
-    return visit.page("workflows.html", "Workflows", rows=rows, names=names, older=older, matches=matches, **form)
+    values = {"names": names, "older": older, "matches": matches, "bulk": workflow_job(visit, form["chips"])}
+    return visit.page("workflows.html", "Workflows", rows=rows, **values, **form)
 
 
 async def download_workflows(visit: Visit) -> Response:
@@ -166,15 +157,10 @@ async def nodes(visit: Visit) -> Page:
     client_ids, query = _node_query(visit, PER_PAGE)
     views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
     rows = None if views is None else await _node_rows(visit, views)
-    # A job asks for a status; what it cannot ask as the list does is not offered.
-    may_count = (
-        visit.may_act
-        and visit.query.get("status") in dict(STATUS_CHOICES)
-        and not any(map(visit.query.get, _NOT_OF_JOBS))
-    )
     texts = {"cause": await _cause_text(visit)} if visit.query.get("cause") else {}
     form = {**_form(visit, "Metadata", texts), "matches": await _count(visit, client_ids, query, views)}
-    return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), may_count=may_count, **form)
+    bulk = node_job(visit, form["chips"])
+    return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), bulk=bulk, **form)
 
 
 async def _count(
@@ -265,7 +251,7 @@ def _form(visit: Visit, text_label: str, texts: dict[str, str] | None = None) ->
     values = {name: words.get(visit.query[name], visit.query[name]) for name in _CHIPS if visit.query.get(name)}
     of_nodes = text_label == "Metadata"
     chips = [
-        Chip(_CHIPS[name], value, visit.address(**{name: None, "before": None}))
+        Chip(name, _CHIPS[name], value, visit.address(**{name: None, "before": None}))
         for name, value in {**values, **(texts or {})}.items()
     ]
     return {
