@@ -30,6 +30,7 @@ _UPGRADE = "rolling-upgrade"
     epilog="""\b
 Examples:
   backbeat drill list
+  backbeat drill show engine-killed
   backbeat drill run engine-killed leader-killed
   backbeat drill certify
   backbeat drill report --format html --output drill.html
@@ -74,9 +75,10 @@ def list_(
 
     installation = _read_topology(topology_file, units, namespaces, metrics=metrics)
     if installation is not None:
+        from backbeat.compose.drill.tables import show_topology
         from backbeat.compose.drill.topology.versions import with_versions
 
-        _show_topology(with_versions(installation), depends_on, levels, as_json=as_json)
+        show_topology(with_versions(installation), depends_on, levels, as_json=as_json)
         return
     if depends_on is not None:
         raise click.UsageError("--depends-on asks about an installation: give --topology, --units or --namespace.")
@@ -88,6 +90,33 @@ def list_(
         else:
             request = f"  (on request: {play.on_request})" if play.on_request else ""
             click.echo(f"{play.number or '-':>2}  {play.name:<22} {play.summary}{request}")
+
+
+@drill.command(
+    epilog="""\b
+Examples:
+  backbeat drill show client-floods
+  backbeat drill show 6 18 --json
+"""
+)
+@click.argument("plays", nargs=-1, required=True, metavar="PLAY…")
+@playbook_option
+@json_option
+def show(plays: tuple[str, ...], playbooks: tuple[Path, ...], *, as_json: bool) -> None:
+    """Show plays, by name or number: fault, targets, length, and the bounds that must be kept."""
+    import msgspec
+
+    from backbeat.compose.cli.show.printing import emit
+    from backbeat.compose.drill.report.kept import bound_lines
+
+    for play in _plays(playbooks, plays):
+        if as_json:
+            emit({**msgspec.to_builtins(play), "bounds": msgspec.to_builtins(play.guarded)})
+            continue
+        click.echo(f"{play.title}: {play.summary}")
+        click.echo(f"  {play.fault} on {play.targets} for {play.seconds:g} s")
+        for line in bound_lines(play):
+            click.echo(f"  bound: {line}")
 
 
 @drill.command(
@@ -149,12 +178,14 @@ def report(
     run_name: str | None, folder: Path, format_: str, output: Path | None, compare: tuple[str, str] | None
 ) -> None:
     """Show the report of a run that is kept; without a name the newest."""
+    from backbeat.compose.drill.report.compare import compare_rows
     from backbeat.compose.drill.runs import RunsError, find_run, read_result
+    from backbeat.compose.drill.tables import table_lines
 
     try:
         if compare is not None:
             first, second = (read_result(find_run(folder, name)) for name in compare)
-            text = "\n".join(_compare_lines(first, second))
+            text = "\n".join(table_lines(list(compare_rows(first, second))))
         else:
             text = _report_text(read_result(find_run(folder, run_name)), format_)
     except RunsError as error:
@@ -351,34 +382,6 @@ def _read_topology(
         raise CommandError(str(error), Exit.USAGE) from error
 
 
-def _show_topology(topology: Topology, depends_on: str | None, levels: int | None, *, as_json: bool) -> None:
-    from backbeat.compose.cli.show.printing import emit
-    from backbeat.compose.drill.topology.topology import TopologyError
-
-    if depends_on is not None:
-        try:
-            dependents = topology.dependents(depends_on, levels)
-        except TopologyError as error:
-            raise CommandError(str(error), Exit.USAGE) from error
-        for name, level in dependents.items():
-            if as_json:
-                emit({"service": name, "level": level})
-            else:
-                click.echo(f"{level}  {name}")
-        return
-    rows = list(topology.table())
-    if as_json:
-        for row in rows[1:]:
-            emit(dict(zip(rows[0], row, strict=True)))
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo("")
-    for line in topology.graph():
-        click.echo(line)
-
-
 def _report_text(result: RunResult, format_: str) -> str:
     import msgspec
 
@@ -388,11 +391,3 @@ def _report_text(result: RunResult, format_: str) -> str:
     if format_ == "json":
         return msgspec.json.encode(result).decode()
     return page(result) if format_ == "html" else "\n".join(text_lines(result))
-
-
-def _compare_lines(first: RunResult, second: RunResult) -> list[str]:
-    from backbeat.compose.drill.report.compare import compare_rows
-
-    rows = list(compare_rows(first, second))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

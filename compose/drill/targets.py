@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.plays.play import SAFE, Play
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.watch.figures import role_of
@@ -20,7 +20,9 @@ _ASK_SECONDS = 30.0
 
 def choose_targets(play: Play, topology: Topology, chance: random.Random) -> list[Service]:
     """The targets of a play, now. TopologyError: there are none here, or a figure of its bounds is not."""
-    for role, figure in {role_of(bound.figure): bound.figure for bound in play.bounds}.items():
+    # Those that every play has count where they are seen.
+    figures = {bound.figure for bound in play.bounds} - {bound.figure for bound in SAFE}
+    for role, figure in {role_of(figure): figure for figure in sorted(figures)}.items():
         if role and not any(service.metrics_url for service in topology.of_role(role)):
             raise TopologyError(f"its bound of {figure} is never seen here: no service of a role {role!r} has metrics.")
     chosen = [each for selector in play.targets.split(",") for each in _choose(selector.strip(), topology, chance)]

@@ -12,16 +12,17 @@ from pathlib import Path
 from backbeat.compose.drill.capsule.order import make_key, read_key
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule, UnfitError
 from backbeat.compose.drill.load.rig import Rig
-from backbeat.compose.drill.plays.play import SAFE, Play
+from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.report.curves import add_figures
+from backbeat.compose.drill.report.kept import bound_outcomes, latency_max
 from backbeat.compose.drill.report.result import PlayResult
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.targets import choose_targets, make_arguments
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.waiting import until
-from backbeat.compose.drill.watch.bounds import Anomaly, known_before
-from backbeat.compose.drill.watch.watch import TIME, Watch
+from backbeat.compose.drill.watch.bounds import TIME, Anomaly, agreed, known_before
+from backbeat.compose.drill.watch.watch import Watch
 
 #: Load alone before each fault, as what it is compared with.
 BEFORE_SECONDS = 6.0
@@ -93,7 +94,7 @@ class Tower:
             result.skipped = f"{reason} has aborted the run"
             return
         before = self._watch.between(before_at, time.monotonic())
-        bounds = (*SAFE, *play.bounds)
+        bounds = agreed(play.guarded, before)
         ignored = known_before(bounds, before)
         result.ignored = [str(bound) for bound in ignored]
         try:
@@ -110,7 +111,8 @@ class Tower:
             return
         began, result.began_at = time.monotonic(), time.time()
         self._anomaly = None
-        self._watch.guard([bound for bound in bounds if bound not in ignored], self._alarm)
+        in_force = [bound for bound in bounds if bound not in ignored]
+        self._watch.guard(in_force, self._alarm)
         ended = self._wait_end()
         self._watch.release()
         result.seconds = ended - began
@@ -122,6 +124,7 @@ class Tower:
         result.failures = self._rig.account.failure_kinds(began, now)
         add_figures(result, self._watch.between(before_at, now), began, ended)
         self._judge(result)
+        result.bounds = bound_outcomes(result, in_force, self._watch.between(began, ended))
         outcome = "passed" if result.passed else "FAILED: " + "; ".join(result.failed)
         recovery = "" if result.recovery_seconds is None else f", recovered after {result.recovery_seconds:.1f} s"
         self._say(f"{play.title}: {outcome}{recovery}")
@@ -225,7 +228,7 @@ class Tower:
 
         if play.latency_times_max:
             before, during, _ = result.medians["p50_seconds"]
-            if during > max(play.latency_seconds_free, play.latency_times_max * before):
+            if during > latency_max(play, before):
                 times = f"more than {play.latency_times_max:g} times as long"
                 failed.append(f"payments took {during:.3g} s, and {before:.3g} s before: {times}")
 

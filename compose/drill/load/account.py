@@ -132,10 +132,13 @@ class Account:
         since = now - WINDOW_SECONDS
         latencies = sorted(paid - asked for paid, asked in _tail(self._paid, since) if asked)
         open_payments = [self.payments[name] for name in self._open]
+        taken = sum(at >= since for at in self._taken[-10_000:])
+        failures = sum(each.at >= since for each in self._failures[-10_000:])
         sample = {
             "completed_per_second": len(latencies) / WINDOW_SECONDS,
-            "taken_per_second": sum(at >= since for at in self._taken[-10_000:]) / WINDOW_SECONDS,
-            "failures_per_second": sum(each.at >= since for each in self._failures[-10_000:]) / WINDOW_SECONDS,
+            "taken_per_second": taken / WINDOW_SECONDS,
+            "failures_per_second": failures / WINDOW_SECONDS,
+            "failures_share": failures / max(1, taken + failures),
             "open_payments": len(open_payments),
             "oldest_open_seconds": max((now - each.asked_at for each in open_payments), default=0.0),
         }

@@ -8,7 +8,7 @@ import msgspec
 
 from backbeat.compose.drill.watch.bounds import Bound
 
-#: Bounds of every play while its fault lasts: beyond them it is no drill any more.
+#: Bounds of every play that has none of its own of these figures: beyond them it is no drill any more.
 SAFE = (
     Bound(figure="engine_memory_mebibytes", at_most=2_000),
     Bound(figure="gateway_memory_mebibytes", at_most=2_000),
@@ -42,6 +42,12 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     latency_seconds_free: float = 2.0
     #: why it is not part of `certify` unless it is named; empty: it is
     on_request: str = ""
+
+    @property
+    def guarded(self) -> tuple[Bound, ...]:
+        """Its own bounds, and those of every play."""
+        own = {bound.figure for bound in self.bounds}
+        return (*self.bounds, *(bound for bound in SAFE if bound.figure not in own))
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.compose.drill.load.payments import CLIENT, FLOOD_CLIENT
+from backbeat.compose.drill.plays.agreed import bounds_of
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.watch.bounds import Bound
 from backbeat.compose.drill.watch.figures import FIGURES, is_figure
@@ -29,6 +30,7 @@ PLAYBOOK = (
         fault="kill",
         targets="engine:all",
         arguments={"every_seconds": [4, 9]},
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.8, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=2,
@@ -37,6 +39,7 @@ PLAYBOOK = (
         fault="hang",
         targets="engine",
         seconds=25,
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.8, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=3,
@@ -45,6 +48,7 @@ PLAYBOOK = (
         fault="kill",
         targets="worker:all",
         arguments={"every_seconds": [3, 6]},
+        bounds=bounds_of(standstill_seconds=60, failures_share=0.5, failing_seconds=20, p50_seconds=45, p99_seconds=90),
     ),
     Play(
         number=4,
@@ -53,6 +57,7 @@ PLAYBOOK = (
         fault="kill",
         targets="gateway:all",
         arguments={"every_seconds": [4, 8]},
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.8, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=5,
@@ -61,7 +66,10 @@ PLAYBOOK = (
         fault="away",
         targets="leader:backbeat.commands",
         seconds=45,
-        bounds=(Bound(figure="oldest_open_seconds", at_most=120),),
+        bounds=(
+            Bound(figure="oldest_open_seconds", at_most=120),
+            *bounds_of(standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120),
+        ),
     ),
     Play(
         number=6,
@@ -72,6 +80,9 @@ PLAYBOOK = (
         seconds=30,
         silence_seconds_max=120,
         recovery_seconds_max=180,
+        bounds=bounds_of(
+            standstill_seconds=120, failures_share=0.95, failing_seconds=120, p50_seconds=90, p99_seconds=180
+        ),
     ),
     Play(
         number=6,
@@ -83,6 +94,9 @@ PLAYBOOK = (
         silence_seconds_max=780,
         recovery_seconds_max=300,
         on_request="it takes a quarter of an hour",
+        bounds=bounds_of(
+            standstill_seconds=780, failures_share=0.95, failing_seconds=780, p50_seconds=700, p99_seconds=800
+        ),
     ),
     Play(
         number=7,
@@ -97,6 +111,9 @@ PLAYBOOK = (
         },
         seconds=40,
         silence_seconds_max=90,
+        bounds=bounds_of(
+            standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120
+        ),
     ),
     Play(
         number=8,
@@ -104,6 +121,7 @@ PLAYBOOK = (
         summary="the disk of an engine's data directory is full",
         fault="disk-full",
         targets="engine-2",
+        bounds=bounds_of(standstill_seconds=30, failures_share=0.5, failing_seconds=20, p50_seconds=20, p99_seconds=60),
     ),
     Play(
         number=8,
@@ -112,6 +130,9 @@ PLAYBOOK = (
         fault="disk-full",
         targets="broker-3",
         recovery_seconds_max=180,
+        bounds=bounds_of(
+            standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120
+        ),
     ),
     Play(
         number=9,
@@ -120,6 +141,7 @@ PLAYBOOK = (
         fault="memory",
         targets="engine",
         arguments={"mebibytes": 4},
+        bounds=bounds_of(standstill_seconds=30, failures_share=0.5, failing_seconds=20, p50_seconds=20, p99_seconds=60),
     ),
     Play(
         number=9,
@@ -127,6 +149,7 @@ PLAYBOOK = (
         summary="processor time is taken from the engines: stopped and continued at 10 Hz",
         fault="throttle",
         targets="engine:all",
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.5, failing_seconds=20, p50_seconds=30, p99_seconds=60),
     ),
     Play(
         number=10,
@@ -141,6 +164,7 @@ PLAYBOOK = (
         },
         seconds=24,
         recovery_seconds_max=180,
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.5, failing_seconds=20, p50_seconds=40, p99_seconds=90),
     ),
     Play(
         number=11,
@@ -149,6 +173,7 @@ PLAYBOOK = (
         fault="poison",
         targets="engine:all",
         arguments={"client": CLIENT, "per_payment": 0.3},
+        bounds=bounds_of(standstill_seconds=30, failures_share=0.3, failing_seconds=15, p50_seconds=20, p99_seconds=60),
     ),
     Play(
         number=12,
@@ -157,6 +182,7 @@ PLAYBOOK = (
         fault="knob",
         targets="engine-2",
         arguments={"knob": "clock", "turn_seconds": 10, "values": [3600, -3600]},
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.8, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=13,
@@ -165,6 +191,9 @@ PLAYBOOK = (
         fault="directory-lost",
         targets="engine",
         seconds=10,
+        bounds=bounds_of(
+            standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120
+        ),
     ),
     Play(
         number=14,
@@ -174,6 +203,7 @@ PLAYBOOK = (
         targets="engine",
         arguments={"age_seconds": 6},
         seconds=15,
+        bounds=bounds_of(standstill_seconds=30, failures_share=0.5, failing_seconds=20, p50_seconds=20, p99_seconds=60),
     ),
     Play(
         number=15,
@@ -183,6 +213,7 @@ PLAYBOOK = (
         targets="spare",
         arguments={"stay_seconds": 10},
         seconds=60,
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.6, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=15,
@@ -192,6 +223,7 @@ PLAYBOOK = (
         targets="engine:all",
         arguments={"pause_seconds": 10},
         seconds=25,
+        bounds=bounds_of(standstill_seconds=40, failures_share=0.8, failing_seconds=30, p50_seconds=30, p99_seconds=90),
     ),
     Play(
         number=15,
@@ -201,6 +233,9 @@ PLAYBOOK = (
         targets="engine:all,gateway:all,worker:all",
         seconds=90,
         on_request="it begins with the version before: --from-wheel FILE",
+        bounds=bounds_of(
+            standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120
+        ),
     ),
     Play(
         number=16,
@@ -213,6 +248,14 @@ PLAYBOOK = (
         silence_seconds_max=60,
         # Ten minutes' payments in one, and a machine that is used up by usual load has no time to catch up in.
         recovery_seconds_max=600,
+        bounds=bounds_of(
+            standstill_seconds=60,
+            failures_share=0.9,
+            failing_seconds=45,
+            p50_seconds=90,
+            p99_seconds=180,
+            lag_records=200_000,
+        ),
     ),
     Play(
         number=17,
@@ -222,6 +265,14 @@ PLAYBOOK = (
         targets="gateway:all",
         arguments={"client": FLOOD_CLIENT, "per_payment": 250, "callers": 200},
         latency_times_max=2.0,
+        bounds=bounds_of(
+            standstill_seconds=40,
+            failures_share=0.9,
+            failing_seconds=45,
+            p50_seconds=45,
+            p99_seconds=120,
+            lag_records=200_000,
+        ),
     ),
     Play(
         number=18,
@@ -229,6 +280,9 @@ PLAYBOOK = (
         summary="the broker that coordinates the engines' group is killed, while they commit",
         fault="away",
         targets="coordinator:backbeat",
+        bounds=bounds_of(
+            standstill_seconds=60, failures_share=0.9, failing_seconds=60, p50_seconds=45, p99_seconds=120
+        ),
     ),
 )
 

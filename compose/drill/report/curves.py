@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from backbeat.compose.drill.report.result import CURVES, PlayResult
-from backbeat.compose.drill.watch.bounds import Sample
-from backbeat.compose.drill.watch.watch import TIME
+from backbeat.compose.drill.watch.bounds import TIME, Sample
 
 _DIGITS = 4
 #: Figures of which less is worse.

@@ -112,6 +112,14 @@ def _play_section(result: PlayResult) -> Iterator[str]:
             for way, each in result.ways.items()
         ],
     )
+    if result.bounds:
+        yield _table(
+            ["bound", "worst", "kept"],
+            [
+                [each.bound, "never seen" if each.worst is None else f"{each.worst:.4g}", MARKS[each.is_kept]]
+                for each in result.bounds
+            ],
+        )
     yield '<div class="curves">'
     for figure, unit in CURVES.items():
         yield _curve(figure, unit, result)

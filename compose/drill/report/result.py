@@ -9,6 +9,7 @@ import msgspec
 from backbeat.compose.drill.capsule.state import CapsuleState
 from backbeat.compose.drill.load.account import Totals, WayFigures
 from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.watch.bounds import BoundOutcome
 
 #: Curves of a report, and their units.
 CURVES = {
@@ -41,6 +42,8 @@ class PlayResult(msgspec.Struct, kw_only=True):
     anomaly_seconds: float | None = None
     #: bounds that were not kept before the fault began, and did not count
     ignored: list[str] = []
+    #: bounds that counted, and whether each was kept
+    bounds: list[BoundOutcome] = []
     #: None: not everything was paid in time
     recovery_seconds: float | None = None
     ways: dict[str, WayFigures] = {}

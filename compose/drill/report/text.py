@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from backbeat.compose.drill.report.result import PlayResult, RunResult
+from backbeat.compose.drill.watch.bounds import BoundOutcome
 
 MARKS = {True: "✓", False: "✗"}
 
@@ -51,6 +52,12 @@ def outcome(run: RunResult) -> str:
     )
 
 
+def bound_line(outcome: BoundOutcome) -> str:
+    """A bound, the worst that was seen, and whether it was kept."""
+    worst = "never seen" if outcome.worst is None else f"worst {outcome.worst:.4g}"
+    return f"{outcome.bound}: {worst}, {'kept' if outcome.is_kept else 'NOT KEPT'}"
+
+
 def setup_figures(run: RunResult) -> dict[str, float]:
     """Numbers of services, and the rate."""
     return {
@@ -74,6 +81,7 @@ def _play_lines(result: PlayResult) -> Iterator[str]:
     yield from (f"    did not count, it was so before: {line}" for line in result.ignored)
     recovery = "not in time" if result.recovery_seconds is None else f"{result.recovery_seconds:.1f} s"
     yield f"    all of before paid after {recovery} (at most {play.recovery_seconds_max:g} s)"
+    yield from (f"    bound: {bound_line(outcome)}" for outcome in result.bounds)
     for way, figures in result.ways.items():
         if figures.asked:
             yield (

@@ -9,6 +9,7 @@ LOAD_FIGURES = (
     "completed_per_second",
     "taken_per_second",
     "failures_per_second",
+    "failures_share",
     "open_payments",
     "oldest_open_seconds",
     "p50_seconds",

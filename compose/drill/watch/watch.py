@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.watch.bounds import Anomaly, Bound, Sample, beyond
+from backbeat.compose.drill.watch.bounds import TIME, Anomaly, Bound, Guard, Sample
 from backbeat.compose.drill.watch.scrape import Scrape
 
 #: An anomaly is seen, and its fault told to end, within two of these.
 SAMPLE_SECONDS = 0.5
-TIME = "at"
 
 
 class Watch:
@@ -23,7 +22,7 @@ class Watch:
         self.error: BaseException | None = None
         self._account = account
         self._scrape = scrape
-        self._bounds: Sequence[Bound] = ()
+        self._guard: Guard | None = None
         self._alarm: Callable[[Anomaly], None] = lambda _: None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -42,11 +41,11 @@ class Watch:
     def guard(self, bounds: Sequence[Bound], alarm: Callable[[Anomaly], None]) -> None:
         """Call `alarm`, once, with the first figure beyond one of the bounds; until another call, or `release`."""
         self._alarm = alarm
-        self._bounds = bounds
+        self._guard = Guard(bounds)
 
     def release(self) -> None:
         """Compare with nothing any more."""
-        self._bounds = ()
+        self._guard = None
 
     def between(self, begin: float, end: float) -> list[Sample]:
         """The samples of a span."""
@@ -66,9 +65,8 @@ class Watch:
             raise
 
     def _compare(self, sample: Sample) -> None:
-        bounds = self._bounds
-        for bound in beyond(bounds, sample):
-            if bounds is self._bounds:
-                self._bounds = ()
-                self._alarm(Anomaly(bound=bound, value=sample[bound.figure], at=sample[TIME]))
-                return
+        guard = self._guard
+        anomaly = None if guard is None else guard.look(sample)
+        if anomaly is not None and guard is self._guard:
+            self._guard = None
+            self._alarm(anomaly)

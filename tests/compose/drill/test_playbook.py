@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
@@ -21,7 +22,7 @@ from backbeat.compose.drill.targets import choose_targets
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.tower import Tower
-from backbeat.compose.drill.watch.watch import TIME
+from backbeat.compose.drill.watch.bounds import TIME
 
 OWN = """
 [[play]]
@@ -41,6 +42,34 @@ def test_every_play_has_a_fault_and_a_place():
     assert {play.fault for play in PLAYBOOK} <= set(FAULTS)
     assert {play.number for play in PLAYBOOK} == set(range(1, 19))
     assert len({play.name for play in PLAYBOOK}) == len(PLAYBOOK)
+
+
+@pytest.mark.parametrize("play", PLAYBOOK, ids=lambda play: play.name)
+def test_every_play_has_bounds_of_its_own(play):
+    bounds = {bound.figure: bound for bound in play.bounds}
+    assert len(bounds) == len(play.bounds)
+    assert bounds["completed_per_second"].at_least > 0
+    assert 0 < bounds["failures_share"].at_most < 1
+    assert bounds["p50_seconds"].at_most < bounds["p99_seconds"].at_most
+    for figure in ("lag_records", "engine_memory_mebibytes", "gateway_memory_mebibytes"):
+        assert bounds[figure].at_most > 0
+    # None ends a fault that keeps what is judged after it.
+    assert bounds["completed_per_second"].for_seconds <= play.silence_seconds_max
+    assert bounds["failures_share"].for_seconds <= play.silence_seconds_max
+    shown = CliRunner().invoke(backbeat, ["drill", "show", play.name]).output
+    assert all(f"bound: {bound}\n" in shown for bound in play.bounds)
+    assert f"at most {play.silence_seconds_max:g} s" in shown
+    assert f"at most {play.recovery_seconds_max:g} s" in shown
+
+
+def test_bounds_of_every_play_count_where_it_has_none_of_its_own(tmp_path):
+    path = tmp_path / "plays.toml"
+    path.write_text(OWN.replace('figure = "oldest_open_seconds", at_most = 30', 'figure = "lag_records", at_most = 7'))
+    guarded = all_plays([path])[-1].guarded
+    assert [bound.at_most for bound in guarded if bound.figure == "lag_records"] == [7]
+    assert {bound.figure for bound in guarded} == {"lag_records", "engine_memory_mebibytes", "gateway_memory_mebibytes"}
+    shown = CliRunner().invoke(backbeat, ["drill", "show", "cache-gone", "--playbook", str(path), "--json"])
+    assert [bound["figure"] for bound in json.loads(shown.output)["bounds"]] == [bound.figure for bound in guarded]
 
 
 def test_plays_of_a_file_and_by_number(tmp_path):

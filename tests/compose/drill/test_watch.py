@@ -15,15 +15,21 @@ import pytest
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.load.journal import Entry, Journal
 from backbeat.compose.drill.load.payments import MAKE
+from backbeat.compose.drill.load.rig import Rig
+from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.report.result import RunResult
+from backbeat.compose.drill.report.text import text_lines
 from backbeat.compose.drill.report.words import crashes, words_of
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
-from backbeat.compose.drill.watch.bounds import Bound, known_before
+from backbeat.compose.drill.topology.topology import Topology
+from backbeat.compose.drill.tower import Tower
+from backbeat.compose.drill.watch.bounds import TIME, Bound, Guard, agreed, known_before, outcome_of
 from backbeat.compose.drill.watch.direct import DirectSource, parse, read_metrics
 from backbeat.compose.drill.watch.figures import LOAD_FIGURES, METRICS_FIGURES, role_of
 from backbeat.compose.drill.watch.reading import Reading
 from backbeat.compose.drill.watch.scrape import Scrape
-from backbeat.compose.drill.watch.watch import TIME, Watch
+from backbeat.compose.drill.watch.watch import Watch
 from backbeat.compose.local.child_process import ChildProcess
 from tests.waiting import until
 
@@ -160,6 +166,84 @@ def test_what_goes_beyond_a_bound_is_told_once(load_and_watch):
 def test_an_anomaly_of_before_does_not_count():
     bounds = [Bound(figure="lag", at_most=10), Bound(figure="memory", at_most=10)]
     assert known_before(bounds, [{"lag": 3}, {"lag": 30, "memory": 1}, {"lag": 3}]) == bounds[:1]
+
+
+class _Series:
+    """Latencies as the fault makes them, and a lag that was there before it."""
+
+    def __init__(self, mark):
+        self._mark = mark
+
+    def read(self):
+        pass
+
+    def sample(self):
+        return {"p99_seconds": 30.0 if self._mark.exists() else 0.1, "lag_records": 900.0, "failures_share": 0.0}
+
+
+def test_a_fault_beyond_a_bound_is_ended_and_the_report_says_by_whom_and_which_bound(tmp_path):
+    mark = tmp_path / "mark"
+    bounds = (
+        Bound(figure="p99_seconds", at_most=2, times_before=5),
+        Bound(figure="lag_records", at_most=10),
+        Bound(figure="failures_share", at_most=0.5),
+    )
+    play = Play(
+        name="slow",
+        summary="payments take long",
+        fault="script",
+        targets="shop",
+        arguments={"inject": ["touch", str(mark)], "abort": ["rm", str(mark)], "check": ["test", "!", "-e", str(mark)]},
+        seconds=300,
+        bounds=bounds,
+    )
+    rig = Rig(tmp_path, Keeper(), bootstrap_servers="", gateways=[], per_second=1, workers=0, partitions=1, plain=True)
+    watch = Watch(_Series(mark), Scrape([], DirectSource()))
+    watch.start()
+    try:
+        topology = Topology([Service(name="shop", role="shop")])
+        result = Tower(topology, rig, watch, tmp_path, per_second=1, seed=1, say=lambda _: None).play(play)
+    finally:
+        watch.stop()
+    assert (result.ended_by, result.reason) == ("the watch", "p99_seconds was 30: p99_seconds at most 2")
+    assert result.failed == ["an anomaly ended it: p99_seconds was 30: p99_seconds at most 2"]
+    assert result.seconds < 300
+    assert not mark.exists()
+    lines = [line.strip() for line in text_lines(RunResult(id="r", began_at=0.0, plays=[result]))]
+    assert any(line.endswith("; ended by the watch: p99_seconds was 30: p99_seconds at most 2") for line in lines)
+    assert "bound: p99_seconds at most 2: worst 30, NOT KEPT" in lines
+    assert "bound: failures_share at most 0.5: worst 0, kept" in lines
+    assert "bound: engine_memory_mebibytes at most 2000: never seen, kept" in lines
+    assert "did not count, it was so before: lag_records at most 10" in lines
+    assert not any(line.startswith("bound: lag_records") for line in lines)
+    assert any(line.startswith("bound: the fault's end after its anomaly at most 2 s: worst ") for line in lines)
+
+
+def test_a_bound_may_be_passed_for_a_while():
+    bound = Bound(figure="completed_per_second", at_least=0.1, for_seconds=3)
+    series = [6, 0, 0, 1, 0, 0, 0, 0, 0, 5]
+    samples = [{TIME: 100.0 + at, "completed_per_second": value} for at, value in enumerate(series)]
+    guard = Guard([bound])
+    anomalies = [guard.look(sample) for sample in samples]
+    assert [each is not None for each in anomalies] == [False] * 7 + [True, True, False]
+    assert anomalies[7].at == 107.0
+    assert str(bound) == "completed_per_second at least 0.1, or not for longer than 3 s"
+    # What is slow for a moment before a fault counts in it; what stands still all the time does not.
+    assert known_before([bound], samples[:3]) == []
+    assert known_before([bound], samples[1:3]) == [bound]
+    outcome = outcome_of(bound, samples)
+    assert (outcome.worst, outcome.is_kept) == (0, False)
+    assert outcome_of(bound, samples[:6]).is_kept
+    assert outcome_of(bound, [{TIME: 1.0}]).worst is None
+
+
+@pytest.mark.parametrize(("before", "most"), [([], 60), ([1.0], 60), ([5.0, 9.0, 7.0], 140)])
+def test_a_latency_may_be_as_many_times_that_of_before(before, most):
+    bound = Bound(figure="p99_seconds", at_most=60, times_before=20)
+    (agreed_bound,) = agreed([bound], [{TIME: 0.0, "p99_seconds": value} for value in before])
+    assert agreed_bound.at_most == most
+    assert agreed_bound.is_kept({"p99_seconds": most})
+    assert not agreed_bound.is_kept({"p99_seconds": most + 1})
 
 
 def test_a_process_that_ends_amid_its_answer_does_not_answer():
