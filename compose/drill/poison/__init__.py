@@ -1,0 +1,1 @@
+"""Poison: records that nobody should write, as the fuzzers and the drill draw them."""
