@@ -6,6 +6,7 @@ import importlib
 import random
 from collections.abc import Sequence
 
+from backbeat.compose.drill.faults.at_work import KillAtWork
 from backbeat.compose.drill.faults.disk import DirectoryLost, DiskFull, StoreDamage
 from backbeat.compose.drill.faults.fault import Arguments, Fault, FaultError, MakeFault
 from backbeat.compose.drill.faults.flood import Flood
@@ -26,6 +27,7 @@ FAULTS: dict[str, MakeFault] = {
     "flood": Flood,
     "hang": Hang,
     "kill": Kill,
+    "kill-at-work": KillAtWork,
     "knob": Knob,
     "memory": MemorySqueeze,
     "poison": Poison,

@@ -75,12 +75,14 @@ class Kill(Fault):
 
     def act(self) -> None:
         """Kill the next one when its time has come."""
-        now = time.monotonic()
-        if now < self._next_at:
+        if time.monotonic() < self._next_at:
             return
-        least, most = self.arguments.get("every_seconds", (4.0, 10.0))
-        self._next_at = now + self.chance.uniform(least, most)
+        self._plan_next()
         send(self, self.chance.choice(self.targets), signal.SIGKILL)
+
+    def _plan_next(self) -> None:
+        least, most = self.arguments.get("every_seconds", (4.0, 10.0))
+        self._next_at = time.monotonic() + self.chance.uniform(least, most)
 
     def check(self) -> list[str]:
         """Targets that did not come back."""

@@ -25,6 +25,8 @@ WEBHOOK_CLIENT = "drill-webhooks"
 TOKEN_VARIABLE = "BACKBEAT_TOKEN"  # noqa: S105 - the name of it
 #: A word of the run's own, in the names of its payments: an installation has met those of earlier runs.
 RUN_VARIABLE = "DRILL_RUN"
+#: File that workers of the load look at before each step: how many seconds it takes. None: as long as it does.
+STEPS_VARIABLE = "DRILL_STEPS"
 #: The client application of whoever floods.
 FLOOD_CLIENT = "drill-flood"
 

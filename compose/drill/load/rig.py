@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.drill.faults.at_work import STEPS_KNOB
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.load.payments import CLIENT, RUN_VARIABLE, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.payments import CLIENT, RUN_VARIABLE, STEPS_VARIABLE, TOKEN_VARIABLE, WEBHOOK_CLIENT
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
@@ -155,7 +156,17 @@ class Rig:
     def _make_worker(self, name: str) -> Part:
         port = free_port()
         arguments = [self._servers, self._journal(name), str(port)]
-        return self._part(name, "worker", "worker", arguments, metrics_url=f"http://{LOOPBACK}:{port}/metrics")
+        knob = str(self.folder / "knob" / f"{name}.steps")
+        return self._part(
+            name,
+            "worker",
+            "worker",
+            arguments,
+            metrics_url=f"http://{LOOPBACK}:{port}/metrics",
+            knobs={STEPS_KNOB: knob},
+            # Not an argument: workers of the version before may not know it.
+            env={STEPS_VARIABLE: knob},
+        )
 
     def _journal(self, name: str) -> str:
         return str(self.folder / "journal" / f"{name}.jsonl")
@@ -169,6 +180,7 @@ class Rig:
         *,
         metrics_url: str = "",
         knobs: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
     ) -> Part:
         log = self.folder / "log" / f"{name}.log"
         knobs = dict(knobs or {})
@@ -177,7 +189,9 @@ class Rig:
             knob = self.folder / "knob" / f"{name}.python"
             command = by_knob(command, self._python_before, knob)
             knobs |= {PYTHON_KNOB: str(knob)}
-        process = ChildProcess(name, command, log_path=log, pid_path=log.with_suffix(".pid"), env=self._env)
+        process = ChildProcess(
+            name, command, log_path=log, pid_path=log.with_suffix(".pid"), env={**self._env, **(env or {})}
+        )
         hold = self.folder / "hold" / name
         self.services.append(
             Service(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from backbeat.compose.drill.load.payments import (
     MAKE,
     RETRIES,
     RETRY_SECONDS,
+    STEPS_VARIABLE,
     VOUCHER,
     VOUCHERS,
 )
@@ -25,13 +28,14 @@ def make_worker(servers: str, journal: Journal, status_port: int) -> Worker:
     """A worker that runs payments and notes each step that it begins."""
     worker = Worker(servers, client=CLIENT, status_port=status_port)
 
-    def begin() -> None:
+    async def begin() -> None:
         node = current()
         journal.note("begun", str(node.subject), step=node.name, node=str(node.id), attempt=node.attempt)
+        await asyncio.sleep(_step_seconds())
 
     @worker.activity(MAKE, retries=RETRIES, backoff=RETRY_SECONDS)
     async def make_payment(payment: str) -> None:
-        begin()
+        await begin()
         node = current()
         node.add(VOUCHERS, payment)
         node.add(AMOUNT, payment)
@@ -39,29 +43,37 @@ def make_worker(servers: str, journal: Journal, status_port: int) -> Worker:
 
     @worker.activity(VOUCHERS, retries=RETRIES, backoff=RETRY_SECONDS)
     async def get_sold_vouchers(payment: str) -> None:
-        begin()
+        await begin()
         for number in range(FAN_OUT):
             current().add(VOUCHER, payment, number, mode="non_blocking")
 
     @worker.activity(VOUCHER, retries=RETRIES, backoff=RETRY_SECONDS)
     async def read_voucher(payment: str, number: int) -> int:
         del payment
-        begin()
+        await begin()
         return 10 * number
 
     @worker.activity(AMOUNT, retries=RETRIES, backoff=RETRY_SECONDS)
     async def calculate_amount(payment: str) -> int:
         del payment
-        begin()
+        await begin()
         return sum(10 * number for number in range(FAN_OUT))
 
     @worker.activity(BANK, retries=RETRIES, backoff=RETRY_SECONDS)
     async def send_to_bank(payment: str) -> None:
-        begin()
+        await begin()
         node = current()
         journal.note("paid", payment, step=node.name, node=str(node.id), attempt=node.attempt)
 
     return worker
+
+
+def _step_seconds() -> float:
+    """How long a step takes at the moment, beside what it does."""
+    try:
+        return float(Path(os.environ[STEPS_VARIABLE]).read_text())
+    except (KeyError, FileNotFoundError):
+        return 0.0
 
 
 def main() -> None:

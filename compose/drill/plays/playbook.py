@@ -45,9 +45,9 @@ PLAYBOOK = (
         number=3,
         name="worker-killed",
         summary="workers are killed in mid-activity, again and again",
-        fault="kill",
+        fault="kill-at-work",
         targets="worker:all",
-        arguments={"every_seconds": [3, 6]},
+        arguments={"every_seconds": [3, 6], "step_seconds": 0.3},
         bounds=bounds_of(standstill_seconds=60, failures_share=0.5, failing_seconds=20, p50_seconds=45, p99_seconds=90),
     ),
     Play(

@@ -86,6 +86,8 @@ def _types(name: str) -> dict[str, Any]:
                 for field in schema.get("fields", ()):
                     walk(field["type"])
                 walk(schema.get("items"))
+            case _:
+                pass
 
     walk(RECORDS[name].schema)
     return types
@@ -229,6 +231,8 @@ class Records:
                 return 1
             case "priority":
                 return chance.randrange(1, 6)
+            case _:
+                pass
         return chance.choice((0, 1, 1, 2, 3, 1_700_000_000_000 if len(edges) > len(INTS) else 4))
 
     def _identity(self) -> bytes:

@@ -14,6 +14,7 @@ NAMES = (
     "backbeat_engine_lag_records",
     "backbeat_engine_command_age_seconds_bucket",
     "backbeat_gateway_requests_total",
+    "backbeat_worker_activities_running",
     "process_resident_memory_bytes",
 )
 
