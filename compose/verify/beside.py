@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from backbeat.compose.verify import stored
@@ -12,6 +15,7 @@ from backbeat.compose.verify.partition import Partition
 from backbeat.compose.verify.rules.records import Job, Pool, Run, Schedule
 from backbeat.compose.verify.stored import LIMIT_FIELDS, LIMIT_VALUES_FIELDS, POLICY_FIELDS, Row, named
 
+_PAGE_ROWS = 2_000
 _PLAN_TEXTS = ("cron", "zone", "interval_seconds", "offset_seconds", "catch_up_seconds", "name", "user_id")
 
 
@@ -25,17 +29,15 @@ def compare_beside(comparison: Comparison, partition: Partition, commands_id: st
     yield from _pools(comparison, partition, rows)
     yield from _schedules(comparison, partition, rows)
     yield from _jobs(comparison, partition, rows)
-    yield from _remembered(comparison, partition, rows)
+    yield from _remembered(comparison, partition)
 
 
 class _Rows:
-    """The stored records by kind."""
+    """The stored records by kind, but for what there may be as many of as of signals: `_remembered` reads those."""
 
     def __init__(self) -> None:
         self.meta: Row | None = None
-        self.of: dict[str, dict[bytes, Row]] = {
-            name: {} for name in ("reply", "schedule", "archive", "pool", "tombstone", "job")
-        }
+        self.of: dict[str, dict[bytes, Row]] = {name: {} for name in ("schedule", "pool", "job")}
         self.tickets: dict[bytes, dict[bytes, Row]] = {}
         self.queues: dict[bytes, dict[bytes, Row]] = {}
 
@@ -44,7 +46,7 @@ def _rows(partition: Partition) -> _Rows:
     rows = _Rows()
     page = partition.spill.db.execute(
         "SELECT key, value FROM stored WHERE partition = ? AND (key < X'77' OR key >= X'78' OR"
-        " substr(key, 9, 1) IN (X'70', X'71', X'6f', X'64'))",
+        " substr(key, 9, 1) IN (X'70', X'71', X'6f')) AND substr(key, 1, 1) NOT IN (X'69', X'61')",
         (partition.number,),
     )
     for key, value in page:
@@ -211,25 +213,61 @@ def _jobs(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator
                 yield comparison.difference("job", identity, field, theirs[field], value, None, job.action)
 
 
-def _remembered(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator[Difference]:
-    """Answers to commands with a caller's key, tombstones, workflows that wait to be archived."""
-    query = "SELECT id, hash, forget_at FROM answers WHERE partition = ?"
-    answers = {row[0]: (row[1], row[2]) for row in partition.spill.db.execute(query, (partition.number,))}
-    their_answers = {key: (row["body_hash"], row["forget_at"]) for key, row in rows.of["reply"].items()}
-    for identity in answers.keys() | their_answers.keys():
+def _remembered(comparison: Comparison, partition: Partition) -> Iterator[Difference]:
+    """Answers to commands with a caller's key, tombstones, workflows that wait to be archived.
+
+    Of each there may be more than there is memory for: both sides are read in pages, in the order of their ids.
+    """
+    kept = _kept(partition, "SELECT id, hash, forget_at FROM answers WHERE partition = ? AND id > ?")
+    answers = ((key, (row["body_hash"], row["forget_at"])) for key, row in _stored(partition, "reply", b"i"))
+    for identity, theirs, ours in _side_by_side(answers, ((key, (value, end)) for key, value, end in kept)):
         comparison.counts["remembered answers"] += 1
-        theirs, ours = their_answers.get(identity), answers.get(identity)
         if theirs != ours:
             yield comparison.difference("remembered answer", identity, "hash and end", theirs, ours)
-    query = "SELECT id, forget_at FROM tombstones WHERE partition = ?"
-    tombstones = dict(partition.spill.db.execute(query, (partition.number,)).fetchall())
-    their_tombstones = {key: row["forget_at"] for key, row in rows.of["tombstone"].items()}
-    for identity in tombstones.keys() | their_tombstones.keys():
-        theirs, ours = their_tombstones.get(identity), tombstones.get(identity)
+    kept = _kept(partition, "SELECT id, forget_at, 0 FROM tombstones WHERE partition = ? AND id > ?")
+    tombstones = ((key, row["forget_at"]) for key, row in _stored(partition, "tombstone", b"w"))
+    for identity, theirs, ours in _side_by_side(tombstones, ((key, end) for key, end, _ in kept)):
         if theirs != ours:
             yield comparison.difference("removed signal", identity, "end of its refusal", theirs, ours)
-    for key in rows.of["archive"]:
+    for key, _ in _stored(partition, "archive", b"a"):
         due_at, identity = int.from_bytes(key[:8], "big"), key[8:]
         tree = partition.spill.family(partition.number, identity).trees.get(identity)
         if tree is None or tree.due_at != due_at:
             yield comparison.difference("workflow", identity, "place in the archive's queue", due_at, None)
+
+
+def _side_by_side(
+    theirs: Iterator[tuple[bytes, Any]], ours: Iterator[tuple[bytes, Any]]
+) -> Iterator[tuple[bytes, Any, Any]]:
+    """Each id of one side or both, with what either has of it; null: nothing. Both are in the order of ids."""
+    merged = heapq.merge(
+        ((identity, 0, value) for identity, value in theirs),
+        ((identity, 1, value) for identity, value in ours),
+        key=itemgetter(0),
+    )
+    for identity, group in groupby(merged, key=itemgetter(0)):
+        values = {side: value for _, side, value in group}
+        yield identity, values.get(0), values.get(1)
+
+
+def _stored(partition: Partition, kind: str, letter: bytes) -> Iterator[tuple[bytes, Row]]:
+    """The stored records of a kind, whose keys begin with a letter, in the order of their ids; read in pages."""
+    # Of what lies beside a workflow only tombstones: the rest of it would be read for nothing.
+    places = "AND substr(key, 9, 1) = X'64' " if letter == b"w" else ""
+    query = f"SELECT key, value FROM stored WHERE partition = ? AND key > ? AND key < ? {places}ORDER BY key LIMIT ?"  # noqa: S608
+    after, end = letter, bytes((letter[0] + 1,))
+    while page := partition.spill.db.execute(query, (partition.number, after, end, _PAGE_ROWS)).fetchall():
+        for key, value in page:
+            _, identity, _ = stored.split_key(key)
+            yield identity, stored.fields(kind, value)
+        after = page[-1][0]
+
+
+def _kept(partition: Partition, query: str) -> Iterator[Any]:
+    """Rows of our own in the order of their ids, which are their first column; read in pages."""
+    after = b""
+    while page := partition.spill.db.execute(
+        f"{query} ORDER BY id LIMIT {_PAGE_ROWS}", (partition.number, after)
+    ).fetchall():
+        yield from page
+        after = page[-1][0]

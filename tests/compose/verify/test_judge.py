@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, note
 from hypothesis import strategies as st
 
 from backbeat.compose.verify.avro import UnreadableError
+from backbeat.compose.verify.beside import compare_beside
 from backbeat.compose.verify.command import verify
+from backbeat.compose.verify.compare import Comparison
+from backbeat.compose.verify.partition import Partition
+from backbeat.compose.verify.rules.records import first_state
 from backbeat.compose.verify.sends import mismatches
 from backbeat.compose.verify.spill import Spill
 from backbeat.compose.verify.stored import (
@@ -134,6 +140,33 @@ def judge_a_run(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert findings.nothing, (findings.differences[:3], findings.sends[:3])
     assert not findings.unjudged
+
+
+def test_remembered_answers_are_compared_in_pages(tmp_path):
+    """As many as there were signals: neither side is in memory whole."""
+    count = 12_000
+    spill = Spill(tmp_path / "judge.sqlite")
+    ours = [(0, number.to_bytes(16, "big"), b"h" * 16, "form", None, 1_000 + number) for number in range(count)]
+    theirs = [(0, b"i" + row[1], msgspec.msgpack.encode([row[2], None, row[5], 1])) for row in ours]
+    del theirs[7]
+    theirs[9_000] = (0, theirs[9_000][1], msgspec.msgpack.encode([b"x" * 16, None, 5, 1]))
+    stranger = (0, b"i" + count.to_bytes(16, "big"), msgspec.msgpack.encode([b"h" * 16, None, 5, 1]))
+    spill.db.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", ours)
+    spill.db.executemany("INSERT INTO stored VALUES (?, ?, ?)", [*theirs, stranger])
+    partition = Partition(0, 1, spill, first_state())
+    comparison = Comparison(partition)
+    del ours, theirs
+    tracemalloc.start()
+    try:
+        differences = list(compare_beside(comparison, partition, None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        spill.close()
+    assert comparison.counts["remembered answers"] == count + 1
+    assert sorted(int.from_bytes(each.id, "big") for each in differences) == [7, 9_001, count]
+    assert {each.kind for each in differences} == {"remembered answer"}
+    assert peak < 4_000_000
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
