@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 from backbeat.compose.drill.capsule.order import make_key, read_key
 from backbeat.compose.drill.capsule.remote import CapsuleError, RemoteCapsule, UnfitError
@@ -27,6 +28,10 @@ from backbeat.compose.drill.watch.watch import Watch
 #: Load alone before each fault, as what it is compared with.
 BEFORE_SECONDS = 6.0
 AFTER_SECONDS = 4.0
+#: A system that has just begun, or recovered, is slow, which is no normal to compare with: it is measured once payments
+#: become quicker no more.
+_WARM_SECONDS, _WARM_SECONDS_MAX = 10.0, 60.0
+_STEADY_SHARE = 0.8
 #: Payments of before are paid by then, or the play begins all the same: its bounds tell.
 _SETTLE_SECONDS_MAX = 60.0
 _SETTLED_SECONDS = 3.0
@@ -87,6 +92,7 @@ class Tower:
 
     def _play(self, play: Play, targets: Sequence[Service], result: PlayResult) -> None:
         self._say(f"{play.title}: {play.summary} ({', '.join(result.targets)}, {play.seconds:g} s)")
+        self._wait(self._is_steady, _WARM_SECONDS_MAX)
         self._wait(lambda: self._oldest() < _SETTLED_SECONDS, _SETTLE_SECONDS_MAX)
         before_at = time.monotonic()
         self._wait(lambda: False, BEFORE_SECONDS)
@@ -237,6 +243,17 @@ class Tower:
         self._rig.check()
         if self._watch.error is not None:
             raise self._watch.error
+
+    def _is_steady(self) -> bool:
+        """True once payments take hardly less time than they did some seconds before."""
+        now = time.monotonic()
+        samples = self._watch.between(now - _WARM_SECONDS, now)
+        if not self._watch.samples or self._watch.samples[0][TIME] > now - _WARM_SECONDS:
+            return False
+        middle = now - _WARM_SECONDS / 2
+        older = [sample["p50_seconds"] for sample in samples if sample[TIME] < middle and "p50_seconds" in sample]
+        newer = [sample["p50_seconds"] for sample in samples if sample[TIME] >= middle and "p50_seconds" in sample]
+        return not older or not newer or median(newer) >= _STEADY_SHARE * median(older)
 
     def _oldest(self) -> float:
         samples = self._watch.samples
