@@ -12,10 +12,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.faults.fault import Fault, FaultError
-from backbeat.compose.drill.faults.flooder import FLUSH_SECONDS, READY_LINE, Attained, Order
+from backbeat.compose.drill.faults.flooder import FLUSH_SECONDS, READY_LINE, REFUSED_PREFIX, Attained, Order
+from backbeat.compose.drill.load.payments import TOKEN_VARIABLE
 from backbeat.compose.drill.waiting import until
 from backbeat.compose.local.child_process import ChildProcess, last_lines, stop_left_over
 from backbeat.schemas.kafka.client_registry import ClientRegistryError
+from backbeat.schemas.kafka.clients import hash_token, make_token
 from backbeat.schemas.kafka.security import Brokers, connection
 from backbeat.schemas.kafka.topics import signals_topic
 from backbeat.schemas.requests.decoding import from_json
@@ -41,8 +43,12 @@ class Flood(Fault):
 
     def inject(self) -> None:
         """Add the client application, and start it."""
+        # Gateways may ask for it. As of the load's client applications it is another one each time.
+        token = make_token()
         try:
-            client = add_client(self._servers(), self.arguments["client"], partitions=_PARTITIONS)
+            client = add_client(
+                self._servers(), self.arguments["client"], token_hash=hash_token(token), partitions=_PARTITIONS
+            )
         except (SetupError, ClientRegistryError, KafkaException) as error:
             raise FaultError(f"the client {self.arguments['client']} cannot be added: {error}") from error
         order = Order(
@@ -60,6 +66,7 @@ class Flood(Fault):
             command,
             log_path=self._path(".log"),
             pid_path=self._path(".pid"),
+            env={TOKEN_VARIABLE: token},
             stop_seconds=FLUSH_SECONDS + _ASK_SECONDS,
         )
         process.start()
@@ -71,6 +78,9 @@ class Flood(Fault):
         """See that it goes on."""
         assert self._process is not None, "inject() comes first"
         if not self._process.running:
+            for line in self._process.output().splitlines():
+                if line.startswith(REFUSED_PREFIX):
+                    raise FaultError(f"the flood is {line}")
             raise FaultError(f"the flooder died ({self._process.exit_reason}):\n{last_lines(self._process.output())}")
 
     def abort(self) -> None:

@@ -3,12 +3,14 @@
     python -m backbeat.compose.drill.faults.flooder ORDER
 
 A client application that floods has processors of its own. Here it shares them with those whom it floods: it takes
-processor time that nobody else wants, and tells at which rates it has signalled. SIGTERM: it ends, once none of its
-records is on its way, and says so in a line of JSON.
+processor time that nobody else wants, and tells at which rates it has signalled. Its token for the gateways is in the
+environment (BACKBEAT_TOKEN): everybody may read a command line. SIGTERM: it ends, once none of its records is on its
+way, and says so in a line of JSON. A gateway that does not let it in ends it at once.
 """
 
 from __future__ import annotations
 
+import http
 import http.client
 import os
 import signal
@@ -22,11 +24,13 @@ from collections import Counter
 import msgspec
 from confluent_kafka import Producer
 
+from backbeat.compose.drill.load.payments import TOKEN_VARIABLE
 from backbeat.schemas.kafka.security import Brokers, connection
 from backbeat.schemas.kafka.topics import signals_topic
 from backbeat.schemas.requests.decoding import from_json
 
 READY_LINE = "flooder ready"
+REFUSED_PREFIX = "refused: "
 FLUSH_SECONDS = 30.0
 
 _NICE = 19
@@ -34,6 +38,8 @@ _CALL_SECONDS_MAX = 30.0
 #: Pause of a caller whom a gateway does not answer.
 _PAUSE_SECONDS = 0.5
 _TURN_SECONDS = 0.05
+#: Answers to a client application that is not let in: whatever it asks for.
+_NOT_LET_IN = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
 _WORKFLOW = "Flood"
 
 
@@ -82,6 +88,8 @@ class Flooder:
         self._ending = threading.Event()
         self._answers: Counter[str] = Counter()
         self._lock = threading.Lock()
+        #: of a gateway that did not let it in; empty: none
+        self.refusal = ""
 
     def end(self) -> None:
         """Ask for nothing new."""
@@ -125,6 +133,8 @@ class Flooder:
         """Call until the end; the next call as soon as the one before is answered."""
         address = urllib.parse.urlsplit(url)
         headers = {"Client-Id": self._order.client_id, "Content-Type": "application/json"}
+        if token := os.environ.get(TOKEN_VARIABLE):
+            headers["Authorization"] = f'Token token="{token}"'
         connection: http.client.HTTPConnection | None = None
         while not self._ending.is_set():
             body = {"name": _WORKFLOW, "subject": uuid.uuid4().hex, "decider": _WORKFLOW}
@@ -132,8 +142,11 @@ class Flooder:
                 connection = connection or http.client.HTTPConnection(address.netloc, timeout=_CALL_SECONDS_MAX)
                 connection.request("POST", "/workflows", msgspec.json.encode(body), headers)
                 response = connection.getresponse()
-                response.read()
+                text = response.read().decode(errors="replace")
                 status = str(response.status)
+                if response.status in _NOT_LET_IN:
+                    self.refusal = f"{url} refuses the token of the client {self._order.client}: {status} {text[:200]}"
+                    self.end()
             except (OSError, http.client.HTTPException) as error:
                 status, connection = type(error).__name__, None
                 self._ending.wait(_PAUSE_SECONDS)
@@ -146,7 +159,11 @@ def main() -> None:
     flooder = Flooder(from_json(sys.argv[1].encode(), Order))
     signal.signal(signal.SIGTERM, lambda *_: flooder.end())
     os.nice(_NICE)
-    print(msgspec.json.encode(flooder.run()).decode(), flush=True)
+    attained = flooder.run()
+    if flooder.refusal:
+        print(f"{REFUSED_PREFIX}{flooder.refusal}", flush=True)
+        sys.exit(1)
+    print(msgspec.json.encode(attained).decode(), flush=True)
 
 
 if __name__ == "__main__":

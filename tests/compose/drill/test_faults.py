@@ -308,16 +308,56 @@ class _BusyGateway(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     clients: ClassVar[list[str]] = []
+    status: ClassVar[int] = 429
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.clients.append(self.headers["Client-Id"])
-        self.send_response(429)
+        self.send_response(self.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class _ClosedGateway(_BusyGateway):
+    """A gateway that lets nobody in."""
+
+    clients: ClassVar[list[str]] = []
+    status: ClassVar[int] = 401
+
+
+@pytest.mark.integration
+def test_a_flood_that_a_gateway_does_not_let_in_ends_and_says_so(kafka, unique, tmp_path):
+    ensure_topics(kafka, 3, 1, development=True)
+    arguments = {
+        "bootstrap_servers": kafka,
+        "plain": True,
+        "client": f"flood-{unique}",
+        "per_second": 1,
+        "callers": 1,
+        "folder": str(tmp_path),
+        "order": unique,
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), _ClosedGateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        flood = make_fault(
+            "flood", arguments, [Service(name="gateway-1", role="gateway", metrics_url=url)], random.Random(1)
+        )
+
+        def is_refused() -> bool:
+            try:
+                flood.inject() if flood._process is None else flood.act()
+            except FaultError as error:
+                return f"refuses the token of the client flood-{unique}: 401" in str(error)
+            return False
+
+        until(is_refused, "it says so")
+        flood.abort()
+        server.shutdown()
+    assert flood.check() == []
 
 
 @pytest.mark.integration

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -11,19 +13,21 @@ from backbeat import PlainClient
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.program import backbeat
 from backbeat.compose.drill.abort import abort_run
+from backbeat.compose.drill.faults.catalogue import make_fault
 from backbeat.compose.drill.load import rig as rigs
-from backbeat.compose.drill.load.payments import TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.payments import FLOOD_CLIENT, TOKEN_VARIABLE, WEBHOOK_CLIENT
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology
 from backbeat.compose.drill.tower import Tower
-from backbeat.compose.drill.watch.direct import DirectSource
+from backbeat.compose.drill.watch.direct import DirectSource, read_metrics
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
 from backbeat.errors import Unauthorized
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from tests.empty_kafka import stack_on
+from tests.waiting import until
 
 PARTITIONS = 2
 
@@ -89,6 +93,43 @@ def test_the_load_is_paid_where_a_gateway_asks_for_tokens_and_posts_to_another_a
         client.signal("Payments", "without a token", "Make payment")
 
 
+def test_a_flood_is_let_in_where_a_gateway_asks_for_tokens(stack, tmp_path):
+    arguments = {
+        "bootstrap_servers": stack.bootstrap_servers,
+        "plain": True,
+        "client": FLOOD_CLIENT,
+        "per_second": 1,
+        "callers": 1,
+        "folder": str(tmp_path),
+        "order": "flood",
+    }
+    gateway = Service(name="gateway-1", role="gateway", metrics_url=f"{stack.http_urls[0]}/metrics")
+    flood = make_fault("flood", arguments, [gateway], random.Random(1))
+
+    def taken() -> float:
+        values = read_metrics(gateway.metrics_url)
+        return sum(
+            value
+            for (name, labels), value in values.items()
+            if name == "backbeat_gateway_requests_total" and dict(labels)["status"].startswith("2")
+        )
+
+    def is_taken() -> bool:
+        flood.act()
+        return taken() > before + 5
+
+    flood.inject()
+    try:
+        before = taken()
+        until(is_taken, "its calls are taken")
+    finally:
+        flood.abort()
+    assert flood.check() == []
+    assert re.search(r"answers to calls: 20\d \d+ times;", flood.notes[0])
+    with PlainClient(stack.http_urls[0], client=FLOOD_CLIENT) as client, pytest.raises(Unauthorized):
+        client.signal("Flood", "without a token", "Flood")
+
+
 def test_a_run_asks_for_other_payments_than_those_before_it(stack, tmp_path):
     for name in ("first", "second"):
         with rig_on(stack, tmp_path / name) as (rig, _):
@@ -97,6 +138,30 @@ def test_a_run_asks_for_other_payments_than_those_before_it(stack, tmp_path):
             assert rig.wait_paid(60), rig.account.totals()
             totals = rig.account.totals()
             assert totals.asked == totals.taken == totals.completed > 0, totals
+
+
+def test_a_worker_is_killed_while_an_activity_is_at_work(stack, tmp_path):
+    with rig_on(stack, tmp_path / "run") as (rig, keeper):
+        rig.start()
+        (worker,) = [service for service in rig.services if service.role == "worker"]
+        (part,) = [part for part in keeper.parts if part.name == worker.name]
+        arguments = {"every_seconds": [0, 0], "step_seconds": 1.0}
+        fault = make_fault("kill-at-work", arguments, [worker], random.Random(1))
+        fault.inject()
+
+        def is_killed() -> bool:
+            fault.act()
+            return len(part.deaths) >= 2
+
+        until(is_killed, "it was killed twice")
+        fault.abort()
+        assert fault.check() == []
+        assert {reason for _, reason in part.deaths} == {"signal SIGKILL"}
+        assert any(re.fullmatch(r"worker-1: [1-9]\d* activities were at work", note) for note in fault.notes)
+        rig.stop_asking()
+        assert rig.wait_paid(120), rig.account.totals()
+        # What was at work began again: by no chance, since it was there.
+        assert rig.account.totals().executed_again > 0
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", ""])  # noqa: S104 - refused
