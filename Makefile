@@ -86,8 +86,8 @@ sim: $(STAMP) ## run the simulator; SEED=… repeats one run
 prove: $(STAMP) jars ## run what takes longer than a test may (memory over millions of events)
 	$(BIN)/python -m pytest -m prove -s --timeout=0 $(ARGS)
 
-soak: $(STAMP) jars ## an hour of mixed load under random faults: everything flat, the judge agrees; SECONDS=600 for ten minutes
-	$(BIN)/python -m pytest -m prove -s --timeout=0 tests/prove/test_soak.py $(ARGS)
+soak: $(STAMP) jars ## an hour of mixed load under plays at random: everything flat, the judge agrees; ARGS='--for 10m'
+	@$(BIN)/backbeat drill soak $(ARGS)
 
 shots: $(STAMP) jars ## pictures of every page of the console, in build/screens: look at those that you have changed
 	$(BIN)/python -m pytest -m prove --timeout=0 tests/gateway/console/test_shots.py

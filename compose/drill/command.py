@@ -8,11 +8,13 @@ import shlex
 import signal
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import json_option
 from backbeat.compose.drill.options import folder_option, installation_options, playbook_option, run_options
@@ -33,6 +35,7 @@ Examples:
   backbeat drill show engine-killed
   backbeat drill run engine-killed leader-killed
   backbeat drill certify
+  backbeat drill soak --for 10m
   backbeat drill report --format html --output drill.html
   backbeat drill report --compare 20261129-171500 20261129-183000
 """
@@ -157,6 +160,27 @@ def certify(**options: object) -> None:
 @drill.command(
     epilog="""\b
 Examples:
+  backbeat drill soak
+  backbeat drill soak --for 10m --seed 7 --seconds 10
+  backbeat drill soak --for 8h --topology staging.toml
+\b
+Exit codes: 0 all bounds were kept and nothing grew; 1 not so; 5 a play could not be played here.
+"""
+)
+@click.option("--for", "length", type=Length(), default="1h", show_default=True, help="No play begins after it.")
+@run_options()
+def soak(length: timedelta, **options: object) -> None:
+    """Play plays at random beside the load for an hour: engines, workers, gateways, brokers, network, disk.
+
+    Each begins once the installation has recovered from the one before. Payments are removed half a minute after their
+    end; memory, handles, threads and disk of engines, gateways and workers must stay flat.
+    """
+    _run((), soak_seconds=length.total_seconds(), **options)  # type: ignore[arg-type]
+
+
+@drill.command(
+    epilog="""\b
+Examples:
   backbeat drill report
   backbeat drill report 20261129-171500 --format html --output drill.html
   backbeat drill report --compare 20261129-171500 20261129-183000
@@ -262,6 +286,7 @@ def _run(
     """Run plays: those of these words, else all that certify."""
     import msgspec
 
+    from backbeat.compose.drill.checks import check_key, check_names, check_options
     from backbeat.compose.drill.run import Setup, run
     from backbeat.compose.drill.runs import held, new_run
 
@@ -275,17 +300,10 @@ def _run(
     installation = _read_topology(
         topology_file, units, namespaces, metrics=metrics, bootstrap_servers=bootstrap_servers or ""
     )
-    if installation is not None and not installation.bootstrap_servers:
-        raise CommandError("The installation's Kafka is not known. What to do: give --bootstrap-servers", Exit.USAGE)
-    if installation is not None and from_wheel is not None:
-        raise CommandError("--from-wheel is of what is started here: leave it out with an installation", Exit.USAGE)
-    if installation is None and metrics is not None:
-        raise CommandError("--metrics is of an installation: give --topology, --units or --namespace", Exit.USAGE)
-    if installation is not None and installation.metrics:
-        _check_metrics(installation.metrics)
-    _check_key(key_file, installation)
+    check_options(installation, metrics, from_wheel, is_soak=bool(settings.get("soak_seconds")))
+    check_key(key_file, installation)
     if installation is not None:
-        _check_names(installation, workers)
+        check_names(installation, workers)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     fields = {**settings, "workers": workers, "seed": seed, "bootstrap_servers": bootstrap_servers or ""}
     setup = msgspec.convert({**fields, "from_wheel": from_wheel or ""}, Setup)
@@ -320,43 +338,6 @@ def _plays(playbooks: tuple[Path, ...], words: tuple[str, ...]) -> list[Play]:
         plays = all_plays(playbooks)
         return choose(plays, words) if words else plays
     except PlaybookError as error:
-        raise CommandError(str(error), Exit.USAGE) from error
-
-
-def _check_metrics(url: str) -> None:
-    from backbeat.compose.drill.watch.prometheus import PrometheusError, check_server
-
-    try:
-        check_server(url)
-    except PrometheusError as error:
-        raise CommandError(str(error)) from error
-
-
-def _check_key(key_file: Path | None, installation: Topology | None) -> None:
-    """Refuse a key that cannot be read, and hosts that cannot have the key of a run."""
-    from backbeat.compose.drill.capsule.order import OrderError, make_key
-
-    hosts = [] if installation is None else [host.name for host in installation.hosts.values() if host.run]
-    if key_file is None and hosts:
-        raise CommandError(
-            f"The hosts {', '.join(hosts)} need a copy of the key. What to do: give --key-file; it is made "
-            "where there is none",
-            Exit.USAGE,
-        )
-    if key_file is not None:
-        try:
-            make_key(key_file)
-        except OrderError as error:
-            raise CommandError(f"The key {key_file}: {error}", Exit.USAGE) from error
-
-
-def _check_names(installation: Topology, workers: int) -> None:
-    from backbeat.compose.drill.load.rig import check_names
-    from backbeat.compose.drill.topology.topology import TopologyError
-
-    try:
-        check_names(installation, workers)
-    except TopologyError as error:
         raise CommandError(str(error), Exit.USAGE) from error
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from backbeat.compose.drill.load.closing import unclosed
+from backbeat.compose.drill.load.retention import keep_briefly
 from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import Play
+from backbeat.compose.drill.plays.soak import draw, until_over
 from backbeat.compose.drill.report.result import RunResult
 from backbeat.compose.drill.report.words import crashes, words_of
 from backbeat.compose.drill.runs import write_result
@@ -23,6 +26,7 @@ from backbeat.compose.drill.topology.topology import Topology
 from backbeat.compose.drill.topology.versions import with_versions
 from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.direct import DirectSource
+from backbeat.compose.drill.watch.footprint import Footprint, grown
 from backbeat.compose.drill.watch.prometheus import PrometheusSource
 from backbeat.compose.drill.watch.scrape import Scrape
 from backbeat.compose.drill.watch.watch import Watch
@@ -50,6 +54,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     listen_address: str = LOOPBACK
     #: of the version before, as which engines and gateways begin; empty: this one
     from_wheel: str = ""
+    #: plays are drawn for so long, and what is stored and used must stay flat; 0: no soak
+    soak_seconds: float = 0.0
 
 
 def run(
@@ -63,6 +69,8 @@ def run(
     say: Callable[[str], None],
 ) -> RunResult:
     """Play all plays, on what is started here or on an installation that is there; the folder keeps the result.
+
+    A soak draws from them by its seed. What does not recover from a play gets no other.
 
     `key_file`: the key that hosts which are reached by a command have a copy of; none: one is made for the run.
     """
@@ -100,11 +108,15 @@ def run(
             tower = Tower(
                 whole, rig, watch, folder, per_second=setup.per_second, seed=setup.seed, say=say, key_file=key_file
             )
-            for play in plays:
-                if tower.aborted:
-                    break
-                result.plays.append(tower.play(play))
-                write_result(folder, result)
+            with _soak(setup, topology.bootstrap_servers, whole, result):
+                for play in _drawn(plays, setup):
+                    if tower.aborted:
+                        break
+                    result.plays.append(tower.play(play))
+                    write_result(folder, result)
+                    if setup.soak_seconds and not tower.wait_recovered():
+                        result.failed.append(f"it did not recover from {play.name}: nothing more was played")
+                        break
             result.aborted = tower.aborted
             _end(result, rig, topology.bootstrap_servers, say)
         finally:
@@ -114,6 +126,31 @@ def run(
             result.failed += crashes(result.words)
             write_result(folder, result)
     return result
+
+
+def _drawn(plays: Sequence[Play], setup: Setup) -> Iterable[Play]:
+    """All plays in their order; of a soak those that are drawn until its time is over."""
+    if not setup.soak_seconds:
+        return plays
+    chance = random.Random(setup.seed)  # noqa: S311 - a soak is repeated by its seed
+    return until_over(draw(plays, chance), setup.soak_seconds)
+
+
+@contextlib.contextmanager
+def _soak(setup: Setup, servers: str, topology: Topology, result: RunResult) -> Iterator[None]:
+    """Where it is a soak: what has ended is removed, and nothing of the installation may grow."""
+    if not setup.soak_seconds:
+        yield
+        return
+    keep_briefly(servers)
+    footprint = Footprint(topology.services.values())
+    footprint.start()
+    try:
+        yield
+    finally:
+        footprint.stop()
+        result.footprint = footprint.fifths()
+        result.failed += grown(result.footprint)
 
 
 @contextlib.contextmanager
@@ -164,7 +201,8 @@ def _end(result: RunResult, rig: Rig, servers: str, say: Callable[[str], None]) 
         result.failed.append(f"{totals.paid_twice} payments were paid by two nodes")
     if totals.asked > totals.taken:
         result.failed.append(f"{totals.asked - totals.taken} payments were never taken")
-    if open_payments := unclosed(servers, rig.account.roots(), _CLOSE_SECONDS_MAX):
+    is_removed = bool(result.setup["soak_seconds"])
+    if open_payments := unclosed(servers, rig.account.roots(), _CLOSE_SECONDS_MAX, is_removed=is_removed):
         examples = ", ".join(f"{name} is {status}" for name, status in list(open_payments.items())[:5])
         result.failed.append(f"{len(open_payments)} payments were paid, and are not complete: {examples}")
     say("the judge reads all commands")

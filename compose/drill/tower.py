@@ -35,6 +35,8 @@ _STEADY_SHARE = 0.8
 #: Payments of before are paid by then, or the play begins all the same: its bounds tell.
 _SETTLE_SECONDS_MAX = 60.0
 _SETTLED_SECONDS = 3.0
+#: Longer than any play may take to recover: what has not by then does not.
+_RECOVER_SECONDS_MAX = 900.0
 #: What a capsule may take to look for what is left.
 _CHECK_SECONDS_MAX = 180.0
 
@@ -89,6 +91,11 @@ class Tower:
             self._take_back("it was interrupted")
             raise
         return result
+
+    def wait_recovered(self) -> bool:
+        """Wait until whatever was asked for by now is paid. False: it is not in time, whatever a play allows."""
+        now = time.monotonic()
+        return self._wait(lambda: not self._rig.account.open_before(now), _RECOVER_SECONDS_MAX) or bool(self.aborted)
 
     def _play(self, play: Play, targets: Sequence[Service], result: PlayResult) -> None:
         self._say(f"{play.title}: {play.summary} ({', '.join(result.targets)}, {play.seconds:g} s)")

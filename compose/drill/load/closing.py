@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from backbeat import BackbeatError, Client
+from backbeat import BackbeatError, Client, NotFound
 from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT, way_of
 
 _AT_ONCE = 20
@@ -15,12 +15,15 @@ _PAUSE_SECONDS = 0.5
 _COMPLETE = "complete"
 
 
-def unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> dict[str, str]:
-    """Payments (name -> id of the topmost node) that are not complete in time, with their statuses."""
-    return asyncio.run(_unclosed(servers, roots, seconds))
+def unclosed(servers: str, roots: Mapping[str, str], seconds: float, *, is_removed: bool = False) -> dict[str, str]:
+    """Payments (name -> id of the topmost node) that are not complete in time, with their statuses.
+
+    `is_removed`: what is complete is removed by a retention, and nothing else is; what is not there was complete.
+    """
+    return asyncio.run(_unclosed(servers, roots, seconds, is_removed=is_removed))
 
 
-async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> dict[str, str]:
+async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float, *, is_removed: bool) -> dict[str, str]:
     deadline = time.monotonic() + seconds
     slots = asyncio.Semaphore(_AT_ONCE)
     async with AsyncExitStack() as stack:
@@ -33,6 +36,8 @@ async def _unclosed(servers: str, roots: Mapping[str, str], seconds: float) -> d
                 try:
                     client = webhooks if way_of(payment) == "http" else workers
                     return (await client.node(roots[payment])).status
+                except NotFound as error:
+                    return _COMPLETE if is_removed else f"not known: {error}"
                 except BackbeatError as error:
                     return f"not known: {error}"
 

@@ -33,7 +33,8 @@ def _page_lines(run: RunResult) -> Iterator[str]:
     yield f"<style>{_STYLE}</style></head><body>"
     yield f'<h1>Drill {html.escape(run.id)}</h1><p class="{_class(passed=run.passed)}">{html.escape(outcome(run))}</p>'
     figures = ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items())
-    yield f"<p>{html.escape(figures)}. Again: <code>{html.escape(run.command)}</code></p>"
+    seed = f", seed {run.setup['seed']}" if "seed" in run.setup else ""
+    yield f"<p>{html.escape(figures + seed)}. Again: <code>{html.escape(run.command)}</code></p>"
     yield "<table><tr><th></th><th>play</th><th>recovered</th><th>longest silence</th><th>ended by</th></tr>"
     for play in run.plays:
         yield _row(play)
@@ -57,6 +58,12 @@ def _page_lines(run: RunResult) -> Iterator[str]:
     yield "<h2>Judge</h2><pre>" + html.escape("\n".join([*run.verdict_lines, *run.failed])) + "</pre>"
     for play in run.plays:
         yield from _play_section(play)
+    if run.footprint:
+        yield "<h2>What it uses, by its median in each fifth of the time</h2>"
+        yield _table(
+            ["", "1", "2", "3", "4", "5"],
+            [[name, *(f"{value:.4g}" for value in parts)] for name, parts in run.footprint.items()],
+        )
     yield "<h2>What every process said</h2>"
     yield _table(
         ["service", "starts", "ends", "warnings and errors"],

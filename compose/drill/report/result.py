@@ -96,6 +96,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     #: the verdict of `backbeat verify`, as its JSON; and its lines
     verdict: dict[str, Any] | None = None
     verdict_lines: list[str] = []
+    #: of a soak: what it uses -> its median in each fifth of the time
+    footprint: dict[str, list[float]] = {}
     #: checks over the whole run that did not hold
     failed: list[str] = []
     aborted: str = ""

@@ -17,6 +17,8 @@ def text_lines(run: RunResult) -> Iterator[str]:
     yield f"Drill {run.id}, {began}, {max(0.0, run.ended_at - run.began_at) / 60:.1f} minutes"
     version = f"; version {run.version}" if run.version else ""
     yield "  " + ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items()) + version
+    if "seed" in run.setup:
+        yield f"  seed {run.setup['seed']}: --seed repeats the choice of targets and moments, and of a soak's plays"
     yield ""
     for play in run.plays:
         yield from _play_lines(play)
@@ -27,6 +29,12 @@ def text_lines(run: RunResult) -> Iterator[str]:
     )
     yield f"Executions: {totals.executions}, {totals.executed_again} of them begun again (at least once is promised)"
     yield ""
+    if run.footprint:
+        yield "What it uses, by its median in each fifth of the time:"
+        yield from (
+            f"  {name}: {', '.join(f'{value:.4g}' for value in parts)}" for name, parts in run.footprint.items()
+        )
+        yield ""
     yield "What every process said:"
     for words in run.words:
         ends = ", ".join(f"{reason}: {count}" for reason, count in words.ends.items()) or "none"
@@ -61,9 +69,9 @@ def bound_line(outcome: BoundOutcome) -> str:
 def setup_figures(run: RunResult) -> dict[str, float]:
     """Numbers of services, and the rate."""
     return {
-        name.replace("per_second", "payments/s"): value
+        name.replace("per_second", "payments/s").replace("soak_seconds", "s of soak"): value
         for name, value in run.setup.items()
-        if isinstance(value, int | float) and name != "seed"
+        if isinstance(value, int | float) and name != "seed" and (name != "soak_seconds" or value)
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 import re
 
@@ -15,14 +17,18 @@ from backbeat.compose.drill.capsule.state import CapsuleState
 from backbeat.compose.drill.faults.catalogue import FAULTS
 from backbeat.compose.drill.load.account import Totals, WayFigures
 from backbeat.compose.drill.plays.playbook import PLAYBOOK, PlaybookError, all_plays, choose
+from backbeat.compose.drill.plays.soak import draw, is_drawn, until_over
 from backbeat.compose.drill.report.curves import add_figures
+from backbeat.compose.drill.report.page import page
 from backbeat.compose.drill.report.result import PlayResult, RunResult, Words
+from backbeat.compose.drill.report.text import text_lines
 from backbeat.compose.drill.runs import list_runs, new_run, read_result, write_result
 from backbeat.compose.drill.targets import choose_targets
 from backbeat.compose.drill.topology.service import Service
 from backbeat.compose.drill.topology.topology import Topology, TopologyError
 from backbeat.compose.drill.tower import Tower
 from backbeat.compose.drill.watch.bounds import TIME
+from backbeat.compose.drill.watch.footprint import Footprint, grown
 
 OWN = """
 [[play]]
@@ -60,6 +66,52 @@ def test_every_play_has_bounds_of_its_own(play):
     assert all(f"bound: {bound}\n" in shown for bound in play.bounds)
     assert f"at most {play.silence_seconds_max:g} s" in shown
     assert f"at most {play.recovery_seconds_max:g} s" in shown
+
+
+def test_a_soak_draws_from_all_plays_beside_its_load_by_its_seed():
+    def names(seed, count):
+        return [play.name for play in itertools.islice(draw(PLAYBOOK, random.Random(seed)), count)]
+
+    allowed = [play.name for play in PLAYBOOK if is_drawn(play)]
+    missing = {play.name for play in PLAYBOOK} - set(allowed)
+    assert missing == {"brokers-away-long", "rolling-upgrade", "overload", "client-floods"}
+    roles = {play.targets.partition(":")[0] for play in PLAYBOOK if play.name in allowed}
+    assert roles >= {"engine", "worker", "gateway", "broker", "leader", "coordinator", "proxy", "broker-3", "engine-2"}
+    # Each once, then all again in another order; the same of the same seed.
+    drawn = names(7, 2 * len(allowed))
+    assert sorted(drawn[: len(allowed)]) == sorted(drawn[len(allowed) :]) == sorted(allowed)
+    assert drawn[: len(allowed)] != drawn[len(allowed) :]
+    assert names(7, 50) == names(7, 50) != names(8, 50)
+    assert list(until_over(PLAYBOOK, 0)) == []
+    assert list(until_over(PLAYBOOK, 600)) == list(PLAYBOOK)
+    assert list(draw([play for play in PLAYBOOK if not is_drawn(play)], random.Random(1))) == []
+
+
+def test_what_grows_over_a_soak_is_told(tmp_path):
+    (tmp_path / "store").write_bytes(b"x" * 1000)
+    footprint = Footprint(
+        [
+            Service(name="engine-1", role="engine", data_dir=str(tmp_path), pid_command=("echo", str(os.getpid()))),
+            Service(name="broker-1", role="broker", data_dir=str(tmp_path)),
+        ]
+    )
+    for _ in range(10):
+        footprint.take()
+    fifths = footprint.fifths()
+    assert fifths["engine-1 bytes of disk"] == [1000.0] * 5
+    assert set(fifths) == {"engine-1 bytes of disk", "engine bytes of memory", "engine handles", "engine threads"}
+    assert grown(fifths) == []
+    fifths["engine handles"] = [90.0, 100.0, 100.0, 120.0, 126.0]
+    fifths["engine threads"] = [4.0, 4.0, 5.0, 6.0, 15.0]
+    assert grown(fifths) == ["engine handles grew from 100 to 126"]
+    run = a_run("soak", 1.0)
+    run.setup |= {"seed": 7, "soak_seconds": 60.0}
+    run.footprint = fifths
+    text = "\n".join(text_lines(run))
+    assert "  seed 7: --seed repeats" in text
+    assert "60 s of soak" in text
+    assert "  engine handles: 90, 100, 100, 120, 126" in text
+    assert "seed 7" in page(run)
 
 
 def test_bounds_of_every_play_count_where_it_has_none_of_its_own(tmp_path):
@@ -169,11 +221,11 @@ def test_a_report_is_text_json_and_a_page_of_its_own(folder):
     assert "PASSED: 1 of 1 plays kept their bounds; 1 could not be played here" in text
     assert "FAILED: 0 of 1" in report(folder)
     assert '"id":"second"' in report(folder, "--format", "json")
-    page = report(folder, "first", "--format", "html")
-    assert page.count("<polyline") == 3
-    assert "&lt;b&gt;" in page
-    assert "<b>" not in page
-    assert not re.findall(r'(?:src|href)="(?!#)', page)
+    shown = report(folder, "first", "--format", "html")
+    assert shown.count("<polyline") == 3
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
+    assert not re.findall(r'(?:src|href)="(?!#)', shown)
 
 
 def test_two_runs_are_compared(folder):

@@ -1,0 +1,22 @@
+"""Retention of the load's payments: what is stored has no reason to grow."""
+
+from __future__ import annotations
+
+import asyncio
+
+from backbeat import Client
+from backbeat.compose.drill.load.payments import CLIENT, WEBHOOK_CLIENT, WORKFLOW
+
+KEEP_SECONDS = 30.0
+
+
+def keep_briefly(servers: str) -> None:
+    """Have payments removed half a minute after their end. BackbeatError: it could not be agreed."""
+    asyncio.run(_keep_briefly(servers))
+
+
+async def _keep_briefly(servers: str) -> None:
+    for name in (CLIENT, WEBHOOK_CLIENT):
+        async with Client(servers, client=name) as client:
+            # Nobody archives here; what waits for it would be kept for ever.
+            await client.retention.set(WORKFLOW, keep=KEEP_SECONDS, archive=False, refuse=KEEP_SECONDS)
