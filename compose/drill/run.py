@@ -122,7 +122,7 @@ def run(
         finally:
             watch.stop()
             result.ended_at = time.time()
-            result.words = words_of(whole.services.values(), keeper.parts)
+            result.words = words_of(whole, keeper.parts, result.ended_at - result.began_at)
             result.failed += crashes(result.words)
             write_result(folder, result)
     return result

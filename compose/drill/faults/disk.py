@@ -27,7 +27,9 @@ class DiskFull(Fault):
     def inject(self) -> None:
         """Fill it."""
         for target in self.targets:
-            if not (target.data_dir and os.path.ismount(target.data_dir)):
+            if not target.data_dir:
+                raise FaultError(_no_directory(target))
+            if not os.path.ismount(target.data_dir):
                 raise FaultError(f"the data directory of {target.name} is no file system of its own")
         self.act()
         for path in self._fillers():
@@ -58,10 +60,15 @@ def _filler(target: Service) -> Path:
     return Path(target.data_dir) / _FILLER
 
 
+def _no_directory(target: Service) -> str:
+    reason = f": {target.unseen}" if target.namespace else ""
+    return f"the topology names no data_dir of {target.name}{reason}"
+
+
 def _seen(target: Service) -> psutil.Process:
     """Process of a target whose directory may be damaged once it is ended. FaultError: it might run on."""
     if not target.data_dir:
-        raise FaultError(f"the topology names no data_dir of {target.name}")
+        raise FaultError(_no_directory(target))
     if not target.stop:
         raise FaultError(f"the topology names no stop of {target.name}: it might come while its directory is damaged")
     process = target.process()

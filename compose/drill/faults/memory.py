@@ -42,7 +42,10 @@ class MemorySqueeze(Fault):
     """
 
     def inject(self) -> None:
-        """Make the groups and put the targets into them."""
+        """Make the groups and put the targets into them. FaultError: a target's process can never be seen from here."""
+        for target in self.targets:
+            if target.signals or not (target.pid_file or target.pid_command):
+                raise FaultError(f"the memory of {target.name} cannot be bounded: {target.unseen}")
         for target in self.targets:
             process = target.process()
             if process is None:

@@ -28,9 +28,15 @@ def require(targets: Sequence[Service], *numbers: signal.Signals) -> None:
     for target in targets:
         for number in numbers:
             if not target.takes(number):
-                raise FaultError(
-                    f"{target.name} cannot be given {number.name}: the topology has no pid_file, pid_command or signals"
-                )
+                raise FaultError(f"{target.name} cannot be given {number.name}: {target.unseen}")
+
+
+def require_away(targets: Sequence[Service]) -> None:
+    """FaultError: a target cannot be kept away, and would come back at once, or not at all."""
+    for target in targets:
+        if not (target.stop and target.start):
+            reason = target.unseen if target.namespace else "the topology has no stop and start of it"
+            raise FaultError(f"{target.name} cannot be kept away: {reason}")
 
 
 def end(fault: Fault, service: Service, number: signal.Signals = signal.SIGKILL) -> None:
@@ -136,7 +142,7 @@ class Away(Fault):
     def inject(self) -> None:
         """End all of them. FaultError: one cannot be kept away."""
         number = signal.Signals[f"SIG{self.arguments.get('signal', 'KILL')}"]
-        require([target for target in self.targets if not target.stop], number)
+        require_away(self.targets)
         for target in self.targets:
             end(self, target, number)
 
@@ -157,6 +163,10 @@ class Come(Fault):
 
     _turn_at = 0.0
     _here = False
+
+    def inject(self) -> None:
+        """Refuse a target that cannot be kept away; `act` adds. FaultError."""
+        require_away(self.targets)
 
     def act(self) -> None:
         """Take the next turn when its time has come."""

@@ -68,7 +68,12 @@ def _page_lines(run: RunResult) -> Iterator[str]:
     yield _table(
         ["service", "starts", "ends", "warnings and errors"],
         [
-            [words.service, words.starts, ", ".join(f"{why}: {n}" for why, n in words.ends.items()), words.warnings]
+            [
+                words.service,
+                words.starts,
+                ", ".join(f"{why}: {n}" for why, n in words.ends.items()),
+                words.unknown or words.warnings,
+            ]
             for words in run.words
         ],
     )

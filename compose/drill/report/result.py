@@ -76,6 +76,8 @@ class Words(msgspec.Struct, kw_only=True):
     warnings: int = 0
     #: the most frequent warnings and errors, without their times
     lines: list[str] = []
+    #: why it is not known what it said; empty: it is
+    unknown: str = ""
 
 
 class RunResult(msgspec.Struct, kw_only=True):

@@ -37,6 +37,9 @@ def text_lines(run: RunResult) -> Iterator[str]:
         yield ""
     yield "What every process said:"
     for words in run.words:
+        if words.unknown:
+            yield f"  {words.service}: {words.unknown}"
+            continue
         ends = ", ".join(f"{reason}: {count}" for reason, count in words.ends.items()) or "none"
         yield f"  {words.service}: {words.starts} starts, ends: {ends}, {words.warnings} warnings and errors"
         for line in words.lines:

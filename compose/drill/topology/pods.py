@@ -173,6 +173,7 @@ def _service(pod: _Pod, namespace: Namespace) -> Service:
         metrics_url=_metrics_url(pod, namespace),
         signals={"SIGTERM": delete, "SIGKILL": (*delete, "--force", "--grace-period=0")} if comes_back else {},
         namespace=namespace.name,
+        log_command=namespace.kubectl("logs", name, "--all-containers", "--since={seconds}s"),
     )
 
 

@@ -44,6 +44,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     signals: dict[str, tuple[str, ...]] = {}
     data_dir: str = ""
     log: str = ""
+    #: command that prints its log of the last `{seconds}`, where it is no file here, run on its host:
+    #: journalctl --unit backbeat-engine@1 --since=-{seconds}s
+    log_command: tuple[str, ...] = ()
     #: files of settings that its faults write, by name: proxy, endpoint, clock, load
     knobs: dict[str, str] = {}
     #: of Kubernetes, where it is a pod: other namespaces have pods of the same name
@@ -66,6 +69,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def is_there(self) -> bool:
         """True where its process is there; where none can be seen from here, where its metrics can be read."""
         return self.answers() if self.signals else self.process() is not None
+
+    @property
+    def unseen(self) -> str:
+        """Why a capsule does no more to its process than it can; for errors."""
+        if self.namespace:
+            return (
+                "it is a pod, into which no capsule looks; `kubectl` kills or ends those that come back under their "
+                "name (a StatefulSet's), and does no more"
+            )
+        return "the topology has no pid_file, pid_command or signals of it"
 
     def takes(self, number: signal.Signals) -> bool:
         """True where it can be given a signal."""

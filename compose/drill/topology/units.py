@@ -93,6 +93,7 @@ def _service(unit: Unit, place: str, host: Host, names: set[str]) -> Service:
         stop=("systemctl", "stop", "--", file),
         start=("systemctl", "start", "--", file),
         data_dir=unit.environment.get(_DATA_DIR, ""),
+        log_command=("journalctl", "--no-pager", "--output=cat", f"--unit={file}", "--since=-{seconds}s"),
     )
 
 

@@ -277,5 +277,5 @@ def test_a_process_that_crashed_is_told_and_one_that_was_killed_is_not(tmp_path)
     finally:
         keeper.stop()
     services = [Service(name=part.name, role="x", log=str(part.process.log_path)) for part in keeper.parts]
-    (line,) = crashes(words_of(services, keeper.parts))
+    (line,) = crashes(words_of(Topology(services), keeper.parts, 60))
     assert re.fullmatch(r"gateway-1 crashed: signal SIGSEGV, (once|\d+ times)", line)
