@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 from importlib import resources
 from typing import Any
 
@@ -19,6 +21,8 @@ from backbeat.schemas import registry
 _SINGLE_OBJECT = b"\xc3\x01"
 _HEADER_BYTES = 10
 _REGISTRY_HEADER_BYTES = 5
+#: The last bytes of a double that is not finite, among others: few records are looked at for one.
+_MAYBE_NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 Command = dict[str, Any]
 
@@ -64,13 +68,17 @@ class Commands:
             raise UnreadableError("neither a fingerprint nor a registry's id of a command's schema")
         name, schema = writer
         reader = self._readers[name]
-        stream = io.BytesIO(value[start:])
+        body = value[start:]
+        stream = io.BytesIO(body)
         try:
-            command: Command = fastavro.schemaless_reader(stream, schema, None if schema is reader else reader)
+            command: Command = fastavro.schemaless_reader(stream, schema)
+            _check_strictly(name, schema, command, body, stream.tell())
+            if schema is not reader:
+                command = fastavro.schemaless_reader(io.BytesIO(body), schema, reader)
+        except UnreadableError:
+            raise
         except Exception as error:  # the library raises whatever it meets
             raise UnreadableError(f"{name}: {error!r}") from error
-        if stream.read(1):
-            raise UnreadableError(f"{name}: bytes behind its end")
         return name, command
 
     def _learn(self, schema: Any) -> tuple[str, Any] | None:
@@ -91,6 +99,31 @@ class Commands:
                 return None
             self._by_registry_id[key] = writer
         return self._by_registry_id[key]
+
+
+def _check_strictly(name: str, schema: Any, command: Command, body: bytes, end: int) -> None:
+    """UnreadableError: what the library reads, and Avro does not allow or an engine does not take.
+
+    It takes any byte for a boolean, and counts branches and symbols below 0 from the end: written again such a record
+    is as long as it was, and another. (What is allowed in several ways, a number or an array, is longer than written
+    again.) No field may be a number that is not finite.
+    """
+    if end < len(body):
+        raise UnreadableError(f"{name}: bytes behind its end")
+    again = io.BytesIO()
+    fastavro.schemaless_writer(again, schema, command)
+    if again.tell() == len(body) and again.getvalue() != body:
+        raise UnreadableError(f"{name}: a boolean, a branch or a symbol that there is not")
+    if _MAYBE_NOT_FINITE.search(body) and not _is_finite(command):
+        raise UnreadableError(f"{name}: a number that is not finite")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_is_finite(part) for part in value.values())
+    return not isinstance(value, list) or all(_is_finite(part) for part in value)
 
 
 def _whole(name: str, sources: dict[str, Any], seen: set[str]) -> Any:
