@@ -62,12 +62,16 @@ def is_gone(process: psutil.Process) -> bool:
 
 def missing(targets: list[Service]) -> list[str]:
     """Lines about targets whose process does not come back in time."""
+    left = targets
 
-    def left() -> list[Service]:
-        return [target for target in targets if not target.is_there()]
+    def is_back() -> bool:
+        nonlocal left
+        left = [target for target in targets if not target.is_there()]
+        return not left
 
-    until(lambda: not left(), _BACK_SECONDS_MAX)
-    return [f"{target.name} is not running" for target in left()]
+    # Looked at once: one that has come back may be ended again by what it was told before.
+    until(is_back, _BACK_SECONDS_MAX)
+    return [f"{target.name} is not running" for target in left]
 
 
 class Kill(Fault):

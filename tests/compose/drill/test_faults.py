@@ -13,6 +13,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import msgspec
@@ -22,6 +23,7 @@ import pytest
 from backbeat.compose.drill.faults.catalogue import make_fault
 from backbeat.compose.drill.faults.clock import CLOCK_VARIABLE, build_clock
 from backbeat.compose.drill.faults.fault import FaultError
+from backbeat.compose.drill.faults.processes import missing
 from backbeat.compose.drill.topology.disk import mount_disk, unmount_disk
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
@@ -92,6 +94,13 @@ def test_away_until_the_end_and_taken_back_by_another(kept):
     other.abort()
     assert other.check() == []
     assert not part.hold.exists()
+
+
+def test_a_target_that_came_back_is_not_missing_whatever_comes_next():
+    answers = iter([False, True, False])
+    target = SimpleNamespace(name="engine-1", is_there=lambda: next(answers))
+    assert missing([target]) == []
+    assert next(answers) is False
 
 
 @pytest.mark.parametrize("name", ["away", "store-damage", "directory-lost"])
