@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from backbeat import BackbeatError
 from backbeat.compose.drill.load.closing import unclosed
-from backbeat.compose.drill.load.retention import keep_briefly
+from backbeat.compose.drill.load.retention import KEEP_SECONDS, keep_briefly, keep_for_ever
 from backbeat.compose.drill.load.rig import Rig
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.plays.soak import draw, until_over
@@ -151,6 +152,11 @@ def _soak(setup: Setup, servers: str, topology: Topology, result: RunResult) -> 
         footprint.stop()
         result.footprint = footprint.fifths()
         result.failed += grown(result.footprint)
+        try:
+            # The next run on this installation asks for its payments when they are complete.
+            keep_for_ever(servers)
+        except BackbeatError as error:
+            result.failed.append(f"payments are still removed {KEEP_SECONDS:g} s after their end: {error}")
 
 
 @contextlib.contextmanager

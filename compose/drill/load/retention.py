@@ -15,6 +15,18 @@ def keep_briefly(servers: str) -> None:
     asyncio.run(_keep_briefly(servers))
 
 
+def keep_for_ever(servers: str) -> None:
+    """Have payments kept as they were before. BackbeatError: it could not be agreed."""
+    asyncio.run(_keep_for_ever(servers))
+
+
+async def _keep_for_ever(servers: str) -> None:
+    for name in (CLIENT, WEBHOOK_CLIENT):
+        async with Client(servers, client=name) as client:
+            if await client.retention.get(WORKFLOW) is not None:
+                await client.retention.remove(WORKFLOW)
+
+
 async def _keep_briefly(servers: str) -> None:
     for name in (CLIENT, WEBHOOK_CLIENT):
         async with Client(servers, client=name) as client:

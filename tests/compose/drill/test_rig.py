@@ -15,7 +15,9 @@ from backbeat.compose.cli.program import backbeat
 from backbeat.compose.drill.abort import abort_run
 from backbeat.compose.drill.faults.catalogue import make_fault
 from backbeat.compose.drill.load import rig as rigs
-from backbeat.compose.drill.load.payments import FLOOD_CLIENT, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.closing import unclosed
+from backbeat.compose.drill.load.payments import CLIENT, FLOOD_CLIENT, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.retention import keep_briefly, keep_for_ever
 from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.service import Service
@@ -138,6 +140,28 @@ def test_a_run_asks_for_other_payments_than_those_before_it(stack, tmp_path):
             assert rig.wait_paid(60), rig.account.totals()
             totals = rig.account.totals()
             assert totals.asked == totals.taken == totals.completed > 0, totals
+
+
+def test_payments_are_kept_briefly_for_a_soak_and_for_ever_again(stack, tmp_path):
+    with rig_on(stack, tmp_path / "run") as (rig, _):
+        keep_briefly(stack.bootstrap_servers)
+        rig.start()
+        rig.stop_asking()
+        assert rig.wait_paid(60), rig.account.totals()
+        roots = rig.account.roots()
+        assert len(roots) >= 3
+
+        def is_removed() -> bool:
+            left = unclosed(stack.bootstrap_servers, roots, 0)
+            return len(left) == len(roots) and all(status.startswith("not known: ") for status in left.values())
+
+        until(is_removed, "what is complete is removed")
+        assert unclosed(stack.bootstrap_servers, roots, 0, is_removed=True) == {}
+    keep_for_ever(stack.bootstrap_servers)
+    keep_for_ever(stack.bootstrap_servers)
+    for name in (CLIENT, WEBHOOK_CLIENT):
+        with PlainClient(stack.bootstrap_servers, client=name) as client:
+            assert client.retention.get("Payments") is None
 
 
 def test_a_worker_is_killed_while_an_activity_is_at_work(stack, tmp_path):
