@@ -15,9 +15,7 @@ from backbeat.gateway.console.visit import Page, Visit
 
 _ROWS = 50
 _GROUPS = ("cause", *FAILURE_GROUPS)
-_KINDS = dict(
-    zip(FAILURE_KINDS, ("retries exhausted", "server error", "waiting for a retry", "retry overdue"), strict=True)
-)
+_KINDS = dict(zip(FAILURE_KINDS, ("exhausted", "server error", "retrying", "overdue"), strict=True))
 
 
 class CauseRow(msgspec.Struct, frozen=True):

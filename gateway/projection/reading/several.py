@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +14,8 @@ from backbeat.client.search import SearchCount
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+
+_ROWS_AT_ONCE = 1_000
 
 View = TypeVar("View", NodeView, WorkflowView)
 Filters = TypeVar("Filters", NodeFilters, WorkflowFilters)
@@ -60,6 +64,28 @@ def _merged(
         if row is None:
             return []
         filters = msgspec.structs.replace(filters, last_id=None, older_than=(row.created, row.id))
-    views = [view for user_id in user_ids for view in search_user(connection, user_id, filters)]
-    views.sort(key=lambda view: (view.created_at, view.id), reverse=True)
-    return views[: filters.per_page]
+    user_ids = list(user_ids)
+    # Of each client as many rows as of all would be read, to show few of them: of long pages each is read in parts.
+    count = filters.per_page if len(user_ids) == 1 else min(filters.per_page, _ROWS_AT_ONCE)
+    parts = (_rows(connection, user_id, filters, count, search_user) for user_id in user_ids)
+    return list(islice(heapq.merge(*parts, key=_position, reverse=True), filters.per_page))
+
+
+def _rows(
+    connection: Connection,
+    user_id: bytes,
+    filters: Filters,
+    count: int,
+    search_user: Callable[[Connection, bytes, Filters], list[View]],
+) -> Iterator[View]:
+    """Rows of a client, newest first, read so many at a time."""
+    while True:
+        views = search_user(connection, user_id, msgspec.structs.replace(filters, per_page=count))
+        yield from views
+        if not views or len(views) < count:
+            return
+        filters = msgspec.structs.replace(filters, older_than=_position(views[-1]))
+
+
+def _position(view: NodeView | WorkflowView) -> tuple[int, bytes]:
+    return view.created_at, view.id

@@ -60,7 +60,8 @@ async def get_audit(session: Session, options: AuditOptions) -> list[AuditEntry]
     """Entries, newest first. Unauthorized: a client application asks."""
     filters = {
         **{name: options.get(name) or None for name in ("by", "of", "action", "before")},
-        **{name: time_text(name, options.get(name)) for name in ("since", "until")},
+        "since": time_text("since", options.get("since")),
+        "until": time_text("until", options.get("until")),
         "limit": options.get("limit", _LIMIT),
     }
     return msgspec.convert(await session.search("audit", filters), list[AuditEntry])

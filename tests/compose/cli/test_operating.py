@@ -517,6 +517,12 @@ def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
     (cause,) = (row for row in shop.lines("causes") if row["cause"].startswith("ValueError: no stuck"))
     assert (cause["activity"], cause["nodes"]["retries_exhausted"], cause["nodes"]["retrying"]) == ("Fail", 1, 0)
     assert "ValueError: no stuck" in shop("causes", "--limit", "1000").stdout
+    assert [row["id"] for row in shop.lines("search", "nodes", "--cause", cause["id"])] == [failed]
+    assert cause["id"] not in {row["id"] for row in shop.lines("causes", "--kind", "retrying")}
+    (group,) = (row for row in shop.lines("causes", "--by", "workflow") if row["subject"] == "stuck")
+    assert (group["workflow"], group["nodes"]["retries_exhausted"]) == ("Sale", 1)
+    assert 'Sale "stuck"' in shop("causes", "--by", "workflow", "--kind", "exhausted").stdout
+    assert {row["activity"] for row in shop.lines("causes", "--by", "activity")} >= {"Fail"}
     rows = {row["id"]: row for row in shop.lines("stuck", "--for", "0s")}
     assert (rows[failed]["kind"], rows[failed]["next_retry_at"]) == ("exhausted", None)
     assert rows[failed]["why"].startswith("ValueError: no stuck")

@@ -384,6 +384,7 @@ def test_a_search_by_where_nodes_come_from_and_a_count(user):
 
 
 def test_a_search_by_cause(user, other):
+    user.sent()
     nodes = [user.sent(name="Pay", retry=0)["id"] for _ in range(4)]
     for number, node in enumerate(nodes):
         message = f"550 mailbox {number} unknown" if number == 3 else f"refused by bank-{number}"

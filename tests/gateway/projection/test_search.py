@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.following.batch import Projector
-from backbeat.gateway.projection.reading import search
+from backbeat.gateway.projection.reading import search, several
 from backbeat.gateway.projection.reading.lists import error_workflows, workflow_names
 from backbeat.gateway.projection.reading.workflow_nodes import newest_number, states_of_workflows
 from backbeat.gateway.projection.storage import states, tables
@@ -176,6 +176,24 @@ def test_searches_answer_as_the_rules_are_worded(engine, data):
             asked = data.draw(filters(WorkflowFilters, [workflow.id for workflow in world.workflows]))
             matches = search.search_workflows(connection, user, asked)
             assert [row.id for row in matches] == world.search_workflows(user, asked)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_searches_of_several_clients_are_those_of_each_in_one_order(engine, data):
+    world = data.draw(worlds())
+    build(engine, world, 0)
+    for at_once in (1, 2, 1_000):
+        count = data.draw(st.sampled_from([0, 1, 3, 25]))
+        with engine.begin() as connection, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(several, "_ROWS_AT_ONCE", at_once)
+            nodes = sorted(((node.created_at, node.id) for node in world.nodes), reverse=True)
+            views = several.nodes_of(connection, USERS, NodeFilters(per_page=count))
+            assert [(view.created_at, view.id) for view in views] == nodes[:count]
+            with_nodes = {node.workflow_id for node in world.nodes}
+            workflows = [(each.created_at, each.id) for each in world.workflows if each.id in with_nodes]
+            rows = several.workflows_of(connection, USERS, WorkflowFilters(per_page=count))
+            assert [(row.created_at, row.id) for row in rows] == sorted(workflows, reverse=True)[:count]
 
 
 @SETTINGS

@@ -54,6 +54,8 @@ async def respond(visit: Visit, content: Download | None) -> Response:
     }
     if visit.stale_seconds:
         head["may_miss_seconds"] = round(visit.stale_seconds, 1)
+    if visit.troubles:
+        head["but"] = " ".join(visit.troubles)
     write = csv_table if form == "csv" else json_lines
     async with visit.parts.turn():
         body = await asyncio.to_thread(write, {"list": name, **head}, content)
@@ -84,13 +86,11 @@ def csv_table(head: dict[str, Any], content: Download) -> bytes:
 
 def cell(value: Any) -> str:
     """A value as a cell that no spreadsheet takes for a formula."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case int() | float():
-            return str(value)
-        case msgspec.Raw():
-            value = bytes(value).decode(errors="replace")
-    return f"'{value}" if value.lstrip().startswith(_FORMULA) or value[:1].isspace() else value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return str(value)
+    text = bytes(value).decode(errors="replace") if isinstance(value, msgspec.Raw) else str(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) or text[:1].isspace() else text
