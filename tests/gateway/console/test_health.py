@@ -279,10 +279,11 @@ def test_every_page_says_whom_nobody_works_for_and_where_one_goes_on(stack, stor
 def test_an_error_page_says_that_the_engine_is_away(stack, story):
     desk = Desk(stack.http_urls[0])
     text = "No engine answers for 2 of 2 partitions (0, 1): their workflows stand still."
+    node = story.user.sent()["id"]
     stack.stop_engine()
     try:
         until(lambda: text in desk.get("jobs").text, "the page says it", 180)
-        answer = desk.get(f"nodes/{story.tree['failing']}")
+        answer = desk.get(f"nodes/{node}")
         assert (answer.status, text in answer.text, "BackbeatNoEngine" in answer.text) == (503, True, True)
     finally:
         stack.start_engine()
