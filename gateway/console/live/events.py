@@ -29,12 +29,19 @@ _WORKFLOWS_MAX = 8
 async def live(visit: Visit) -> web.StreamResponse:
     """GET /ui/live?w={workflow}&t=figures: events `nodes`, `stale`, `figures`, `bye`. 204: there is no room."""
     hub = visit.parts.hub
-    session_id = "" if visit.parts.entrance.is_open else visit.who.session_id
+    # Where nobody logs in a browser is told by its name: its connections are what must not be used up.
+    is_open = visit.parts.entrance.is_open
+    session_id = visit.request.headers.get("User-Agent", "") if is_open else visit.who.session_id
     workflows = await _workflows(visit)
     if not hub.has_room(session_id):
         # An EventSource does not come back after this; the page asks by itself then.
         return web.Response(status=204)
-    stream = Stream(workflows, session_id, wants_figures=visit.query.get("t") == "figures")
+    stream = Stream(
+        workflows,
+        session_id,
+        wants_figures=visit.query.get("t") == "figures",
+        is_gone=lambda: visit.request.transport is None or visit.request.transport.is_closing(),
+    )
     response = web.StreamResponse(headers=responses.event_headers())
     await response.prepare(visit.request)
     hub.add(stream)

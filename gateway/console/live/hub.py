@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from backbeat.delivery.history_reader import Followed
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from backbeat.gateway.console.figures import Counter, Figures
     from backbeat.gateway.http.services import Services
 
-#: Pages that look at once, of a gateway and of a session.
+#: Pages that look at once, of a gateway and of a session. Browsers open six connections to a host that speaks HTTP/1.1:
+#: were all of them streams, no further page would come.
 STREAMS_MAX = 200
-STREAMS_OF_SESSION_MAX = 6
+STREAMS_OF_SESSION_MAX = 4
 #: More changed nodes of a workflow than these are said as `stale`.
 IDS_MAX = 500
 _ROUND_SECONDS = 1.0
@@ -24,8 +25,17 @@ _FIGURES_SECONDS = 5.0
 class Stream:
     """News for one page: sets, so that they stay small however slowly it reads."""
 
-    def __init__(self, workflows: frozenset[bytes], session_id: str, *, wants_figures: bool) -> None:
+    def __init__(
+        self,
+        workflows: frozenset[bytes],
+        session_id: str,
+        *,
+        wants_figures: bool,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.workflows = workflows
+        #: True once the page has hung up: its handler notices that when it tells something the next time.
+        self.is_gone = is_gone
         self.session_id = session_id
         self.wants_figures = wants_figures
         self.dirty: dict[bytes, set[bytes]] = {}
@@ -77,8 +87,9 @@ class Hub:
 
     def has_room(self, session_id: str) -> bool:
         """True if one more page of this session may look."""
-        of_session = sum(1 for stream in self._streams if session_id and stream.session_id == session_id)
-        return len(self._streams) < STREAMS_MAX and of_session < STREAMS_OF_SESSION_MAX
+        sessions = [stream.session_id for stream in self._streams if not stream.is_gone()]
+        of_session = sessions.count(session_id) if session_id else 0
+        return len(sessions) < STREAMS_MAX and of_session < STREAMS_OF_SESSION_MAX
 
     def add(self, stream: Stream) -> None:
         """Begin to tell a page."""

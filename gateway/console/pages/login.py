@@ -74,7 +74,8 @@ async def log_in(visit: Visit) -> Page | Response:
         return visit.page(
             "kept.html", "You are logged in", following=path, response_headers={"Set-Cookie": cookie}, **values
         )
-    response = responses.redirect(following if visit.is_page(following) else "./")
+    # With its folder before it: the overview's address is empty, and would be no location.
+    response = responses.redirect(f"./{following if visit.is_page(following) else ''}")
     response.headers.add("Set-Cookie", cookie)
     return response
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import SECONDS_MAX
+
 _FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -50,6 +52,8 @@ class Tab:
     def __init__(self, browser: Any, base: str, **options: Any) -> None:
         self.base = base
         self.context = browser.new_context(**options)
+        # A machine that does much else takes longer over a page than playwright waits by itself.
+        self.context.set_default_timeout(SECONDS_MAX * 1_000)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.hosts: set[str] = set()

@@ -1,4 +1,7 @@
-"""The journey of 3 a.m.: from a cause to a drained job, on a phone, by keys without JavaScript or by a finger."""
+"""The journey of 3 a.m.: from a cause to a drained job, on a phone, by keys without JavaScript or by a finger.
+
+`Keyboard` walks other journeys, too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from tests.gateway.console.browser import Tab
 from tests.waiting import SECONDS_MAX
 
 CLICKS_MAX = 6
+_TABS_MAX = 200
 #: A phone, and no script: what `tab` is given.
 PHONE = {"viewport": {"width": 320, "height": 640}, "java_script_enabled": False}
 #: A phone whose browser has all that it can.
@@ -30,21 +34,28 @@ class Keyboard:
         """Reach something by the Tab key, and press it."""
         target = self.page.get_by_role(role, name=name).first
         # Of several radio buttons the Tab key reaches the checked one, and arrows the others.
-        reached = self.page.get_by_role("radio", checked=True).first if role == "radio" else target
-        self.page.locator("#main").focus()
-        for _ in range(200):
-            self.page.keyboard.press("Tab")
-            if reached.evaluate("element => element === document.activeElement"):
-                break
-        else:
-            raise AssertionError(f"{name} is not reached by the Tab key")
+        self._reach(self.page.get_by_role("radio", checked=True).first if role == "radio" else target, name)
         self.clicks += 1
         self.page.keyboard.press("ArrowDown" if role == "radio" else "Enter")
         assert role != "radio" or target.is_checked()
 
+    def follow(self, role: str, name: str) -> None:
+        """Press something that leads to another page, and wait for that."""
+        with self.page.expect_navigation():
+            self.press(role, name)
+
     def type(self, label: str, text: str) -> None:
-        self.page.get_by_label(label).focus()
+        self._reach(self.page.get_by_label(label), label)
         self.page.keyboard.type(text)
+
+    def _reach(self, target: Any, name: str) -> None:
+        """Move the focus by the Tab key, from the first link of the page on."""
+        self.page.locator("a.skip").focus()
+        for _ in range(_TABS_MAX):
+            self.page.keyboard.press("Tab")
+            if target.evaluate("element => element === document.activeElement"):
+                return
+        raise AssertionError(f"{name} is not reached by the Tab key")
 
 
 class Finger:

@@ -11,18 +11,22 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from backbeat.gateway.console.live import events
 from backbeat.gateway.console.live.hub import IDS_MAX, STREAMS_MAX, STREAMS_OF_SESSION_MAX, Hub, Stream
 from backbeat.gateway.projection.storage.database import begin_writing, open_engine, parse_url
+from backbeat.payload.values import id_text
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
 from tests.gateway.console.desk import Desk, log_in
 from tests.gateway.console.test_people import command
 from tests.streams.observe.scrape import scrape
-from tests.waiting import until
+from tests.waiting import until, until_async
 
 PAGES = 100
+#: What a connection may hold that is not read, beside the operating system's own buffers.
+BUFFER_BYTES_MAX = 1_000_000
 
 
 @pytest.fixture
@@ -157,6 +161,28 @@ def test_a_node_page_changes_by_itself_until_it_is_paused(tab, pair):
     assert screen.complaints == []
 
 
+@pytest.mark.parametrize("count", [2, 6])
+def test_tabs_of_one_browser_are_live_and_another_page_comes(tab, pair, count):
+    """Over HTTP/1.1 a browser has six connections to a host: streams must leave some of them."""
+    user, top, nodes = pair
+    screen = tab(java_script_enabled=True)
+    pages = [screen.page, *(screen.context.new_page() for _ in range(count - 1))]
+    for page in pages:
+        page.goto(f"{screen.base}workflows/{top['workflowId']}")
+        page.get_by_role("button", name="Live. Pause").wait_for(timeout=120_000)
+    user.say(nodes[0], "completed")
+    for page in pages:
+        page.locator(f"[data-node='{nodes[0]}']").get_by_text("complete").wait_for(timeout=120_000)
+    another = screen.context.new_page()
+    assert another.goto(f"{screen.base}nodes/{nodes[1]}", timeout=120_000).status == 200
+    # A tab that is paused holds up none of the others.
+    pages[0].get_by_role("button", name="Live. Pause").click()
+    user.say(nodes[1], "completed")
+    for page in pages[1:]:
+        page.locator(f"[data-node='{nodes[1]}']").get_by_text("complete").wait_for(timeout=120_000)
+    assert screen.complaints == []
+
+
 def test_branches_unfold_in_place_with_javascript_and_as_pages_without(tab, story):
     for javascript in (True, False):
         screen = tab(java_script_enabled=javascript)
@@ -269,14 +295,76 @@ def test_a_page_that_does_not_read_at_all_is_given_up(monkeypatch):
         in_a_loop(events._send(Stalled(), "event"))
 
 
+def test_a_socket_that_is_not_read_is_given_up_and_others_are_told_on(monkeypatch):
+    """What waits for it stays small: a set, and as much as the connection's buffers take."""
+    monkeypatch.setattr(events, "_GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(events, "_WRITE_SECONDS_MAX", 1.0)
+    workflow_id = bytes(16)
+    streams: dict[str, Stream] = {}
+    given_up: list[str] = []
+    buffered = [0]
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        name = request.query["name"]
+        stream = Stream(frozenset({workflow_id}), "", wants_figures=False)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        streams[name] = stream
+        try:
+            while True:
+                await events._tell(stream, response)
+                assert request.transport is not None
+                buffered.append(request.transport.get_write_buffer_size())
+        except TimeoutError:
+            given_up.append(name)
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+    async def run() -> None:
+        runner = web.ServerRunner(web.Server(answer))
+        await runner.setup()
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        with socket.socket() as slow:
+            await web.SockSite(runner, listening).start()
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            await asyncio.to_thread(slow.connect, ("127.0.0.1", port))
+            slow.sendall(b"GET /?name=slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /?name=quick HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until_async(lambda: len(streams) == 2)
+
+            async def tell(number: int) -> bytes:
+                """Tell both of five hundred changes; what the quick one has read of them."""
+                for stream in streams.values():
+                    stream.note(workflow_id, {(number * IDS_MAX + place).to_bytes(16) for place in range(IDS_MAX)})
+                last = id_text((number * IDS_MAX + IDS_MAX - 1).to_bytes(16)).encode()
+                return await reader.readuntil(last)
+
+            number = 0
+            while not given_up:
+                assert len(await tell(number)) > IDS_MAX
+                number += 1
+                assert sum(map(len, streams["slow"].dirty.values())) <= IDS_MAX
+            assert given_up == ["slow"]
+            assert len(await tell(number)) > IDS_MAX
+            assert max(buffered) < BUFFER_BYTES_MAX
+            writer.close()
+        await runner.cleanup()
+
+    in_a_loop(run())
+
+
 def test_there_is_room_for_so_many(monkeypatch):
     async def run() -> None:
         hub = Hub(None, None)
         monkeypatch.setattr(hub, "_run_rounds", lambda: asyncio.sleep(0))
         monkeypatch.setattr(hub, "_watch", lambda: None)
         for number in range(STREAMS_MAX):
-            assert hub.has_room(f"session {number % 40}")
-            hub.add(Stream(frozenset(), f"session {number % 40}", wants_figures=False))
+            session = f"session {number % 50}"
+            assert hub.has_room(session)
+            hub.add(Stream(frozenset(), session, wants_figures=False))
         assert not hub.has_room("another")
 
     in_a_loop(run())

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from http.client import HTTPConnection
-from urllib.parse import quote, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from click.testing import CliRunner
 
 from backbeat.compose.cli.program import backbeat
-from backbeat.gateway.console.table import TABLE
-from backbeat.gateway.people.visitor import Right
 from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import delete_topics
@@ -106,6 +104,16 @@ def test_login_leads_to_our_own_pages_only(url, tokens, following):
     fields = {**desk.hidden("login"), "next": following, "name": "oper", "token": tokens["oper"]}
 
     assert desk.send("login", fields).headers["location"] == "./"
+
+
+@pytest.mark.parametrize("following", ["", "?every=10", "stuck?client=shop"])
+def test_login_leads_to_the_page_that_was_asked_for(url, tokens, following):
+    """The overview's address is empty."""
+    desk = Desk(url)
+    login = desk.get(following).headers["location"].removeprefix("./")
+    location = desk.fill(login, name="oper", token=tokens["oper"]).headers["location"]
+
+    assert urljoin(f"{url}/ui/login", location) == f"{url}/ui/{following}"
 
 
 def test_a_client_comes_in_with_its_own_token(stack, url, story):
@@ -202,53 +210,6 @@ def test_a_proxy_that_is_believed_says_who_one_is_and_nobody_else_does(url, toke
 
 
 # --- roles -----------------------------------------------------------------------------------------------------------
-
-
-def address_of(row, story) -> str:
-    if row.path == "activity":
-        return "activity?client=shop&name=Charge%20430"
-    if row.path == "drills/compare":
-        return "drills/compare?first={}&second={}".format(*story.drills)
-    if row.path.startswith("drills"):
-        return row.path.format(run=story.drills[0])
-    if row.path == "archive":
-        return f"archive?name={quote(story.archive)}"
-    if row.path.startswith("schedules"):
-        return row.path.format(id=story.schedule["id"])
-    if row.path.startswith("letters"):
-        return row.path.format(position=story.letter)
-    if row.path.startswith("clients"):
-        return row.path.format(id=story.user.id)
-    if row.path.startswith("jobs"):
-        return row.path.format(id=story.job)
-    target = story.tree["failing"] if row.path.startswith("nodes") else story.tree["workflow"]
-    action = "retry" if row.path.startswith("nodes") else "pause"
-    return row.path.format(id=target, which="arguments", action=action)
-
-
-def rights(name: str) -> set[Right]:
-    if name == "nobody":
-        return {Right.NONE}
-    return {Right.NONE, Right.READ} | ({Right.ACT, Right.PAYLOADS} if name == "oper" else set())
-
-
-@pytest.mark.parametrize("name", ["nobody", "reader", "oper"])
-def test_everybody_comes_where_the_table_says_and_nowhere_else(url, tokens, story, name):
-    desk = Desk(url) if name == "nobody" else log_in(url, name, tokens[name])
-    # A stream does not end: test_live.py.
-    for row in (row for row in TABLE if row.path != "live"):
-        address = address_of(row, story)
-        if row.method == "GET":
-            status = desk.get(address).status
-            allowed, refused = {200, 303}, 403
-        else:
-            # Without a form's token nothing is done, whoever it is; who may not do it learns no more.
-            status = desk.send(address, {}).status
-            allowed, refused = {403}, 403
-        if name == "nobody" and row.right is not Right.NONE:
-            assert status == (303 if row.method == "GET" else 401), address
-        else:
-            assert status in (allowed if row.right in rights(name) else {refused}), (address, status)
 
 
 def test_who_may_not_act_sees_no_button_and_who_may_not_see_payloads_sees_none(url, tokens, oper, story):
