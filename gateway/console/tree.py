@@ -15,9 +15,11 @@ from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import ChildView
 
-#: Children that are shown at once.
+#: Children that are shown at once, and where somebody asks for many of a node's.
 ROWS = 200
 ROWS_MAX = 1_000
+#: Rows of a page: where more branches are unfolded, fewer children of each are shown.
+PAGE_ROWS_MAX = 2_000
 #: Levels that are unfolded by themselves where nothing is failing.
 _AT_WORK_LEVELS = 3
 _BRANCHES_MAX = 20
@@ -35,6 +37,8 @@ class TreeRow(msgspec.Struct, frozen=True):
     #: Children that need a person, and that wait for a retry.
     failing: int = 0
     retrying: int = 0
+    #: Of `later`: as many more may be shown at once; 0: as many are.
+    more: int = 0
     #: `node`; `later`: this node and those behind it are not shown; `earlier`: those before it are not.
     kind: str = "node"
 
@@ -49,6 +53,8 @@ class Tree:
         self._workflow_id = workflow_id
         self._failed = failed
         self.opened: set[bytes] = set()
+        #: Node, or workflow, of which many children are shown; None: of none.
+        self.many: bytes | None = None
         #: True: unfold the first branches that are at work, or the last ones where none is.
         self.unfolds_at_work = False
         #: Parent -> the child that must be among those shown.
@@ -81,10 +87,14 @@ class Tree:
         )
 
     async def branch(
-        self, parent_id: bytes, level: int, *, first: bytes | None = None, limit: int = ROWS
+        self, parent_id: bytes, level: int, *, first: bytes | None = None, limit: int | None = None
     ) -> list[TreeRow]:
-        """The rows below a node, or at the top of the workflow, with what is unfolded below them."""
+        """The rows below a node, or at the top of the workflow, with what is unfolded below them.
+
+        `limit`: children that are shown; None: as many as the page has room for.
+        """
         self._branches += 1
+        limit = limit or self._room(parent_id)
         children = await self._children(parent_id, first, limit)
         rows: list[TreeRow] = []
         shown_child = self._shown_child.get(parent_id)
@@ -105,8 +115,16 @@ class Tree:
             rows.append(self.row(child, level, is_unfolded=child.id in below))
             rows += below.get(child.id, ())
         if len(children) > limit:
-            rows.append(TreeRow(children[limit], level, True, kind="later"))
+            more = ROWS_MAX if limit < ROWS_MAX else 0
+            rows.append(TreeRow(children[limit], level, True, more=more, kind="later"))
         return rows
+
+    def _room(self, parent_id: bytes) -> int:
+        """Children of a node that are shown, so that all branches together fit on the page."""
+        if parent_id == self.many:
+            return ROWS_MAX
+        rest = PAGE_ROWS_MAX if self.many is None else PAGE_ROWS_MAX - ROWS_MAX
+        return min(ROWS, rest // min(len(self.opened) + 1, _BRANCHES_MAX))
 
     async def _children(self, parent_id: bytes, first: bytes | None, limit: int) -> list[ChildView]:
         parts = await self._visit.ask(

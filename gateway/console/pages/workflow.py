@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ _BRANCHES_MAX = 5
 #: Of what is drawn by single ways, each of which is a question, the page is asked for more rarely.
 _PATHS_LIVE_MS = 5_000
 _KINDS = ("all", "failing")
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ async def show(visit: Visit) -> Page:
     standing = await _standing(visit, workflow_id, count + 1)
     paths = await _paths(visit, standing.first_failing[:count])
     tree = Tree(visit, workflow_id, standing.failed)
+    tree.many = _id_of(visit, workflow_id, "many")
     drawn = _drawn(tree, paths) if kind == "failing" else await _unfolded(visit, tree, workflow_id, paths)
     client = visit.client_name(view.user_id)
     return visit.page(
@@ -78,11 +81,13 @@ async def show(visit: Visit) -> Page:
         beginnings_of={path[-1].id: visit.address(at=id_text(path[-1].id), open=None, show=None) for path in paths},
         kind=kind,
         rows=drawn,
-        is_unfolded_by_hand=any(visit.query.get(name) for name in ("open", "at")),
-        addresses={word: visit.address(show=None if word == "all" else word, open=None, at=None) for word in _KINDS},
+        is_unfolded_by_hand=any(visit.query.get(name) for name in ("open", "at", "many")),
+        addresses={
+            word: visit.address(show=None if word == "all" else word, open=None, at=None, many=None) for word in _KINDS
+        },
         actions=allowed_actions(WORKFLOW_ACTIONS, view) if visit.may_act else [],
         shares=standing.shares,
-        **_folding(visit, drawn),
+        **_folding(visit, workflow_id, drawn),
         **visit.deeds(id_text(workflow_id)),
     )
 
@@ -90,8 +95,8 @@ async def show(visit: Visit) -> Page:
 async def rows(visit: Visit) -> Page:
     """GET /ui/workflows/{id}/rows: branches of the tree, for scripts: one that is unfolded, or those that are shown.
 
-    `parent`, with what lies below it at `level`; or several `branch`, each `parent,level,first`, without what lies
-    below: whoever asks has that. A branch whose parent is gone is left out.
+    `parent`, with what lies below it at `level`; or several `branch`, each `parent,level,first,limit`, without what
+    lies below: whoever asks has that. A branch whose parent is gone is left out.
     """
     workflow_id = visit.path_id("workflow")
     await visit.workflow(workflow_id)
@@ -101,38 +106,45 @@ async def rows(visit: Visit) -> Page:
     if len(requests) > _BRANCHES_MAX:
         raise PageError(400, "Too many branches", f"{_BRANCHES_MAX} are the most.")
     parent = visit.query.get("parent")
-    limit = ROWS
     if parent is not None:
-        requests = [(_id(workflow_id, parent), _number(visit, "level", 0), _id_of(visit, workflow_id, "first"))]
-        limit = min(_number(visit, "limit", ROWS), ROWS_MAX)
-    own = await _own(visit, workflow_id, [parent_id for parent_id, _, _ in requests])
+        words = (visit.query.get(name, "") for name in ("level", "first", "limit"))
+        requests = [_branch(workflow_id, ",".join((parent, *words)))]
+    own = await _own(visit, workflow_id, [request.parent_id for request in requests])
     if parent is not None and not own:
         raise not_found("node of this workflow")
     branches = await asyncio.gather(
         *(
-            tree.branch(parent_id, level, first=first, limit=limit)
-            for parent_id, level, first in requests
-            if parent_id in own
+            tree.branch(request.parent_id, request.level, first=request.first, limit=request.limit)
+            for request in requests
+            if request.parent_id in own
         )
     )
     visit.stand_in(f"workflows/{id_text(workflow_id)}")
     drawn = [row for branch in branches for row in branch]
-    return visit.page("rows.html", "", branches=branches, shares=standing.shares, **_folding(visit, drawn))
+    return visit.page("rows.html", "", branches=branches, shares=standing.shares, **_folding(visit, workflow_id, drawn))
 
 
-def _branch(workflow_id: bytes, text: str) -> tuple[bytes, int, bytes | None]:
-    """Parent, level and first child of a branch that is shown. 400."""
-    parent, _, rest = text.partition(",")
-    level, _, first = rest.partition(",")
-    if not level.isdecimal() or len(level) > 3:  # noqa: PLR2004 - no tree is so deep
-        raise PageError(400, "This address is broken", "branch is parent,level,first.")
-    parent_id = _id(workflow_id, parent) if parent else workflow_id
-    return parent_id, int(level), _id(workflow_id, first) if first else None
+class _Branch(msgspec.Struct, frozen=True):
+    """Branch of a tree that a script asks for."""
+
+    parent_id: bytes
+    level: int
+    first: bytes | None
+    #: Children that are wanted.
+    limit: int
 
 
-def _number(visit: Visit, name: str, default: int) -> int:
-    text = visit.query.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 5 and int(text) else default  # noqa: PLR2004 - as many digits
+def _branch(workflow_id: bytes, text: str) -> _Branch:
+    """The branch `parent,level,first,limit`; of the words behind the parent none need be said. 400."""
+    parent, level, first, limit, *rest = (*text.split(","), "", "", "")
+    if any(rest) or not all(number == "" or _NUMBER.fullmatch(number) for number in (level, limit)):
+        raise PageError(400, "This address is broken", "branch is parent,level,first,limit.")
+    return _Branch(
+        _id(workflow_id, parent) if parent else workflow_id,
+        int(level or 0),
+        _id(workflow_id, first) if first else None,
+        min(int(limit or ROWS) or ROWS, ROWS_MAX),
+    )
 
 
 def _id(workflow_id: bytes, text: str) -> bytes:
@@ -173,10 +185,11 @@ async def _standing(visit: Visit, workflow_id: bytes, count: int) -> _Standing:
     return await visit.read(read, _Standing())
 
 
-def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
-    """Addresses of this page with one branch more or less unfolded, by node."""
+def _folding(visit: Visit, workflow_id: bytes, drawn: list[TreeRow]) -> dict[str, Any]:
+    """Addresses of this page with one branch more or less unfolded, or with many of its children, by node."""
     opened = [id_text(row.node.id) for row in drawn if row.is_unfolded]
     folds: dict[bytes, str] = {}
+    later = [row for row in drawn if row.kind == "later"]
     for row in drawn:
         if row.kind == "node" and row.node.has_children:
             identity = id_text(row.node.id)
@@ -187,11 +200,8 @@ def _folding(visit: Visit, drawn: list[TreeRow]) -> dict[str, Any]:
     return {
         "folds": folds,
         "from_the_first": visit.address(open=",".join(opened[-_OPENED_MAX:]) or ",", at=None, show=None),
-        "beginnings": {
-            row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None)
-            for row in drawn
-            if row.kind == "later"
-        },
+        "beginnings": {row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None) for row in later},
+        "manys": {row.node.id: visit.address(many=id_text(row.node.parent_id or workflow_id)) for row in later},
     }
 
 

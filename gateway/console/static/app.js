@@ -38,28 +38,80 @@ async function fetched(address) {
 
 const rowsOf = (query) => fetched(`${main.dataset.rows}?${new URLSearchParams(query)}`);
 
-async function unfold(row, mark) {
-  const fresh = await rowsOf({ parent: row.dataset.node, level: level(row) + 1 });
-  row.after(...fresh.querySelectorAll("tr"));
-  setFolded(mark, false);
-  note(`${branchOf(row).length} rows unfolded`);
+const ROWS = 200;
+const MANY = 1000;
+const PAGE_ROWS_MAX = 2000;
+// What is unfolded, in the order in which that was done.
+const unfolded = new Set();
+const noteUnfolded = () => main.querySelectorAll("a.fold[aria-expanded=true]").forEach((mark) => unfolded.add(mark.closest("tr").dataset.node));
+const nodeRows = () => main.querySelectorAll("table.tree tr[data-node]");
+
+function fold(row) {
+  branchOf(row).forEach((below) => below.remove());
+  setFolded(row.querySelector("a.fold"), true);
+  unfolded.delete(row.dataset.node);
 }
 
-main.addEventListener("click", async (event) => {
-  const mark = event.target.closest("a.fold");
-  if (!mark || !main.dataset.rows || event.ctrlKey || event.metaKey || event.shiftKey) return;
+// Fold what was unfolded first while the page is too long, but nothing that this row is in; what was folded, in words.
+function makeRoom(row) {
+  const names = [];
+  for (const id of unfolded) {
+    if (nodeRows().length <= PAGE_ROWS_MAX) break;
+    const oldest = main.querySelector(`table.tree tr[data-node="${id}"]`);
+    if (!oldest) unfolded.delete(id);
+    if (!oldest || oldest === row || branchOf(oldest).includes(row)) continue;
+    names.push(oldest.querySelector("a.fold").getAttribute("aria-label").replace(/^\S+ /, ""));
+    fold(oldest);
+  }
+  return names.length ? `. Folded, since a page has ${PAGE_ROWS_MAX} rows at most: ${names.join(", ")}` : "";
+}
+
+async function unfold(row, limit = ROWS) {
+  const fresh = await rowsOf({ parent: row.dataset.node, level: level(row) + 1, limit });
+  fold(row);
+  row.after(...fresh.querySelectorAll("tr"));
+  setFolded(row.querySelector("a.fold"), false);
+  unfolded.add(row.dataset.node);
+  note(`${branchOf(row).length} rows unfolded${makeRoom(row)}`, true);
+}
+
+// Show many more at the end of a branch that goes on, with what is unfolded in it.
+async function showMany(row) {
+  const { parent, first } = shownBranches().find((shown) => shown.rows.includes(row));
+  const fresh = await rowsOf({ branch: `${parent},${level(row)},${first || ""},${MANY}` });
+  const rows = [...fresh.querySelector("table").rows];
+  // Its rows may have been fetched anew meanwhile, and are others then.
+  const branch = shownBranches().find((shown) => shown.parent === parent);
+  if (!branch) return;
+  document.activeElement.blur(); // What has the focus is not replaced; afterwards the first new row has it.
+  placeRows(branch, rows);
+  const next = rows[branch.rows.length - 1] || rows.at(-1);
+  next.querySelector("a.name")?.focus();
+  note(`${rows.length} rows shown${makeRoom(next)}`, true);
+}
+
+// Where that cannot be done here, the page that the link leads to says what is the matter.
+async function inPlace(event, doing, address) {
   event.preventDefault();
-  const row = mark.closest("tr");
-  if (mark.getAttribute("aria-expanded") === "true") {
-    branchOf(row).forEach((below) => below.remove());
-    setFolded(mark, true);
-    return;
+  await doing.catch(() => location.assign(address));
+}
+
+main.addEventListener("click", (event) => {
+  const link = event.target.closest("a.fold, a.many");
+  if (!link || !main.dataset.rows || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const row = link.closest("tr");
+  if (link.matches(".many")) inPlace(event, showMany(row), link.href);
+  else if (link.getAttribute("aria-expanded") === "false") inPlace(event, unfold(row), link.href);
+  else {
+    event.preventDefault();
+    fold(row);
   }
-  try {
-    await unfold(row, mark);
-  } catch {
-    location.assign(mark.href); // The page says what is the matter.
-  }
+});
+
+// `*` in a row unfolds many of its children.
+main.addEventListener("keydown", (event) => {
+  const mark = event.key === "*" && main.dataset.rows && event.target.closest("tr[data-node]")?.querySelector("a.fold");
+  if (mark) inPlace(event, unfold(mark.closest("tr"), MANY), mark.href);
 });
 
 // --- live: events say what has changed, and what is shown of it is fetched anew ---------------------------------------
@@ -82,8 +134,11 @@ let polling = 0;
 // True where what was fetched may lack a change that an event has told of.
 const lacks = (fresh) => Number(fresh.dataset.until) < wantedUntil;
 
+// A long page is asked for more rarely.
+const pace = () => (nodeRows().length > 2 * ROWS ? 5 * REFRESH_MS : REFRESH_MS);
+
 // While a refresh is on its way, its timer is set: they never overlap.
-function later(milliseconds = REFRESH_MS) {
+function later(milliseconds = pace()) {
   if (!timer && !isPaused && !document.hidden) timer = setTimeout(refresh, milliseconds);
 }
 
@@ -102,7 +157,7 @@ async function refresh() {
   } finally {
     timer = 0;
     if (isPostponed) everything = true;
-    if (everything || changed.size) later(isPostponed ? 5 * REFRESH_MS : REFRESH_MS);
+    if (everything || changed.size) later(isPostponed ? 5 * REFRESH_MS : pace());
   }
 }
 
@@ -137,7 +192,7 @@ async function refreshRows(whole, ids) {
   if (!wanted.length) return false;
   // The next refresh has those that are too many for one.
   for (const branch of wanted.splice(BRANCHES_MAX)) branch.rows.forEach((row) => row.dataset.node && changed.add(row.dataset.node));
-  const query = wanted.map((branch) => ["branch", `${branch.parent},${branch.level},${branch.first || ""}`]);
+  const query = wanted.map((branch) => ["branch", `${branch.parent},${branch.level},${branch.first || ""},${limitOf(branch)}`]);
   const fresh = await rowsOf(query);
   const tables = [...fresh.querySelectorAll("table")];
   // A branch whose parent is gone has no table: then the page as a whole is another one.
@@ -147,6 +202,13 @@ async function refreshRows(whole, ids) {
   main.querySelectorAll(".shares").forEach((shares) => shares.replaceChildren(...counts.cloneNode(true).childNodes));
   replaceAlarms(fresh);
   return lacks(counts);
+}
+
+// A branch that goes on stays as long as it is; one that is shown to its end may grow.
+function limitOf(branch) {
+  const count = branch.rows.filter((row) => row.dataset.node).length;
+  if (branch.rows.some((row) => row.querySelector("a.later"))) return count;
+  return count > ROWS ? MANY : ROWS;
 }
 
 const sameAs = (row) => row.dataset.node || (row.querySelector("a.earlier") ? "earlier" : "later");
@@ -203,6 +265,7 @@ async function refreshPage() {
   if (isInUse()) return true; // Begun while the page was on its way.
   const opened = [...main.querySelectorAll("details")].map((details) => details.open);
   main.replaceChildren(...fresh.childNodes);
+  noteUnfolded();
   addDecoders(main);
   main.querySelectorAll("details").forEach((details, index) => { if (index in opened) details.open = opened[index]; });
   return "old" in fresh.dataset || lacks(fresh);
@@ -256,6 +319,7 @@ function addSwitch() {
   place.replaceChildren(button);
 }
 
+noteUnfolded();
 addDecoders(main);
 if (address) {
   addSwitch();

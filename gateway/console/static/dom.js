@@ -9,11 +9,11 @@ export function parse(text) {
   return template.content;
 }
 
-// A message for screen readers, at most one in five seconds.
+// A message for screen readers; of what nobody has asked for at most one in five seconds.
 let saidAt = 0;
-export function note(text) {
+export function note(text, isAsked = false) {
   const now = Date.now();
-  if (now - saidAt < 5000) return;
+  if (!isAsked && now - saidAt < 5000) return;
   saidAt = now;
   document.getElementById("said").textContent = text;
 }

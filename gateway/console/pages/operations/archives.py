@@ -15,7 +15,7 @@ from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.node import CHANGES, ERRORS, change_row, result_of
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.show.statuses import shares
-from backbeat.gateway.console.tree import ROWS, Tree
+from backbeat.gateway.console.tree import Tree
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text
@@ -179,7 +179,8 @@ async def _workflow(visit: Visit, read: ReadArchive) -> Page:
     if parent is not None:
         tree.opened.add(parent)
     tree.begin_at(parent or workflow.id, first)
-    rows = await tree.branch(workflow.id, 0, limit=ROWS)
+    tree.many = find_id(visit.query.get("many"))
+    rows = await tree.branch(workflow.id, 0)
     unfolded = [id_text(row.node.id) for row in rows if row.is_unfolded]
     return visit.page(
         "archive.html",
@@ -203,6 +204,10 @@ async def _workflow(visit: Visit, read: ReadArchive) -> Page:
             if row.kind == "node" and row.node.has_children
         },
         beginnings={row.node.id: visit.address(first=id_text(row.node.id), open=",".join(unfolded)) for row in rows},
+        manys={
+            row.node.id: visit.address(many=id_text(row.node.parent_id or workflow.id), open=",".join(unfolded))
+            for row in rows
+        },
         from_the_first=visit.address(first=None, open=",".join(unfolded) or ","),
     )
 
