@@ -102,7 +102,19 @@ NODE_ACTIONS: tuple[Action, ...] = (
     ),
 )
 
+#: Its form asks for more than why: `pages.operations.signals`.
+SIGNAL = Action(
+    word="signal",
+    label="Signal",
+    effect="A node of this name is made at the top of the workflow; its turn comes after the signals before it.",
+    kind=commands.Signal,
+    fields={},
+    is_allowed=lambda workflow: not workflow.complete,
+    command_line="backbeat signal",
+)
+
 WORKFLOW_ACTIONS: tuple[Action, ...] = (
+    SIGNAL,
     Action(
         word="pause",
         label="Pause",

@@ -14,6 +14,9 @@ from backbeat.errors import Unavailable
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.casing import compact
+from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.people.audit import Entry, new_entry_id
 from backbeat.schemas.messages import ids
 
@@ -72,6 +75,15 @@ def new_entry(visit: Visit, **fields: Any) -> Entry:
         tid=visit.tid,
         **fields,
     )
+
+
+def object_of(text: str) -> bytes:
+    """A JSON object that was typed, as arguments are stored. Refusal 400."""
+    data = text.strip().encode(errors="replace") or b"{}"
+    Parameters.of_json(data)
+    if not data.startswith(b"{"):
+        raise errors.invalid('The arguments are a JSON object, such as {"args": ["Ann"]}')
+    return compact(data)
 
 
 async def carry_out(visit: Visit, entry: Entry, send: Callable[[], Awaitable[str]]) -> None:

@@ -30,6 +30,7 @@ from backbeat.gateway.console.pages.operations import (
     letters,
     retention,
     schedules,
+    signals,
     system,
 )
 from backbeat.gateway.console.visit import Page, Visit
@@ -68,6 +69,8 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "nodes/{id}/data/{which}", node.data, Right.PAYLOADS),
     Row("GET", "nodes/{id}/{action}", change.node_form, Right.ACT, entry="nodes"),
     Row("POST", "nodes/{id}/{action}", change.node, Right.ACT, entry="nodes"),
+    Row("GET", "workflows/{id}/signal", signals.show, Right.ACT, entry="workflows"),
+    Row("POST", "workflows/{id}/signal", signals.send, Right.ACT, entry="workflows"),
     Row("GET", "workflows/{id}/{action}", change.workflow_form, Right.ACT, entry="workflows"),
     Row("POST", "workflows/{id}/{action}", change.workflow, Right.ACT, entry="workflows"),
     Row("GET", "stuck", stuck.show, entry="stuck"),

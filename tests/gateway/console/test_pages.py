@@ -48,6 +48,11 @@ def addresses(story) -> dict[str, list[str]]:
         "nodes/{id}": [f"nodes/{hostile['node']}", f"nodes/{tree['top']}", f"nodes/{tree['children'][0]}"],
         "nodes/{id}/{action}": [f"nodes/{hostile['node']}/cancel", f"nodes/{tree['children'][0]}/retry"],
         "workflows/{id}/{action}": [f"workflows/{hostile['workflow']}/pause"],
+        "workflows/{id}/signal": [
+            f"workflows/{tree['workflow']}/signal?like={tree['top']}",
+            f"workflows/{hostile['workflow']}/signal",
+            f"workflows/{hostile['workflow']}/signal?like={hostile['node']}",
+        ],
         "stuck": ["stuck", "stuck?client=shop", "stuck?by=workflow&kind=exhausted,errored", "stuck?by=activity"],
         "activities": ["activities"],
         "activity": [
