@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from aiohttp.web import Response
 
@@ -13,7 +14,7 @@ from backbeat.gateway.api.nodes import backoff_of, priority_of
 from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
-from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.http.parameters import Parameters, find_id
 from backbeat.gateway.http.times import to_milliseconds
 from backbeat.payload.nouns import json_writer
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
@@ -28,6 +29,9 @@ from backbeat.schemas.messages.schedules import (
 )
 from backbeat.schemas.messages.values import Backoff, NewNode, NewWorkflow
 from backbeat.schemas.requests.fields import subject_text
+
+if TYPE_CHECKING:
+    from backbeat.gateway.engine_client import Engine
 
 _schedule_json = json_writer(Schedule)
 
@@ -47,11 +51,7 @@ async def _in_partition(call: Call, partition: int) -> list[ScheduleView]:
 async def put(call: Call) -> Response:
     """PUT /schedules/:name: create or change a schedule."""
     name = call.segment("name")
-    if not name.strip() or "\0" in name:
-        raise errors.invalid("name is missing: the schedule's")
-    if _id(name) is not None:
-        raise errors.invalid(f"The name {name} is a schedule's id: the other calls would take it for that schedule")
-    schedule = _plan(call, name)
+    schedule = plan_of(call.parameters, call.user_id, name, call.engine)
     schedule_id = ids.schedule_id(call.user_id, name)
     view = await engine_calls.change(
         call,
@@ -65,8 +65,12 @@ async def put(call: Call) -> Response:
     return answer(_schedule_json(view))
 
 
-def _plan(call: Call, name: str) -> NewSchedule:
-    parameters = call.parameters
+def plan_of(parameters: Parameters, user_id: bytes, name: str, engine: Engine) -> NewSchedule:
+    """The schedule of this user and name that is asked for. 400."""
+    if not name.strip() or "\0" in name:
+        raise errors.invalid("name is missing: the schedule's")
+    if _id(name) is not None:
+        raise errors.invalid(f"The name {name} is a schedule's id: the other calls would take it for that schedule")
     workflow, signal = parameters.text("workflow"), parameters.text("signal")
     if workflow is None or signal is None or "subject" not in parameters:
         missing = "workflow" if workflow is None else "signal" if signal is None else "subject"
@@ -81,14 +85,14 @@ def _plan(call: Call, name: str) -> NewSchedule:
         "interval_seconds": parameters.number("interval"),
         "offset_seconds": parameters.number("offset"),
         "catch_up_seconds": parameters.number("catch_up"),
-        "overlap": _overlap(call),
+        "overlap": _overlap(parameters),
     }
     decider = parameters.text("decider") or workflow
     plan = NewSchedule(
-        user_id=call.user_id,
+        user_id=user_id,
         name=name,
-        workflow=NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
-        node=_signal(call, signal),
+        workflow=NewWorkflow(user_id=user_id, name=workflow, subject=subject, decider=decider),
+        node=_signal(parameters, signal, _client(parameters, user_id, engine)),
         **{key: value for key, value in times.items() if value is not None},  # type: ignore[arg-type]  # each its own
     )
     if times["interval_seconds"] == 0:
@@ -102,9 +106,8 @@ def _plan(call: Call, name: str) -> NewSchedule:
     return plan
 
 
-def _signal(call: Call, name: str) -> NewNode:
+def _signal(parameters: Parameters, name: str, runner_id: bytes) -> NewNode:
     """The signal of each run."""
-    parameters = call.parameters
     client_data, metadata = parameters.untouched_object("client_data"), parameters.untouched("metadata")
     retries, backoff = parameters.whole_number("retries"), parameters.number("backoff")
     given = {
@@ -117,7 +120,7 @@ def _signal(call: Call, name: str) -> NewNode:
     }
     return NewNode(
         name=name,
-        user_id=_client(call),
+        user_id=runner_id,
         type="decision",
         priority=priority_of(parameters),
         fairness_key=parameters.text("fairness_key"),
@@ -125,20 +128,20 @@ def _signal(call: Call, name: str) -> NewNode:
     )
 
 
-def _client(call: Call) -> bytes:
-    """Id of the client application that runs the signals, by its name or id; default: the caller."""
-    client = call.parameters.text("client")
+def _client(parameters: Parameters, user_id: bytes, engine: Engine) -> bytes:
+    """Id of the client application that runs the signals, by its name or id; default: the schedule's own."""
+    client = parameters.text("client")
     if client is None:
-        return call.user_id
+        return user_id
     client_id = find_id(client)
-    registered = call.engine.registry.by_name(client) if client_id is None else call.engine.client(client_id)
+    registered = engine.registry.by_name(client) if client_id is None else engine.client(client_id)
     if registered is None:
         raise errors.invalid(f"There is no client application {client[:64]!r} (client)")
     return registered.id_bytes
 
 
-def _overlap(call: Call) -> Overlap | None:
-    value = call.parameters.text("overlap")
+def _overlap(parameters: Parameters) -> Overlap | None:
+    value = parameters.text("overlap")
     if value is None:
         return None
     overlap = OVERLAP_WORDS.get(value)
@@ -229,7 +232,7 @@ async def _run(call: Call, times: tuple[int, ...]) -> Response:
         target,
         schedule_id=schedule_id,
         times=times,
-        overlap=_overlap(call),
+        overlap=_overlap(call.parameters),
     )
     return answer(_schedule_json(redacted(call, view)))
 

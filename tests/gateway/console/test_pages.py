@@ -62,6 +62,8 @@ def addresses(story) -> dict[str, list[str]]:
         "jobs": ["jobs"],
         "jobs/{id}": [f"jobs/{story.job}"],
         "schedules": ["schedules"],
+        "schedules/new": ["schedules/new"],
+        "schedules/{id}/change": [f"schedules/{story.schedule['id']}/change"],
         "schedules/{id}": [
             f"schedules/{story.schedule['id']}?start=2026-01-01&end=2026-01-05",
             f"schedules/{story.schedule['id']}",

@@ -78,3 +78,84 @@ def test_a_form_that_is_sent_twice_runs_a_schedule_once_and_no_range_is_too_wide
     assert desk.send(page, {**fields, "action": "explode"}).status == 400
     assert desk.get(f"{page}?start=yesterdayish&end=2026").status == 400
     assert desk.get("schedules/00000000-0000-8000-8000-000000000000").status == 404
+
+
+def test_a_schedule_is_made_and_changed_without_a_script(stack, story, tab):
+    user = story.user
+    screen = tab(viewport={"width": 320, "height": 640})
+    screen.open("schedules")
+    screen.follow(screen.page.get_by_role("link", name="A new schedule…"))
+    screen.page.get_by_label("Client").select_option("shop")
+    for label, text in (
+        ("Name of the schedule", "weekly <b>"),
+        ("Workflow", "Weeks"),
+        ("Subject, a text", "week of {scheduled_at}"),
+        ("Signal", "Close week"),
+        ("Arguments", '{"args": [7]}'),
+        ("Cron, five fields", "0 3 * *"),
+        ("in the time zone", "Europe/Berlin"),
+        ("Why (may", "asked for by Ann"),
+    ):
+        screen.page.get_by_label(label, exact=label in ("Workflow", "Signal")).fill(text)
+    screen.follow(screen.page.get_by_role("button", name="Make the schedule"))
+    assert "cron" in screen.page.get_by_role("alert").inner_text().lower()
+    assert screen.page.get_by_label("Subject, a text").input_value() == "week of {scheduled_at}"
+    screen.page.get_by_label("Cron, five fields").fill("0 3 * * 1")
+    screen.follow(screen.page.get_by_role("button", name="Make the schedule"))
+    assert "dev: create “asked for by Ann” — done" in screen.page.get_by_role("status").first.inner_text()
+    made = user.door.get("/schedules/weekly%20%3Cb%3E").json
+    assert (made["cron"], made["zone"], made["subject"]) == ("0 3 * * 1", "Europe/Berlin", "week of {scheduled_at}")
+    assert (made["signal"], made["overlap"]) == ("Close week", "skip")
+
+    screen.follow(screen.page.get_by_role("link", name="Change when it runs and what…"))
+    assert screen.page.get_by_label("Arguments").input_value() == '{"args":[7]}'
+    screen.page.get_by_label("Cron, five fields").fill("")
+    screen.page.get_by_label("or every so many seconds").fill("3600")
+    screen.page.get_by_label("Where an earlier run").select_option("queue")
+    screen.follow(screen.page.get_by_role("button", name="Change it"))
+    assert "every 1 h" in screen.page.locator("main .summary").inner_text()
+    changed = user.door.get("/schedules/weekly%20%3Cb%3E").json
+    assert (changed["id"], changed["cron"]) == (made["id"], None)
+    assert (changed["interval"], changed["overlap"]) == (3600, "queue")
+    assert user.door.call("DELETE", "/schedules/weekly%20%3Cb%3E").status == 200
+    assert [line for line in screen.complaints if "400" not in line] == []
+
+
+def test_what_a_form_does_not_have_stays_and_no_schedule_is_replaced_by_a_new_one(stack, story):
+    user, desk = story.user, Desk(stack.http_urls[0])
+    plan = {"workflow": "Kept", "subject": {"a": 1.0}, "signal": "Run", "cron": "0 4 * * *", "decider": "Someone",
+            "retries": 2, "backoff": 9, "priority": 1, "fairness_key": "acme", "metadata": {"m": 1}}  # fmt: skip
+    made = user.door.put("/schedules/kept", plan).json
+    page = f"schedules/{made['id']}/change"
+    form = {"workflow": "Kept", "subject": '{"a": 1.0}', "signal": "Run twice", "cron": "0 5 * * *", "zone": "UTC"}
+    answer = desk.fill(page, **form, overlap="skip", reason="")
+    assert answer.status == 303, answer.text
+    changed = user.door.get("/schedules/kept").json
+    kept = {**made, "cron": "0 5 * * *", "signal": "Run twice"}
+    moved = {"nextAt", "nextRuns", "after", "updatedAt"}
+    assert {key: value for key, value in changed.items() if key not in moved} == {
+        key: value for key, value in kept.items() if key not in moved
+    }
+    assert (changed["cron"], changed["signal"]) == ("0 5 * * *", "Run twice")
+
+    new = {"client": "shop", "name": "kept", **form, "overlap": "skip", "reason": ""}
+    answer = desk.fill("schedules/new", **new)
+    assert (answer.status, "has a schedule" in answer.text) == (409, True)
+    fields = {**desk.hidden("schedules/new"), **new, "name": "made twice"}
+    assert [desk.send("schedules/new", fields).status for _ in range(2)] == [303, 303]
+    for broken, problem in (
+        ({"client": "nobody"}, "Choose the client"),
+        ({"name": " "}, "name is missing"),
+        ({"name": made["id"]}, "schedule&#39;s id"),
+        ({"workflow": ""}, "workflow is missing"),
+        ({"cron": "", "interval": ""}, "cron or interval is missing"),
+        ({"interval": "soon", "cron": ""}, "interval must be a number"),
+        ({"zone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"overlap": "explode"}, "no overlap"),
+        ({"arguments": "[]"}, "JSON object"),
+    ):
+        answer = desk.fill("schedules/new", **{**new, "name": "broken", **broken})
+        assert (answer.status, problem in answer.text) == (400, True), broken
+    assert user.door.get("/schedules/broken").status == 404
+    for name in ("kept", "made%20twice"):
+        assert user.door.call("DELETE", f"/schedules/{name}").status == 200

@@ -83,10 +83,11 @@ def _row(run: ScheduleRun) -> RunRow:
 
 async def show(visit: Visit) -> Page:
     """GET /ui/schedules/{id}?start=…&end=…: with a range, what a backfill of it would run."""
-    return await _page(visit, await _schedule(visit))
+    return await _page(visit, await find_schedule(visit))
 
 
-async def _schedule(visit: Visit) -> ScheduleView:
+async def find_schedule(visit: Visit) -> ScheduleView:
+    """The schedule in the path. 404: there is none that the visitor sees."""
     (view,) = await visit.ask(queries.GetSchedule, "schedule", schedule_id=visit.path_id("schedule"))
     if not visit.who.sees(view.plan.user_id):
         raise not_found("schedule")
@@ -137,7 +138,7 @@ def _times(visit: Visit, view: ScheduleView, words: dict[str, str]) -> list[int]
 
 async def change(visit: Visit) -> Page | Response:
     """POST /ui/schedules/{id}: pause, resume, run now, run past times, delete."""
-    view = await _schedule(visit)
+    view = await find_schedule(visit)
     action = visit.form.get("action", "")
     if action not in ACTIONS:
         raise PageError(400, "This form was not whole", f"action is one of {', '.join(ACTIONS)}.")
