@@ -41,6 +41,15 @@ class UiLogin(enum.Enum):
     TOKEN = "token"  # noqa: S105 - the word of a setting
 
 
+@dataclass(frozen=True)
+class SavedView:
+    """View of the console that a team keeps: a link on every page."""
+
+    name: str
+    #: Path of a page below `/ui/`, with its query.
+    path: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class UiSettings:
     """Settings of the web console."""
@@ -64,6 +73,8 @@ class UiSettings:
     codec_url: str | None = None
     #: Links to other places on the pages of nodes and workflows: names, and URLs with words in braces.
     links: tuple[tuple[str, str], ...] = ()
+    #: Views of the team, in their order.
+    views: tuple[SavedView, ...] = ()
     #: Folder in which `backbeat drill` keeps its runs; None: no drills are shown.
     drills: Path | None = None
     #: Topologies of installations that operators may run drills on, and `here`: one that is started for the run.

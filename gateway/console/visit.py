@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backbeat.gateway.backlog import Backlog
     from backbeat.gateway.http.services import Services
     from backbeat.gateway.people.audit import Entry
+    from backbeat.gateway.settings import SavedView
     from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 T = TypeVar("T")
@@ -130,6 +131,11 @@ class Visit:
     def has_drills(self) -> bool:
         """True if runs of drills are shown to the visitor."""
         return self.parts.settings.drills is not None and self.who.clients is None
+
+    @property
+    def saved_views(self) -> tuple[SavedView, ...]:
+        """Views of the team."""
+        return self.parts.settings.views
 
     @property
     def may_read_payloads(self) -> bool:

@@ -99,6 +99,15 @@ _OPTIONS = (
         "{tid}, {node_id}, {workflow_id}, {client} and {subject}; may be given several times.",
     ),
     click.option(
+        "--ui-views",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="BACKBEAT_UI_VIEWS",
+        show_envvar=True,
+        metavar="FILE",
+        help="Views of the team, a link each on every page: a TOML file with [[view]] tables of a name and a path "
+        "below /ui/, such as nodes?status=retries_exhausted.",
+    ),
+    click.option(
         "--ui-drills",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="BACKBEAT_UI_DRILLS",
@@ -149,6 +158,7 @@ def ui_options(command: F) -> F:
 def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
     """Settings `ui` and `console` of a gateway. UsageError: a console without a login that others could reach."""
     from backbeat.gateway.console.hosts import is_loopback, origin_of
+    from backbeat.gateway.console.show.saved_views import read_saved_views
     from backbeat.gateway.settings import Ui, UiLogin, UiSettings
 
     ui, login = Ui(words["ui"]), UiLogin(words["ui_login"])
@@ -177,6 +187,10 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
     if codec_url is not None and origin_of(codec_url) is None:
         raise click.UsageError(f"--ui-codec-url {codec_url} is no URL such as https://codec.example")
     links = _links(words["ui_links"])
+    try:
+        views = () if words["ui_views"] is None else read_saved_views(words["ui_views"])
+    except ValueError as error:
+        raise click.UsageError(f"--ui-views {error}") from error
     console = UiSettings(
         name=words["ui_name"],
         colour=words["ui_colour"],
@@ -189,6 +203,7 @@ def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
         drill_key_file=words["ui_drill_key_file"],
         codec_url=codec_url,
         links=links,
+        views=views,
         user_header=words["ui_user_header"],
         trusted_proxies=tuple(words["ui_trusted_proxies"]),
     )

@@ -68,6 +68,12 @@ def stack(
     topology.write_text(
         'bootstrap_servers = "127.0.0.1:1"\n[[service]]\nname = "engine-<b>"\nrole = "engine"\n', encoding="utf-8"
     )
+    views = tmp_path_factory.mktemp("views") / "views.toml"
+    views.write_text(
+        '[[view]]\nname = "Night & shift"\npath = "nodes?status=retries_exhausted&client=shop"\n'
+        '[[view]]\nname = "Stuck at the bank"\npath = "stuck?client=bank"\n',
+        encoding="utf-8",
+    )
     proxied = ["--ui-user-header=X-Forwarded-User", "--ui-trusted-proxy=127.0.0.2", "--ui-trusted-proxy=10.0.0.0/8"]
     folders = [
         *(f"--archive-to={archives.as_uri()}", "--archive-poll-seconds=600"),
@@ -86,7 +92,11 @@ def stack(
                 f"--ui-codec-url={codec_url}",
                 *folders,
             ],
-            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", *folders, *proxied],
+            [
+                *("--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example", f"--ui-views={views}"),
+                *folders,
+                *proxied,
+            ],
             ["--ui=only", "--ui-login=none", "--ui-read-only", *(f"--ui-link={link}" for link in LINKS)],
         ],
     )
