@@ -1,8 +1,11 @@
-"""Pictures of every screen, light, dark and on a phone: `make shots` writes them to build/screens, to be looked at."""
+"""Pictures of every screen, light, dark and on a phone, and the documents' own: `make shots`, in build/screens."""
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +15,6 @@ from tests.gateway.console.desk import Desk
 from tests.gateway.console.test_pages import NO_PAGES, addresses
 from tests.waiting import until
 
-pytestmark = pytest.mark.prove
-
 FOLDER = Path(__file__).parents[3] / "build" / "screens"
 KINDS = {
     "light": {"viewport": {"width": 1280, "height": 800}},
@@ -22,6 +23,7 @@ KINDS = {
 }
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures(stack, story, tab, kind):
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -42,12 +44,26 @@ FAILURES = [
     ("Charge card", "the bank did not answer within 30 s (request {})", {"retry": 3}, 41),
     ("Send receipt", "550 mailbox <customer-{}@example.com> unknown", {"retry": 0}, 9),
 ]
+#: Pictures of the documents, with their heights.
+PICTURES = {"console-stuck": 340, "console-timeline": 430, "console-tree": 640}
 
 
-def test_pictures_of_the_documents(stack, story, tab):
-    """Picture of the stuck page, as docs/images has it: `console-stuck.png`."""
-    client = add_client(stack.bootstrap_servers, "bank", partitions=2)
-    user = User(Door(stack.http_urls[0], client.id), client, "")
+def shot(screen, name: str, address: str) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    screen.page.set_viewport_size({"width": 1080, "height": PICTURES[name]})
+    assert screen.open(address) == 200
+    screen.page.screenshot(path=FOLDER / f"{name}.png")
+    assert screen.complaints == []
+
+
+def client_of_pictures(stack, name: str) -> User:
+    client = add_client(stack.bootstrap_servers, name, partitions=2)
+    return User(Door(stack.http_urls[0], client.id), client, "")
+
+
+@pytest.mark.prove
+def test_picture_of_what_is_stuck(stack, story, tab):
+    user, desk = client_of_pictures(stack, "bank"), Desk(stack.http_urls[0])
     for activity, error, retries, count in FAILURES:
         top = user.sent(subject=f"Order {count}")
         nodes = user.decide(top["id"], *({"name": activity, "mode": "non_blocking", **retries} for _ in range(count)))
@@ -55,9 +71,49 @@ def test_pictures_of_the_documents(stack, story, tab):
         user.wait_for(nodes[-1], "sent_to_client")
         for number, node in enumerate(nodes):
             assert user.say(node, "errored", {"message": error.format(number)}).status == 200
-    screen, desk = tab(viewport={"width": 1080, "height": 420}), Desk(stack.http_urls[0])
     until(lambda: all(f"{count} " in desk.get("stuck?client=bank").text for *_, count in FAILURES), "they are counted")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    screen.open("stuck?client=bank")
-    screen.page.screenshot(path=FOLDER / "console-stuck.png")
-    assert screen.complaints == []
+    shot(tab(), "console-stuck", "stuck?client=bank")
+
+
+@pytest.mark.prove
+def test_picture_of_a_tree(story, tab):
+    shot(tab(), "console-tree", f"workflows/{story.tree['workflow']}")
+
+
+@pytest.mark.prove
+def test_picture_of_a_timeline(stack, tab):
+    """Bars are as long as people wait: here the time itself is what is waited for."""
+    user, desk = client_of_pictures(stack, "cameras"), Desk(stack.http_urls[0])
+    top = user.sent(workflow=user.workflow(name="Purchases", subject="Camera 704"), name="Make Purchase")
+    names = ("Reserve money", "Charge card", "Notify customer", "Ship")
+    modes: list[dict[str, Any]] = [{}, *({"mode": "non_blocking", "retry": 6, "retry_interval": 4} for _ in names[1:])]
+    reserve, charge, notify, ship = user.decide(
+        top["id"], *({"name": name, **mode} for name, mode in zip(names, modes, strict=True))
+    )
+
+    def work(node: str, waits_seconds: float, works_seconds: float, outcome: str) -> None:
+        user.wait_for(node, "sent_to_client")
+        time.sleep(waits_seconds)
+        assert user.say(node, "processing").status == 200
+        time.sleep(works_seconds)
+        assert user.say(node, outcome, {"message": "the bank is busy"} if outcome == "errored" else None).status == 200
+
+    assert user.say(top["id"], "deciding_complete").status == 200
+    work(reserve, 1, 3, "completed")
+    work(charge, 1, 2, "errored")
+    work(notify, 0, 2, "completed")
+    work(charge, 1, 4, "completed")
+    user.say(ship, "processing")
+    user.wait_for(charge, "complete")
+    time.sleep(5)
+    address = f"workflows/{top['workflowId']}/timeline?below={top['id']}"
+    until(lambda: "Ship" in desk.get(address).text, "the search has it")
+    shot(tab(), "console-timeline", address)
+
+
+def test_every_picture_of_the_documents_is_made_here():
+    root = FOLDER.parents[1]
+    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *(root / "docs").rglob("*.md"))]
+
+    assert {name for text in texts for name in re.findall(r"images/([a-z-]+)\.png", text)} == set(PICTURES)
+    assert {path.stem for path in (root / "docs" / "images").iterdir()} == set(PICTURES)
