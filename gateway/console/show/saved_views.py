@@ -11,6 +11,7 @@ import msgspec
 from backbeat.gateway.console.table import find
 from backbeat.gateway.people.visitor import Right
 from backbeat.gateway.settings import SavedView
+from backbeat.schemas.requests.decoding import prepare
 
 VIEWS_MAX = 20
 _NAME_CHARACTERS_MAX = 60
@@ -28,6 +29,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tables `[[view]]`."""
 
     view: Annotated[tuple[_View, ...], msgspec.Meta(min_length=1, max_length=VIEWS_MAX)]
+
+
+prepare(_File)
 
 
 def read_saved_views(path: Path) -> tuple[SavedView, ...]:
