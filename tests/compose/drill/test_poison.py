@@ -9,11 +9,14 @@ import pytest
 
 from backbeat.compose.drill.poison.kinds import Poisons, Sample, is_refused
 from backbeat.compose.drill.poison.records import MUTATIONS
+from backbeat.compose.verify.avro import UnreadableError
+from backbeat.compose.verify.rules.checks import Refused, check_record
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, signals_topic
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
+from tests.compose.verify.log import READER
 from tests.fuzz.generator import Generator
 
 PARTITIONS = 4
@@ -71,6 +74,9 @@ def test_every_kind_comes_in_turn_and_no_engine_takes_any(seed):
         if record.topic == COMMANDS:
             assert 0 <= record.partition < PARTITIONS
             assert record.value is None or is_refused(record.value, record.partition, PARTITIONS), record
+            # Nor does the judge.
+            with pytest.raises((UnreadableError, Refused)):
+                check_record(*READER.read(record.value), record.partition, 5, PARTITIONS)
         elif record.topic == signals_topic("drill"):
             with pytest.raises(DecodeError):
                 codec.decode_request(record.value, None)
