@@ -362,7 +362,8 @@ def test_all_workflows_that_a_list_has_are_paused_and_resumed(stack, story, tab)
         ("", "once the search has one filter beside the client"),
         ("&text=stay&status=running", "does not ask for status running"),
     ):
-        assert problem in re.sub("<[^>]*>", "", desk.get(f"workflows?client=hotel{words}").text)
+        address = f"workflows?client=hotel{words}"
+        until(lambda a=address, p=problem: p in re.sub("<[^>]*>", "", desk.get(a).text), problem)
     for action, is_paused in (("Pause", True), ("Resume", False)):
         screen.open("workflows?client=hotel&text=stay&made_since=2026-01-01")
         screen.follow(screen.page.get_by_label("All that match").get_by_role("button", name=f"{action}…"))
