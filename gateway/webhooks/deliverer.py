@@ -179,14 +179,14 @@ class Deliverer:
         self._fail(error)
 
     def counts(self) -> WebhookCounts:
-        """Counts for metrics and health."""
+        """Counts for metrics and health, from any thread."""
+        # In one step: the loop's thread adds endpoints meanwhile.
+        endpoints = list(self._endpoints.values())
         return WebhookCounts(
             delivered=self._delivered,
             failed=self._consumer.failed,
-            waiting=sum(endpoint.waiting for endpoint in self._endpoints.values()),
-            unreachable={
-                endpoint.shown: endpoint.down for endpoint in self._endpoints.values() if endpoint.down is not None
-            },
+            waiting=sum(endpoint.waiting for endpoint in endpoints),
+            unreachable={endpoint.shown: endpoint.down for endpoint in endpoints if endpoint.down is not None},
             connected=self._consumer.connected,
         )
 
