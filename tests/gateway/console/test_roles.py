@@ -13,7 +13,7 @@ from backbeat.gateway.console.actions import NODE_ACTIONS, WORKFLOW_ACTIONS
 from backbeat.gateway.console.table import TABLE, Row
 from backbeat.gateway.people.visitor import Right
 from tests.gateway.console.desk import Desk
-from tests.gateway.console.test_pages import addresses
+from tests.gateway.console.test_pages import DOWNLOADS, addresses
 from tests.gateway.console.test_people import READ_ONLY, command
 from tests.waiting import until
 
@@ -68,6 +68,8 @@ def addresses_of(row: Row, story) -> list[str]:
             return [f"jobs/{story.job}/stop"]
         case "logout":
             return ["logout"]
+        case path if path.endswith(DOWNLOADS):
+            return [path.replace("{id}", tree["workflow"])]
         case path:
             return addresses(story)[path]
 
