@@ -145,7 +145,11 @@ _BUCKETS = ", ".join(Bucket)
 _OF_NODES = (
     query("workflow_id", UUID, "a node of this workflow"),
     query("parent_id", UUID, "a node right below this one"),
-    query("cause", TEXT, "a node that has failed with the cause of this id, as `/reports/causes` has it"),
+    query(
+        "cause",
+        {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+        "a node that has failed with the cause of this id, as `/reports/causes` has it",
+    ),
 )
 
 

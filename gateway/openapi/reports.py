@@ -61,9 +61,10 @@ _CAUSES_LIMIT = query(
     {"type": "integer", "minimum": 1, "maximum": CAUSES_MAX, "default": CAUSES_DEFAULT},
     "causes or groups, at most",
 )
+_ONE_KIND = f"({'|'.join(FAILURE_KINDS)})"
 _KIND = query(
     "kind",
-    TEXT,
+    {"type": "string", "pattern": f"^{_ONE_KIND}(,{_ONE_KIND})*$"},
     f"only these, apart by commas: {', '.join(FAILURE_KINDS)}; overdue ones wait for a retry whose time has passed",
 )
 _DAILY: dict[str, Any] = {
