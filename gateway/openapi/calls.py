@@ -16,7 +16,7 @@ from backbeat.gateway.openapi.reports import LETTERS, POSITION, REPORTS
 from backbeat.gateway.openapi.retention import RETENTION
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
-from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
+from backbeat.gateway.openapi.types import FINGERPRINT, TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.openapi.waits import MESSAGES, WAITS
 from backbeat.schemas.messages.status import Bucket
 from backbeat.transport.http_words import NEXT_HEADER
@@ -145,11 +145,7 @@ _BUCKETS = ", ".join(Bucket)
 _OF_NODES = (
     query("workflow_id", UUID, "a node of this workflow"),
     query("parent_id", UUID, "a node right below this one"),
-    query(
-        "cause",
-        {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-        "a node that has failed with the cause of this id, as `/reports/causes` has it",
-    ),
+    query("cause", FINGERPRINT, "a node that has failed with the cause of this id, as `/reports/causes` has it"),
 )
 
 

@@ -20,7 +20,7 @@ from backbeat.gateway.openapi.records import PATH_EXAMPLE
 from backbeat.gateway.openapi.schedules import SCHEDULE_SCHEMAS
 from backbeat.gateway.openapi.schemas import SCHEMAS as OTHER_SCHEMAS
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
-from backbeat.gateway.openapi.types import UUID, Schema, ref
+from backbeat.gateway.openapi.types import FINGERPRINT, UUID, Schema, ref
 from backbeat.gateway.openapi.waits import MESSAGE_SCHEMAS
 from backbeat.transport.http_words import NEXT_HEADER, PERSON_HEADER, REASON_HEADER
 
@@ -274,7 +274,7 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             collection = route.path.split("/")[1]
             return {"schema": UUID, "description": f"of {_SUBJECTS[collection]}", "example": PATH_EXAMPLES[collection]}
         case "fingerprint":
-            return {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "example": PATH_EXAMPLE}
+            return {"schema": FINGERPRINT, "example": PATH_EXAMPLE}
         case "position":
             return {
                 "schema": {"type": "string", "pattern": "^[0-9]{1,9}@[0-9]{1,18}$"},

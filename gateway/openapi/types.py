@@ -11,6 +11,8 @@ NUMBER_MAX = 2**31 - 1
 UUID: Schema = {"type": "string", "format": "uuid"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TEXT: Schema = {"type": "string"}
+#: Hash of a cause or a schema.
+FINGERPRINT: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 

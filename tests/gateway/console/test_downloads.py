@@ -85,8 +85,10 @@ def test_a_list_is_downloaded_as_it_is_shown(stack, story, tab):
 
     head, row = map(json.loads, desk.get("workflows.jsonl?name=Purchases").text.splitlines())
     assert (row["id"], row["failing"], row["paused"]) == (tree["workflow"], 1, False)
-    until(lambda: IMG in desk.get("workflows.csv?text=%3Cimg").text, "the search has it")
+    workflow = story.hostile["workflow"]
+    until(lambda: workflow in desk.get("workflows.csv?text=%3Cimg").text, "the search has it")
     hostile = desk.get("workflows.csv?text=%3Cimg").text
+    assert IMG in hostile
     assert hostile.startswith("# list=workflows address=workflows.csv?text=%3Cimg at=20")
     assert desk.get("nodes.csv?client=nobody").status == 400
     assert desk.get("nodes.jsonl?client=shop&cause=none").text.count("\n") == 1
