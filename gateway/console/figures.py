@@ -64,7 +64,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing | None
 
     def alarms_of(self, visitor: Visitor) -> list[Alarm]:
-        """What is not well, without what other clients alone are concerned with."""
+        """Alarms of everybody, and of the clients that the visitor sees."""
         return [alarm for alarm in self.alarms if alarm.client_id is None or visitor.sees(alarm.client_id)]
 
     def says(self, trouble: str) -> bool:

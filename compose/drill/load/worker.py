@@ -69,7 +69,7 @@ def make_worker(servers: str, journal: Journal, status_port: int) -> Worker:
 
 
 def _step_seconds() -> float:
-    """How long a step takes at the moment, beside what it does."""
+    """Seconds that each step takes longer at the moment, as a play has set it."""
     try:
         return float(Path(os.environ[STEPS_VARIABLE]).read_text())
     except (KeyError, FileNotFoundError):

@@ -103,12 +103,12 @@ def _row(visit: Visit, job: Job) -> JobRow:
 
 
 def noun_of(job: Job) -> str:
-    """What a job is about."""
+    """Noun of the job's subjects: nodes or workflows."""
     return "workflows" if job.action in WORKFLOW_JOBS else "nodes"
 
 
 def pace_of(job: Job, now: int) -> Pace | None:
-    """How quick a job was until its end, or is until now."""
+    """Pace of a job until its end, or until now."""
     seconds = ((now if job.ended_at is None else job.ended_at) - job.started_at) / 1_000
     if seconds < _PACE_SECONDS_MIN:
         return None
@@ -150,7 +150,7 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
 
 
 def _beside(job: Job) -> dict[str, tuple[str, bool]]:
-    """What may be done with what a job is about."""
+    """Actions of jobs over the same subjects."""
     return WORKFLOW_JOBS if job.action in WORKFLOW_JOBS else NODE_JOBS
 
 

@@ -89,7 +89,7 @@ def _kinds(visit: Visit) -> list[str]:
 
 
 async def _report(visit: Visit, by: str, kinds: list[str]) -> Causes | Failures | None:
-    """What the page shows; None while the search is away."""
+    """Report of causes or groups; None while the search is away."""
     clients = visit.chosen_clients()
     # Those of all clients are asked for once, not client by client.
     is_of_all = visit.who.clients is None and not visit.query.get("client")

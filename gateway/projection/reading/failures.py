@@ -107,7 +107,7 @@ def _condition(kind: str, now: int) -> str:
 
 
 def _workflows(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What tells workflows, by their numbers in the tables."""
+    """Owner, id, name and subject of workflows, by their numbers in the tables."""
     if not numbers:
         return {}
     listed = ", ".join(map(str, numbers))
