@@ -324,7 +324,7 @@ class _Reader:
         kind = schema if isinstance(schema, str) else "union" if isinstance(schema, list) else schema["type"]
         match kind:
             case "union":
-                branch = self.number("int", path)
+                branch = self.index(path)
                 if not 0 <= branch < len(schema):
                     raise _MisfitError(f"field `{path}` is branch {branch} of a union of {len(schema)}")
                 self.skip(schema[branch], path)
@@ -334,11 +334,10 @@ class _Reader:
             case "array":
                 self.array(schema["items"], path)
             case "enum":
-                index = self.number("int", path)
+                index = self.index(path)
                 if not 0 <= index < len(schema["symbols"]):
-                    raise _MisfitError(
-                        f"field `{path}` is symbol {index} of {len(schema['symbols'])} of {schema['name']}"
-                    )
+                    count = len(schema["symbols"])
+                    raise _MisfitError(f"field `{path}` is symbol {index} of {count} of {schema['name']}")
             case "fixed":
                 self.take(schema["size"], path)
             case "string" | "bytes":
@@ -375,6 +374,14 @@ class _Reader:
                 content.decode()
             except UnicodeDecodeError as error:
                 raise _MisfitError(f"field `{path}` is no UTF-8: {error.reason}") from error
+
+    def index(self, path: str) -> int:
+        """The index of a branch or a symbol, which is one byte."""
+        begin = self.position
+        number = self.number("int", path)
+        if (size := self.position - begin) > 1:
+            raise _MisfitError(f"field `{path}`: an index of {size} bytes")
+        return number
 
     def number(self, kind: str, path: str) -> int:
         if self.position >= len(self.data):

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import io
 import json
-import math
-import re
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from backbeat.compose.verify.encoding import EncodingError, Skip, check, skip_of
 from backbeat.schemas import registry
 
 _SINGLE_OBJECT = b"\xc3\x01"
 _HEADER_BYTES = 10
 _REGISTRY_HEADER_BYTES = 5
-#: The last bytes of a double that is not finite, among others: few records are looked at for one.
-_MAYBE_NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 Command = dict[str, Any]
 
 
 class UnreadableError(Exception):
     """A record that is no command: the engine puts it aside, and it changes nothing."""
+
+
+class _Writer(NamedTuple):
+    """A schema with which commands are, or were, written."""
+
+    name: str
+    schema: Any
+    skip: Skip
 
 
 class Commands:
@@ -45,14 +50,14 @@ class Commands:
             for name, source in sources.items()
             if source.get("type") == "record" and source.get("doc", "").startswith("Command.")
         }
-        self._writers: dict[bytes, tuple[str, Any]] = {}
+        self._writers: dict[bytes, _Writer] = {}
         for name in self._readers:
             self._learn(_whole(name, sources, set()))
         for file in (folder / "history").iterdir():
             if file.name.endswith(".avsc"):
                 self._learn(json.loads(file.read_bytes()))
         self._registry = registry.connect(registry_url) if registry_url else None
-        self._by_registry_id: dict[bytes, tuple[str, Any]] = {}
+        self._by_registry_id: dict[bytes, _Writer] = {}
 
     def read(self, value: bytes | None) -> tuple[str, Command]:
         """The name of a command and its fields. UnreadableError: it is none."""
@@ -66,32 +71,32 @@ class Commands:
             start, writer = 0, None
         if writer is None:
             raise UnreadableError("neither a fingerprint nor a registry's id of a command's schema")
-        name, schema = writer
+        name, schema, skip = writer
         reader = self._readers[name]
         body = value[start:]
-        stream = io.BytesIO(body)
         try:
-            command: Command = fastavro.schemaless_reader(stream, schema)
-            _check_strictly(name, schema, command, body, stream.tell())
-            if schema is not reader:
-                command = fastavro.schemaless_reader(io.BytesIO(body), schema, reader)
-        except UnreadableError:
-            raise
+            check(skip, body)
+            command: Command = fastavro.schemaless_reader(
+                io.BytesIO(body), schema, None if schema is reader else reader
+            )
+        except EncodingError as error:
+            raise UnreadableError(f"{name}: {error}") from error
         except Exception as error:  # the library raises whatever it meets
             raise UnreadableError(f"{name}: {error!r}") from error
         return name, command
 
-    def _learn(self, schema: Any) -> tuple[str, Any] | None:
+    def _learn(self, schema: Any) -> _Writer | None:
         name = schema["name"]
         if name not in self._readers:
             return None
         key = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
         if key not in self._writers:
             parsed = fastavro.parse_schema(schema, {})
-            self._writers[key] = name, self._readers[name] if parsed == self._readers[name] else parsed
+            known = self._readers[name] if parsed == self._readers[name] else parsed
+            self._writers[key] = _Writer(name, known, skip_of(known, {}))
         return self._writers[key]
 
-    def _of_registry(self, key: bytes) -> tuple[str, Any] | None:
+    def _of_registry(self, key: bytes) -> _Writer | None:
         assert self._registry is not None
         if key not in self._by_registry_id:
             writer = self._learn(self._registry.schema(int.from_bytes(key[1:], "big")))
@@ -99,31 +104,6 @@ class Commands:
                 return None
             self._by_registry_id[key] = writer
         return self._by_registry_id[key]
-
-
-def _check_strictly(name: str, schema: Any, command: Command, body: bytes, end: int) -> None:
-    """UnreadableError: what the library reads, and Avro does not allow or an engine does not take.
-
-    It takes any byte for a boolean, and counts branches and symbols below 0 from the end: written again such a record
-    is as long as it was, and another. (What is allowed in several ways, a number or an array, is longer than written
-    again.) No field may be a number that is not finite.
-    """
-    if end < len(body):
-        raise UnreadableError(f"{name}: bytes behind its end")
-    again = io.BytesIO()
-    fastavro.schemaless_writer(again, schema, command)
-    if again.tell() == len(body) and again.getvalue() != body:
-        raise UnreadableError(f"{name}: a boolean, a branch or a symbol that there is not")
-    if _MAYBE_NOT_FINITE.search(body) and not _is_finite(command):
-        raise UnreadableError(f"{name}: a number that is not finite")
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(_is_finite(part) for part in value.values())
-    return not isinstance(value, list) or all(_is_finite(part) for part in value)
 
 
 def _whole(name: str, sources: dict[str, Any], seen: set[str]) -> Any:

@@ -17,7 +17,7 @@ from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS, load_sources
 from backbeat.schemas.errors import DecodeError, EncodeError
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
-from backbeat.schemas.messages.commands import OpenLink
+from backbeat.schemas.messages.commands import OpenLink, ResetNode
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Made
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
@@ -122,6 +122,14 @@ def test_a_status_of_the_other_machine_is_refused():
     value[at] = 0
     with pytest.raises(DecodeError, match="a status that its machine does not have"):
         codec.decode_status_changes(bytes(value))
+
+
+def test_a_branch_in_two_bytes_is_refused_as_that():
+    value = codec.encode_command(ResetNode(id=identity(1), node_id=identity(2), user_id=identity(3)))
+    at = value.index(identity(3)) - 1
+    assert value[at] == 2
+    with pytest.raises(DecodeError, match="`user_id`: an index of 2 bytes"):
+        codec.decode_command(value[:at] + b"\x82\x00" + value[at + 1 :])
 
 
 def test_the_links_that_a_signal_is_followed_along_cross():
