@@ -10,6 +10,7 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.faults.at_work import STEPS_KNOB
 from backbeat.compose.drill.load.account import Account
 from backbeat.compose.drill.load.payments import CLIENT, RUN_VARIABLE, STEPS_VARIABLE, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.retention import keep_for_ever
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
 from backbeat.compose.drill.topology.service import Service
@@ -105,6 +106,8 @@ class Rig:
             parts.append(self._part(_ENDPOINT, "endpoint", "endpoint", arguments, knobs={"endpoint": str(knob)}))
         self._keeper.add(parts)
         self._keeper.wait_ready(parts)
+        # A soak that was killed has left its retention, and a run asks for its payments when they are complete.
+        keep_for_ever(self._servers)
         knob = self.folder / "knob" / "load.json"
         arguments = [self._servers, self._journal("generator"), str(knob), str(self._per_second), *self._gateways]
         generator = self._part(_GENERATOR, "load", "generator", arguments, knobs={"load": str(knob)})

@@ -144,8 +144,8 @@ def test_a_run_asks_for_other_payments_than_those_before_it(stack, tmp_path):
 
 def test_payments_are_kept_briefly_for_a_soak_and_for_ever_again(stack, tmp_path):
     with rig_on(stack, tmp_path / "run") as (rig, _):
-        keep_briefly(stack.bootstrap_servers)
         rig.start()
+        keep_briefly(stack.bootstrap_servers)
         rig.stop_asking()
         assert rig.wait_paid(60), rig.account.totals()
         roots = rig.account.roots()
@@ -157,11 +157,27 @@ def test_payments_are_kept_briefly_for_a_soak_and_for_ever_again(stack, tmp_path
 
         until(is_removed, "what is complete is removed")
         assert unclosed(stack.bootstrap_servers, roots, 0, is_removed=True) == {}
+    assert not is_kept_for_ever(stack)
     keep_for_ever(stack.bootstrap_servers)
-    keep_for_ever(stack.bootstrap_servers)
+    assert is_kept_for_ever(stack)
+
+
+def test_a_run_keeps_its_payments_after_a_soak_that_was_killed(stack, tmp_path):
+    with rig_on(stack, tmp_path / "soak") as (rig, _):
+        rig.start()
+        keep_briefly(stack.bootstrap_servers)
+    with rig_on(stack, tmp_path / "run") as (rig, _):
+        rig.start()
+        assert is_kept_for_ever(stack)
+
+
+def is_kept_for_ever(stack) -> bool:
+    """Whether neither of the drill's clients has a retention for its payments."""
+    policies = []
     for name in (CLIENT, WEBHOOK_CLIENT):
         with PlainClient(stack.bootstrap_servers, client=name) as client:
-            assert client.retention.get("Payments") is None
+            policies.append(client.retention.get("Payments"))
+    return policies == [None, None]
 
 
 def test_a_worker_is_killed_while_an_activity_is_at_work(stack, tmp_path):
