@@ -204,9 +204,12 @@ class Console:
             "is_open": self._parts.entrance.is_open,
             "live": "",
             "live_rows": "",
-            "live_node": "",
+            # Of the node or the job that the page is of: changes of others are no matter.
+            "live_id": "",
             # Milliseconds between two looks of a live page; 0: a second.
             "live_every": 0,
+            # Time after which a page loads itself anew where no script keeps it live; 0: it does not.
+            "reload_seconds": 0,
             "codec_url": self._settings.codec_url or "",
             # Fields of a form that can be sent again.
             "kept": {},

@@ -50,8 +50,8 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
             case _:
                 return True
 
-    def sees(self, client_id: bytes) -> bool:
-        """True if this client's workflows and nodes are the visitor's to see."""
+    def sees(self, client_id: bytes | None) -> bool:
+        """True if this client's workflows and nodes (None: anybody's) are the visitor's to see."""
         return self.clients is None or client_id in self.clients
 
 

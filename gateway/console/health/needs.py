@@ -83,9 +83,7 @@ async def needs_of(visit: Visit, figures: Figures | None) -> Needs:
     until = time.time_ns() // 1_000_000 + _SOON_MS
     return Needs(
         letters=None if letters is None else sum(1 for name in letters if sees_all or name in names),
-        jobs=None
-        if jobs is None
-        else [job for job in jobs if sees_all or (job.user_id is not None and visit.who.sees(job.user_id))],
+        jobs=None if jobs is None else [job for job in jobs if visit.who.sees(job.user_id)],
         problems=None if due is None else sum(schedule.has_problem for schedule in due),
         schedules_soon=None
         if due is None

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from backbeat.gateway.console import responses
 from backbeat.gateway.console.live.hub import Stream
+from backbeat.gateway.console.live.jobs import JobScope
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Visit
@@ -27,19 +28,23 @@ _WORKFLOWS_MAX = 8
 
 
 async def live(visit: Visit) -> web.StreamResponse:
-    """GET /ui/live?w={workflow}&t=figures: events `nodes`, `stale`, `figures`, `bye`. 204: there is no room."""
+    """GET /ui/live?w={workflow}&t=figures&t=jobs&j={job}. 204: there is no room.
+
+    Events: `nodes`, `stale`, `jobs`, `figures`, `bye`.
+    """
     hub = visit.parts.hub
     # Where nobody logs in a browser is told by its name: its connections are what must not be used up.
     is_open = visit.parts.entrance.is_open
     session_id = visit.request.headers.get("User-Agent", "") if is_open else visit.who.session_id
-    workflows = await _workflows(visit)
+    workflows, job_scope = await _workflows(visit), _job_scope(visit)
     if not hub.has_room(session_id):
         # An EventSource does not come back after this; the page asks by itself then.
         return web.Response(status=204)
     stream = Stream(
         workflows,
         session_id,
-        wants_figures=visit.query.get("t") == "figures",
+        wants_figures="figures" in visit.request.query.getall("t", ()),
+        job_scope=job_scope,
         is_gone=lambda: visit.request.transport is None or visit.request.transport.is_closing(),
     )
     response = web.StreamResponse(headers=responses.event_headers())
@@ -73,6 +78,16 @@ async def _workflows(visit: Visit) -> frozenset[bytes]:
     return frozenset(watched)
 
 
+def _job_scope(visit: Visit) -> JobScope | None:
+    """Jobs that the page shows; the visitor is told of none but their own. PageError 400."""
+    if "j" in visit.query:
+        job_id = find_id(visit.query["j"])
+        if job_id is None:
+            raise PageError(400, "This address is broken", "j is the id of a job.")
+        return JobScope(visit.who, job_id)
+    return JobScope(visit.who) if "jobs" in visit.request.query.getall("t", ()) else None
+
+
 async def _tell(stream: Stream, response: web.StreamResponse) -> None:
     """Wait for something to tell, and tell it."""
     try:
@@ -82,12 +97,14 @@ async def _tell(stream: Stream, response: web.StreamResponse) -> None:
         await _send(response, ": still here\n\n")
         return
     await asyncio.sleep(_GATHER_SECONDS)
-    dirty, stale, has_new_figures = stream.take()
+    dirty, stale, job_ids, has_new_figures = stream.take()
     events = [_event("stale", {"workflow": id_text(workflow_id)}) for workflow_id in stale]
     events += [
         _event("nodes", {"workflow": id_text(workflow_id), "ids": [id_text(node_id) for node_id in sorted(node_ids)]})
         for workflow_id, node_ids in dirty.items()
     ]
+    if job_ids:
+        events.append(_event("jobs", {"ids": [id_text(job_id) for job_id in sorted(job_ids)]}))
     if has_new_figures:
         events.append(_event("figures", {}))
     if events:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from backbeat.delivery.history_reader import Followed
+from backbeat.gateway.console.live.jobs import JobReader, JobScope
 
 if TYPE_CHECKING:
     from backbeat.gateway.console.figures import Counter, Figures
     from backbeat.gateway.http.services import Services
+    from backbeat.schemas.messages.jobs import Job
 
 #: Pages that look at once, of a gateway and of a session. Browsers open six connections to a host that speaks HTTP/1.1:
 #: were all of them streams, no further page would come.
@@ -20,6 +22,9 @@ STREAMS_OF_SESSION_MAX = 4
 IDS_MAX = 500
 _ROUND_SECONDS = 1.0
 _FIGURES_SECONDS = 5.0
+_JOBS_SECONDS = 2.0
+#: Jobs that take a second to read are read every ten.
+_JOBS_PAUSE = 10.0
 
 
 class Stream:
@@ -31,6 +36,7 @@ class Stream:
         session_id: str,
         *,
         wants_figures: bool,
+        job_scope: JobScope | None = None,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> None:
         self.workflows = workflows
@@ -38,6 +44,11 @@ class Stream:
         self.is_gone = is_gone
         self.session_id = session_id
         self.wants_figures = wants_figures
+        #: Jobs that the page shows; None: none.
+        self.job_scope = job_scope
+        self.job_ids: set[bytes] = set()
+        #: True once its jobs were read: what has changed between its making and then is not known.
+        self.has_jobs = False
         self.dirty: dict[bytes, set[bytes]] = {}
         #: Workflows of which any node may have changed.
         self.stale: set[bytes] = set()
@@ -63,10 +74,19 @@ class Stream:
         self.stale.add(workflow_id)
         self.wake.set()
 
-    def take(self) -> tuple[dict[bytes, set[bytes]], set[bytes], bool]:
-        """Take the news; from now on they count as told."""
-        changes = self.dirty, self.stale, self.has_new_figures
-        self.dirty, self.stale, self.has_new_figures = {}, set(), False
+    def note_jobs(self, jobs: Iterable[Job], changed: set[bytes]) -> None:
+        """Add those of the jobs that have changed; at first all that the page shows."""
+        assert self.job_scope is not None, "the page shows jobs"
+        job_ids = {job.id for job in jobs if self.job_scope.has(job) and (job.id in changed or not self.has_jobs)}
+        self.has_jobs = True
+        if job_ids:
+            self.job_ids |= job_ids
+            self.wake.set()
+
+    def take(self) -> tuple[dict[bytes, set[bytes]], set[bytes], set[bytes], bool]:
+        """Take the news: nodes, stale workflows, jobs, figures; from now on they count as told."""
+        changes = self.dirty, self.stale, self.job_ids, self.has_new_figures
+        self.dirty, self.stale, self.job_ids, self.has_new_figures = {}, set(), set(), False
         self.wake.clear()
         return changes
 
@@ -77,6 +97,7 @@ class Hub:
     def __init__(self, services: Services, counter: Counter) -> None:
         self._services = services
         self._counter = counter
+        self._jobs = JobReader(services)
         self._streams: set[Stream] = set()
         self._rounds: asyncio.Task[None] | None = None
 
@@ -142,10 +163,10 @@ class Hub:
         """Nothing: streams end by themselves when the gateway stops."""
 
     async def _run_rounds(self) -> None:
-        """While somebody looks: end streams when the gateway stops, and count figures for those who want them."""
+        """While somebody looks: end streams when the gateway stops, read jobs and count figures for who wants them."""
         loop = asyncio.get_running_loop()
         seen: object = None
-        next_count_at = 0.0
+        next_count_at = next_jobs_at = 0.0
         try:
             while self._streams:
                 await asyncio.sleep(_ROUND_SECONDS)
@@ -154,6 +175,10 @@ class Hub:
                         stream.is_over = True
                         stream.wake.set()
                     return
+                if loop.time() >= next_jobs_at:
+                    began_at = loop.time()
+                    await self._tell_jobs()
+                    next_jobs_at = began_at + max(_JOBS_SECONDS, _JOBS_PAUSE * (loop.time() - began_at))
                 if loop.time() < next_count_at or not any(stream.wants_figures for stream in self._streams):
                     continue
                 next_count_at = loop.time() + _FIGURES_SECONDS
@@ -165,6 +190,18 @@ class Hub:
                     seen = mark
         finally:
             self._rounds = None
+
+    async def _tell_jobs(self) -> None:
+        """Read the jobs that pages show, and tell each page which of its own have changed."""
+        scopes = [stream.job_scope for stream in self._streams if stream.job_scope is not None]
+        if not scopes:
+            return
+        job_ids = {scope.job_id for scope in scopes}
+        jobs, changed = await self._jobs.read(None if None in job_ids else frozenset(filter(None, job_ids)))
+        for stream in self._streams:
+            # Of one that has come meanwhile the jobs may not have been asked for.
+            if stream.job_scope in scopes:
+                stream.note_jobs(jobs, changed)
 
     def _tell_figures(self) -> None:
         for stream in self._streams:

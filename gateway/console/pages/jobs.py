@@ -40,7 +40,8 @@ from backbeat.transport.base import every_answer
 _ROWS = 50
 #: Single retries before all of them.
 FIRST = 10
-_REFRESH_SECONDS = 2
+#: Time after which a page of a job that is under way loads itself anew, where no script keeps it live.
+_RELOAD_SECONDS = 2
 #: Shorter jobs are over before their pace says anything.
 _PACE_SECONDS_MIN = 1.0
 #: What is done, and whether nothing brings back what it ends.
@@ -81,6 +82,7 @@ async def show_all(visit: Visit) -> Page:
     return visit.page(
         "jobs.html",
         "Jobs",
+        live="t=jobs",
         rows=[_row(visit, job) for job in jobs[:_ROWS]],
         is_more=len(jobs) > _ROWS,
         **_choices(visit),
@@ -123,16 +125,19 @@ async def show(visit: Visit) -> Page:
 
 async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) -> Page:
     label, is_final = ACTIONS.get(job.action, (job.action, False))
+    is_running = job.state is JobState.RUNNING
     cause = await cause_by_id(visit, visit.query["cause"]) if visit.query.get("cause") else None
     return visit.page(
         "job.html",
-        f"{label}: {job.matched:,} {noun_of(job)}",
+        f"{label} {noun_of(job)}",
+        live=_live(visit, job),
+        live_id=id_text(job.id),
         row=_row(visit, job),
         job=job,
         label=label,
         is_final=is_final,
         is_startable=job.action in ACTIONS,
-        is_running=job.state is JobState.RUNNING,
+        is_running=is_running,
         actions={word: label for word, (label, _) in _beside(job).items()},
         fields=fields_of(visit, job),
         is_repeatable=job.ended_at is not None and job.action in ACTIONS and job.response is None,
@@ -144,9 +149,16 @@ async def _page(visit: Visit, job: Job, problem: str = "", status: int = 200) ->
         **form_fields(visit),
         problem=problem,
         response_status=status,
-        refresh_seconds=_REFRESH_SECONDS if job.state is JobState.RUNNING else 0,
+        reload_seconds=_RELOAD_SECONDS if is_running or (job.ended_at is None and not job.dry_run) else 0,
         **visit.deeds(id_text(job.id)),
     )
+
+
+def _live(visit: Visit, job: Job) -> str:
+    """Words of the stream that tells this job's page of changes; none: a form is filled in there."""
+    if visit.request.method != "GET" or (job.dry_run and job.ended_at is not None):
+        return ""
+    return f"j={id_text(job.id)}{'' if job.dry_run else '&t=figures'}"
 
 
 def _beside(job: Job) -> dict[str, tuple[str, bool]]:
@@ -184,7 +196,7 @@ async def _jobs(visit: Visit, job_id: bytes | None) -> tuple[list[Job], bool]:
     parts, is_whole = await visit.ask_all(queries.GetJobs, "job", job_id=job_id)
     by_id: dict[bytes, list[Job]] = {}
     for job in (job for part in parts for job in part.jobs):
-        if visit.who.clients is None or (job.user_id is not None and visit.who.sees(job.user_id)):
+        if visit.who.sees(job.user_id):
             by_id.setdefault(job.id, []).append(job)
     return [add_up(records, visit.services.engine.partitions) for records in by_id.values()], is_whole
 

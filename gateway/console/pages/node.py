@@ -54,7 +54,7 @@ async def show(visit: Visit) -> Page:
         node.name,
         node=node,
         live=f"w={id_text(node.workflow_id)}",
-        live_node=id_text(node_id),
+        live_id=id_text(node_id),
         client=client,
         links_out=links_of(
             visit.parts.settings.links,

@@ -151,7 +151,7 @@ async function refresh() {
   let isPostponed = false;
   try {
     if (main.dataset.rows) isPostponed = await refreshRows(whole, ids);
-    else if (whole || !main.dataset.node || ids.includes(main.dataset.node)) isPostponed = await refreshPage();
+    else if (whole || !main.dataset.id || ids.includes(main.dataset.id)) isPostponed = await refreshPage();
   } catch {
     isPostponed = true;
   } finally {
@@ -252,10 +252,17 @@ function replaceRow(old, row) {
   return row;
 }
 
-// Somebody is at work on the page: a field or a link has the focus, text is marked, or payloads are decoded.
+// A field has another value than the page came with.
+function isFilledIn(field) {
+  if (!field.options) return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  return field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+}
+
+// Somebody is at work on the page: a field or a link has the focus or is filled in, text is marked, payloads are decoded.
 function isInUse() {
   const isTouched = main.contains(document.activeElement) && document.activeElement !== main;
-  return isTouched || !getSelection().isCollapsed || main.querySelector(".decoding") !== null;
+  const isFilled = [...main.querySelectorAll("input, select, textarea")].some(isFilledIn);
+  return isTouched || isFilled || !getSelection().isCollapsed || main.querySelector(".decoding") !== null;
 }
 
 // Fetch the page anew; true: once more, later, since somebody is at work on it or its lists may miss something.
@@ -276,7 +283,9 @@ function listen() {
   clearInterval(polling);
   source = new EventSource(address);
   const take = (event) => { const news = JSON.parse(event.data); newestAt = Math.max(newestAt, news.at); return news; };
-  source.addEventListener("nodes", (event) => { take(event).ids.forEach((id) => changed.add(id)); later(); });
+  const noteChanged = (event) => { take(event).ids.forEach((id) => changed.add(id)); later(); };
+  source.addEventListener("nodes", noteChanged);
+  source.addEventListener("jobs", noteChanged);
   source.addEventListener("stale", (event) => { take(event); everything = true; later(); });
   source.addEventListener("figures", (event) => { take(event); everything = true; later(); });
   // A stream that has lasted long is ended, and begun anew by the browser.

@@ -276,11 +276,11 @@ def test_a_page_that_reads_slowly_is_told_less_and_no_memory_is_kept_for_it():
         stream = Stream(frozenset({b"w"}), "", wants_figures=False)
         for number in range(10 * IDS_MAX):
             stream.note(b"w", {number.to_bytes(16, "big")})
-        assert stream.take() == ({}, {b"w"}, False)
+        assert stream.take() == ({}, {b"w"}, set(), False)
         assert not stream.wake.is_set()
         stream.note(b"w", {b"a"})
         stream.note(b"w", {b"a", b"b"})
-        assert stream.take() == ({b"w": {b"a", b"b"}}, set(), False)
+        assert stream.take() == ({b"w": {b"a", b"b"}}, set(), set(), False)
 
     in_a_loop(run())
 
