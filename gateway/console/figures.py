@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter as Tally
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -40,7 +39,7 @@ WINDOW_SECONDS = 60.0
 #: Time that a page waits for figures; without any yet it says so.
 _WAIT_SECONDS = 2.0
 _ENGINE_SECONDS = 1.0
-#: Time between two figures of the course.
+#: Time between two counts where nobody looks: figures of the course.
 _KEPT_SECONDS = 60.0
 
 
@@ -92,7 +91,7 @@ class Counter:
         self._counted_at = 0.0
         self._counting: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
-        #: What needs a person, over the last day.
+        #: What needs a person and what is done, over the last day and hour.
         self.course = Course()
 
     def start(self) -> None:
@@ -107,12 +106,7 @@ class Counter:
 
     async def _keep(self) -> None:
         while True:
-            figures = await self.figures(_KEPT_SECONDS)
-            if figures is not None and figures.activities is not None:
-                failing: Tally[bytes] = Tally()
-                for activity in figures.activities:
-                    failing[UUID(activity.user_id).bytes] += activity.failing
-                self.course.note(failing)
+            await self.figures()
             await asyncio.sleep(_KEPT_SECONDS)
 
     @property
@@ -133,6 +127,8 @@ class Counter:
         try:
             self._figures = await self._counted()
             self._counted_at = time.monotonic()
+            if self._figures.activities is not None:
+                self.course.note(self._figures.activities)
         finally:
             self._counting = None
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from backbeat.gateway.console.show import icons, statuses, times
 from backbeat.gateway.console.show.payload import is_sealed, payload
+from backbeat.gateway.console.show.spark import spark_path
 from backbeat.gateway.console.show.visible import cut, visible_value
 from backbeat.payload.values import id_text
 
@@ -67,6 +68,7 @@ class Templates:
                 "pace": lambda number: f"{number:,.0f}" if number >= _WHOLE_FROM else f"{number:.1f}",
                 "payload": payload,
                 "quoted": lambda text: quote(text, safe="", errors="replace"),
+                "spark_path": spark_path,
                 "status": lambda node: statuses.status_text(node.server, node.client),
                 "thousands": lambda number: f"{number:,}",
             }

@@ -25,6 +25,8 @@ from backbeat.gateway.console.deeds import (
 )
 from backbeat.gateway.console.figures import WINDOW_SECONDS
 from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.show.course import ActivityHour
+from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http import errors
 from backbeat.gateway.people.audit import DONE
@@ -51,6 +53,8 @@ class ActivityRow(msgspec.Struct, frozen=True):
     limit: ActivityLimit | None
     #: False: not every partition has said its limits, so it may have another one, or one at all.
     is_limit_known: bool = True
+    #: None: nothing of it has failed or ended within the hour, as far as this gateway has counted.
+    hour: ActivityHour | None = None
 
     @property
     def subject_id(self) -> str:
@@ -79,9 +83,17 @@ async def _rows(visit: Visit) -> tuple[list[ActivityRow], bool]:
         for activity in (figures.activities if figures is not None else None) or ()
     }
     parts, is_whole = await visit.ask_all(queries.GetLimits, "limits")
+    now = now_ms()
     limits = {(UUID(limit.client_id).bytes, limit.activity): limit for limit in read_limits(parts)}
     rows = [
-        ActivityRow(visit.client_name(key[0]), key[0], key[1], at_work.get(key), limits.get(key), is_whole)
+        ActivityRow(
+            visit.client_name(key[0]),
+            *key,
+            at_work.get(key),
+            limits.get(key),
+            is_whole,
+            visit.parts.counter.course.activity(*key, now),
+        )
         for key in at_work.keys() | limits.keys()
         if visit.who.sees(key[0])
     ]

@@ -12,7 +12,6 @@ from backbeat.gateway.console.figures import WINDOW_SECONDS, Figures
 from backbeat.gateway.console.health.needs import LETTERS_MAX, needs_of
 from backbeat.gateway.console.health.workers import Workers
 from backbeat.gateway.console.pages.stuck import CauseRow, causes_of, row_of
-from backbeat.gateway.console.show.bars import bars
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.projection.reading.causes import next_retry
 from backbeat.gateway.projection.reading.filters import WorkflowFilters
@@ -102,7 +101,6 @@ async def show(visit: Visit) -> Page:
         live="t=figures",
         more=max(0, len(rows) - _ACTIVITIES_MAX),
         curve=curve,
-        bars="" if curve is None else bars(curve.hours),
         counts=counts,
         needs=await needs_of(visit, figures),
         letters_max=LETTERS_MAX,

@@ -10,7 +10,7 @@ import msgspec
 
 from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS, FAILURE_KINDS, Cause, Causes, FailureGroup, Failures
 from backbeat.gateway.console.page_error import PageError
-from backbeat.gateway.console.show.bars import bars
+from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Page, Visit
 
 _ROWS = 50
@@ -23,10 +23,6 @@ class CauseRow(msgspec.Struct, frozen=True):
 
     cause: Cause
     client: str
-    #: The last hour as a line of bars.
-    bars: str
-    #: Failures of the last hour.
-    lately: int
     #: Status that most of its nodes are at.
     status: str
 
@@ -68,6 +64,7 @@ async def show(visit: Visit) -> Page:
         "stuck.html",
         "Stuck",
         live="t=figures",
+        hour=visit.parts.counter.course.failing(_client_ids(visit), now_ms()),
         rows=rows,
         more=0 if report is None else report.more,
         failing=counts.get("exhausted", 0) + counts.get("errored", 0),
@@ -90,15 +87,19 @@ def _kinds(visit: Visit) -> list[str]:
 
 async def _report(visit: Visit, by: str, kinds: list[str]) -> Causes | Failures | None:
     """Report of causes or groups; None while the search is away."""
-    clients = visit.chosen_clients()
-    # Those of all clients are asked for once, not client by client.
-    is_of_all = visit.who.clients is None and not visit.query.get("client")
-    client_ids = None if is_of_all else [client.id_bytes for client in clients]
-
+    client_ids = _client_ids(visit)
     if by == "cause":
         return await causes_of(visit, client_ids, kinds)
     key = (by, tuple(kinds), None if client_ids is None else frozenset(client_ids))
     return await visit.share(key, lambda: visit.services.projection.failures(client_ids, by, _ROWS, kinds), None)
+
+
+def _client_ids(visit: Visit) -> list[bytes] | None:
+    """Clients that the page is about; None: all. PageError 400: there is no such client."""
+    clients = visit.chosen_clients()
+    # Those of all clients are asked for once, not client by client.
+    is_of_all = visit.who.clients is None and not visit.query.get("client")
+    return None if is_of_all else [client.id_bytes for client in clients]
 
 
 async def causes_of(visit: Visit, client_ids: list[bytes] | None, kinds: Collection[str] = ()) -> Causes | None:
@@ -119,7 +120,7 @@ def row_of(visit: Visit, cause: Cause) -> CauseRow:
     if cause.failing:
         status = "retries_exhausted" if cause.nodes.get("retries_exhausted") else "errored"
     client = visit.client_name(UUID(cause.user_id).bytes)
-    return CauseRow(cause, client, bars(cause.last_hour), sum(cause.last_hour), status)
+    return CauseRow(cause, client, status)
 
 
 def _group(visit: Visit, group: FailureGroup) -> GroupRow:

@@ -140,6 +140,17 @@ def test_what_is_stuck_by_activity_client_and_workflow_and_of_one_kind(stack, ba
     assert screen.complaints == []
 
 
+def test_how_it_went_in_the_last_hour_is_drawn_and_told(stack, bank):
+    desk = Desk(stack.http_urls[0])
+    for address in ("stuck?client=payers", "activity?client=payers&name=Pay", "activities"):
+        text = until(lambda a=address: "failing, last" in (text := desk.get(a).text) and text, "it is counted")
+        (drawn, *_) = re.findall(
+            r'<svg class="spark failing"[^>]* aria-label="(failing, last [^"]*)"><path d="([^"]+)"', text
+        )
+        assert re.fullmatch(r"failing, last (hour|\d+ min): [\d,]+ to [\d,]+, now [\d,]+", drawn[0]), drawn
+        assert re.fullmatch(r"M0 16(V\d+h1){12}V16z", drawn[1]), drawn
+
+
 def count(desk: Desk, **fields: str):
     """The answer to a count, and the way to its page."""
     form = re.search(
