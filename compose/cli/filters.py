@@ -53,6 +53,8 @@ class Filters:
     parent_id: uuid.UUID | None = None
     #: And the cause that it has failed with, by its id.
     cause: str | None = None
+    #: And no status has changed after this.
+    unchanged_since: datetime | None = None
 
 
 def filter_options(text: str, text_help: str) -> Option:
@@ -99,6 +101,7 @@ def node_filters(filters: Filters) -> dict[str, Any]:
         "workflow_id": filters.workflow_id,
         "parent_id": filters.parent_id,
         "cause": filters.cause,
+        "unchanged_since": filters.unchanged_since,
     }
 
 

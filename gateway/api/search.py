@@ -96,6 +96,7 @@ def _node_filters(parameters: Parameters) -> NodeFilters | None:
         workflow_id=_id(parameters, "workflow_id"),
         parent_id=_id(parameters, "parent_id"),
         cause=_cause(parameters),
+        unchanged_since_ms=_time(parameters, "unchanged_since"),
         **values,
     )
 

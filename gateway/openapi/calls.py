@@ -146,6 +146,7 @@ _OF_NODES = (
     query("workflow_id", UUID, "a node of this workflow"),
     query("parent_id", UUID, "a node right below this one"),
     query("cause", FINGERPRINT, "a node that has failed with the cause of this id, as `/reports/causes` has it"),
+    query("unchanged_since", TIME, "a node none of whose statuses has changed after that"),
 )
 
 

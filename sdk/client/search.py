@@ -63,6 +63,8 @@ class NodeSearchOptions(SearchOptions, total=False):
     parent_id: AnyId | bytes | None
     #: The id of the cause that it has failed with (`Cause.id`).
     cause: str | None
+    #: None of its statuses has changed after this: what has been silent for long.
+    unchanged_since: datetime | None
 
 
 class SearchCount(msgspec.Struct, frozen=True):
@@ -139,7 +141,7 @@ def _parameters(options: SearchOptions) -> dict[str, Any]:
     filters: dict[str, Any] = {**options}
     for name in _OF_A_PAGE:
         filters.pop(name, None)
-    for name in ("status_start", "status_end", "created_start", "created_end"):
+    for name in ("status_start", "status_end", "created_start", "created_end", "unchanged_since"):
         filters[name] = time_text(name, filters.get(name))
     for name in ("workflow_id", "parent_id"):
         if filters.get(name) is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Moment
 from backbeat.compose.cli.filters import (
     Filters,
     filter_options,
@@ -114,6 +115,7 @@ Examples:
   backbeat search nodes --status retries_exhausted --all --quiet | backbeat node retry -
   backbeat search nodes --status ready --why
   backbeat search nodes --slot "Charge card" --slot-key bank-7 --count
+  backbeat search nodes --status running --unchanged-since 20h
 """,
 )
 @connected
@@ -121,6 +123,11 @@ Examples:
 @click.option("--workflow-id", type=click.UUID, metavar="ID", help="Nodes of this workflow.")
 @click.option("--parent-id", type=click.UUID, metavar="ID", help="Nodes right below this one.")
 @click.option("--cause", metavar="ID", help="Nodes that have failed with this cause, by its id: `backbeat causes`.")
+@click.option(
+    "--unchanged-since",
+    type=Moment(),
+    help="Nodes none of whose statuses has changed after that: a time, or how long ago.",
+)
 @_page_options
 @_count_options
 @click.option("--why", is_flag=True, help="Also what each that is open waits for: whose result, or which node, time, …")

@@ -142,7 +142,7 @@ async def _find(
             unchanged_since = now - for_
             searches = [
                 (
-                    Filters(name=name, status=status, until=unchanged_since),
+                    Filters(name=name, status=status, unchanged_since=unchanged_since),
                     lambda node, history: _inconsistent(node, history, unchanged_since),
                 )
                 for status in ("sent_to_client", "paused", *(_HELD_UP if waiting else ()))

@@ -8,13 +8,26 @@ from uuid import UUID
 
 import msgspec
 
-from backbeat.gateway.api.shapes.reports import FAILURE_GROUPS, FAILURE_KINDS, Cause, Causes, FailureGroup, Failures
+from backbeat.gateway.api.shapes.reports import (
+    FAILURE_GROUPS,
+    FAILURE_KINDS,
+    STUCK_HOURS,
+    Cause,
+    Causes,
+    FailureGroup,
+    Failures,
+)
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.times import now_ms
 from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.projection.reading.reports import silent
+from backbeat.payload.nouns import time_text
 
 _ROWS = 50
 _GROUPS = ("cause", *FAILURE_GROUPS)
+#: Kind of nodes that have not failed, and on which nothing has changed for long.
+_SILENT = "silent"
+_SILENT_MS = round(STUCK_HOURS * 3_600_000)
 _KINDS = dict(zip(FAILURE_KINDS, ("exhausted", "server error", "retrying", "overdue"), strict=True))
 
 
@@ -46,14 +59,24 @@ class KindLink(msgspec.Struct, frozen=True):
     is_shown: bool
 
 
+class Silence(msgspec.Struct, frozen=True):
+    """Nodes on which nothing has changed for long, by status."""
+
+    #: Milliseconds since the epoch: nothing has changed after this.
+    since: int
+    nodes: dict[str, int]
+
+
 async def show(visit: Visit) -> Page:
     """GET /ui/stuck."""
     client_name = visit.query.get("client", "")
     by = visit.query.get("by") or "cause"
     if by not in _GROUPS:
         raise PageError(400, "Nothing is grouped by that", f"There are {', '.join(_GROUPS)}.")
-    kinds = _kinds(visit)
+    is_silent = visit.query.get("kind") == _SILENT
+    kinds = [] if is_silent else _kinds(visit)
     report = await _report(visit, by, kinds)
+    silence = await _silence(visit)
     rows: list[CauseRow] | list[GroupRow] | None = None
     if isinstance(report, Causes):
         rows = [row_of(visit, cause) for cause in report.causes]
@@ -71,6 +94,10 @@ async def show(visit: Visit) -> Page:
         by=by,
         groups=[(word, visit.address(by=None if word == "cause" else word)) for word in _GROUPS],
         kinds=[_kind_link(visit, kind, kinds, counts.get(kind, 0)) for kind in FAILURE_KINDS],
+        silent=silence and _silent_link(visit, silence, is_shown=is_silent),
+        silent_nodes=_silent_nodes(visit, silence) if is_silent and silence is not None else None,
+        is_silent=is_silent,
+        silent_hours=STUCK_HOURS,
         is_narrowed=bool(kinds),
         clients=[(client.name, visit.address(client=client.name)) for client in visit.clients()],
         client_name=client_name,
@@ -81,7 +108,7 @@ async def show(visit: Visit) -> Page:
 def _kinds(visit: Visit) -> list[str]:
     kinds = [kind for kind in visit.query.get("kind", "").split(",") if kind]
     if not set(kinds) <= set(FAILURE_KINDS):
-        raise PageError(400, "There is no such kind", f"There are {', '.join(FAILURE_KINDS)}.")
+        raise PageError(400, "There is no such kind", f"There are {', '.join(FAILURE_KINDS)}, or {_SILENT} alone.")
     return sorted(set(kinds), key=FAILURE_KINDS.index)
 
 
@@ -112,6 +139,35 @@ async def causes_of(visit: Visit, client_ids: list[bytes] | None, kinds: Collect
 def _kind_link(visit: Visit, kind: str, shown: list[str], nodes: int) -> KindLink:
     is_shown = kind in shown
     return KindLink(_KINDS[kind], nodes, visit.address(kind=None if is_shown else kind), is_shown)
+
+
+async def _silence(visit: Visit) -> Silence | None:
+    """Silent nodes of the clients that the page is about; None while the search is away."""
+    client_ids = _client_ids(visit)
+
+    async def read() -> Silence:
+        since = now_ms() - _SILENT_MS
+        return Silence(
+            since, await visit.services.projection.read(lambda connection: silent(connection, client_ids, since))
+        )
+
+    return await visit.share((_SILENT, None if client_ids is None else frozenset(client_ids)), read, None)
+
+
+def _silent_link(visit: Visit, silence: Silence, *, is_shown: bool) -> KindLink:
+    label = f"silent for {STUCK_HOURS:g} h"
+    return KindLink(label, sum(silence.nodes.values()), visit.address(kind=None if is_shown else _SILENT), is_shown)
+
+
+def _silent_nodes(visit: Visit, silence: Silence) -> list[tuple[str, int, str]]:
+    """Statuses, how many silent nodes are at each, and the list of these."""
+    client = {"client": visit.query["client"]} if visit.query.get("client") else {}
+    since = time_text(silence.since)
+    return [
+        (status, nodes, visit.address_of("nodes", status=status, unchanged_since=since, **client))
+        for status, nodes in silence.nodes.items()
+        if nodes
+    ]
 
 
 def row_of(visit: Visit, cause: Cause) -> CauseRow:

@@ -55,6 +55,8 @@ class NodeFilters(_Filters, frozen=True, kw_only=True):
     metadata_contains: str | None = None
     #: Id of the cause that it has failed with, as reports have it.
     cause: str | None = None
+    #: No status has changed after this, milliseconds since the epoch.
+    unchanged_since_ms: int | None = None
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,8 @@ AT_WORK = frozenset(
 #: Statuses in which a node should make progress. A paused node waits for its operator; one that is pending, ready or at
 #: processing_children waits for others, which are counted themselves.
 SHOULD_MOVE = AT_WORK - {ServerStatus.PAUSED}
+#: Statuses in which a node that does not change waits for its worker or for an operator, and for no other node or time.
+SILENT = (ServerStatus.SENT_TO_CLIENT, ServerStatus.PAUSED)
 
 _EXHAUSTED_CODE = states.SERVER_CODES + ServerStatus.RETRIES_EXHAUSTED
 #: Names that are queried one by one; with more of them the whole index is read.
@@ -297,6 +299,25 @@ def _stuck_by_name(connection: Connection, silent_since: int) -> dict[int, Count
         for number, key in connection.execute(text(statement)):
             stuck[key] += by_workflow[number]
     return stuck
+
+
+def silent(connection: Connection, user_ids: Iterable[bytes] | None, since: int) -> dict[str, int]:
+    """Nodes of these clients (None: of all) with their client or paused, and not changed since a time, by status."""
+    listed_states = _listed(state for state in all_states(connection) if states.server_of(state) in SILENT)
+    nodes_by_status = dict.fromkeys(map(word, SILENT), 0)
+    if not listed_states:
+        return nodes_by_status
+    # A node is changed at its creation or later: what is younger is not read.
+    statement = text(
+        "SELECT state, COUNT(*) FROM nodes"  # noqa: S608 - whole numbers
+        f" WHERE user_key = :user_key AND state IN ({listed_states}) AND created <= :since AND last_at <= :since"
+        " GROUP BY state"
+    )
+    keys = _distinct(connection, "user_key") if user_ids is None else map(states.user_key, user_ids)
+    for user_key in keys or ():
+        for state, nodes in connection.execute(statement, {"user_key": user_key, "since": since}):
+            nodes_by_status[word(states.server_of(state))] += nodes
+    return nodes_by_status
 
 
 # --- statements ------------------------------------------------------------------------------------------------------

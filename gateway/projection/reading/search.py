@@ -88,6 +88,10 @@ def find_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -> 
         add_cause(query, cause_key)
     if filters.metadata_contains:
         add_text(connection, query, filters.metadata_contains, METADATA_TEXTS)
+    if filters.unchanged_since_ms is not None:
+        query.values["unchanged_since"] = filters.unchanged_since_ms
+        source.also.append("last_at <= :unchanged_since")
+        query.membership.append("ranges.last_at <= :unchanged_since")
     if has_times(filters):
         source.also.append("last_at >= :since")
         change = change_condition(filters)
@@ -146,12 +150,19 @@ def _prepare(
             return None
         older_than = RowPosition(row.created, row.id)
     wanted_states = None
-    if filters.current_status is not None or filters.past_status is not None or has_times(filters):
+    # What asks when statuses changed is answered by the indexes that begin with states: they have the newest change.
+    if _is_of_states(filters):
         wanted_states = states.matching(all_states(connection), filters.current_status, filters.past_status)
     if isinstance(filters, NodeFilters) and filters.cause is not None:
         matching = all_states(connection) if wanted_states is None else wanted_states
         wanted_states = list(filter(states.has_failed, matching))
     return None if wanted_states == [] else (older_than, wanted_states)
+
+
+def _is_of_states(filters: WorkflowFilters | NodeFilters) -> bool:
+    if filters.current_status is not None or filters.past_status is not None or has_times(filters):
+        return True
+    return isinstance(filters, NodeFilters) and filters.unchanged_since_ms is not None
 
 
 def _workflow_number(connection: Connection, workflow_id: bytes) -> int | None:
@@ -192,7 +203,8 @@ def _query(
             "till": filters.status_end_ms if filters.status_end_ms is not None else _TIME_MAX,
         }
     # Time never goes back in a partition: changes of a node come after its creation.
-    ends = [end for end in (filters.created_end_ms, filters.status_end_ms) if end is not None]
+    unchanged_since = filters.unchanged_since_ms if isinstance(filters, NodeFilters) else None
+    ends = [end for end in (filters.created_end_ms, filters.status_end_ms, unchanged_since) if end is not None]
     source.created_start, source.created_end = filters.created_start_ms, min(ends, default=None)
     bounds = ((">=", source.created_start), ("<=", source.created_end))
     membership = [f"ranges.created + 0 {comparison} {time}" for comparison, time in bounds if time is not None]

@@ -371,6 +371,10 @@ def test_a_search_by_where_nodes_come_from_and_a_count(user):
     assert ids(f"{below}&current_status=failing") == []
     assert ids(f"{below}&created_end=2020-01-01") == []
     assert sorted(ids(f"{below}&created_start=2020-01-01")) == children
+    assert sorted(ids(f"{below}&unchanged_since=2100-01-01")) == children
+    assert ids(f"{below}&unchanged_since=2020-01-01") == []
+    assert count("unchanged_since=2100-01-01&current_status=open") == {"count": 2, "more": False}
+    assert count("unchanged_since=2020-01-01") == {"count": 0, "more": False}
     assert count(below) == {"count": 2, "more": False}
     assert count(f"{below}&count_max=1") == {"count": 1, "more": True}
     assert count("") == {"count": 3, "more": False}
@@ -379,7 +383,7 @@ def test_a_search_by_where_nodes_come_from_and_a_count(user):
     assert count(f"tid={decided.tid}", "workflows") == {"count": 1, "more": False}
     for bad in ("count_max=0", "count_max=100001", "page=2", "parent=x"):
         assert user.door.get(f"/activities/search/count?{bad}").status == 400, bad
-    for bad in ("parent_id=x", "workflow_id=1", "created_start=soon", "slot_key=1"):
+    for bad in ("parent_id=x", "workflow_id=1", "created_start=soon", "unchanged_since=soon", "slot_key=1"):
         assert user.door.get(f"/activities/search?{bad}").status == 400, bad
 
 

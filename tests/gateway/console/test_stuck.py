@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 import json
 import re
+import uuid
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy
 
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages.job_filters import fields_of, filter_of_form, in_words
 from backbeat.gateway.console.pages.jobs import Pace, pace_of
 from backbeat.gateway.console.show.statuses import STATUS_CHOICES
 from backbeat.gateway.console.visit import Visit
+from backbeat.gateway.projection.storage.database import begin_writing, open_engine, parse_url
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
@@ -138,6 +141,36 @@ def test_what_is_stuck_by_activity_client_and_workflow_and_of_one_kind(stack, ba
     for bad in ("by=colour", "kind=odd"):
         assert desk.get(f"stuck?{bad}").status == 400
     assert screen.complaints == []
+
+
+def test_what_is_silent_is_counted_and_leads_to_its_nodes(stack, story, tab):
+    client = add_client(stack.bootstrap_servers, "mute", partitions=2)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    silent, lively = (user.sent(subject=f"mute {number}")["id"] for number in range(2))
+    desk, screen = Desk(stack.http_urls[0]), tab()
+    until(lambda: all(node in desk.get("nodes?client=mute").text for node in (silent, lively)), "the list has both")
+    tables = open_engine(parse_url(f"sqlite:///{stack.data_dir}/gateway-1/projection.sqlite"))
+    with begin_writing(tables) as writing:
+        # As if it had been sent a day ago.
+        changed = writing.execute(
+            sqlalchemy.text("UPDATE nodes SET created = created - :day, last_at = last_at - :day WHERE id = :id"),
+            {"day": 86_400_000, "id": uuid.UUID(silent).bytes},
+        )
+        assert changed.rowcount == 1
+    tables.dispose()
+    until(lambda: "silent for 20 h 1<" in desk.get("stuck?client=mute").text, "it is counted")
+    screen.open("stuck?client=mute")
+    screen.follow(screen.page.locator(".kinds").get_by_role("link", name="silent for 20 h 1"))
+    assert "Nothing has changed on these for 20 h" in shown(screen.page)
+    screen.follow(screen.page.get_by_role("link", name="1 with their client"))
+    listed = re.findall(r'<th scope="row"><a href="nodes/([^"]+)"', screen.page.content())
+    assert listed == [silent]
+    assert "unchanged since" in shown(screen.page)
+    assert screen.complaints == []
+    assert "There are none" in desk.get("stuck?client=shop&kind=silent").text
+    assert desk.get("stuck?kind=silent,exhausted").status == 400
+    location = desk.get("go?q=client:mute+unchanged_since:20h").headers["location"]
+    assert silent in desk.get(location.partition("/ui/")[2] or location).text
 
 
 def test_how_it_went_in_the_last_hour_is_drawn_and_told(stack, bank):

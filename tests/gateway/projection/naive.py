@@ -35,6 +35,7 @@ class World:
             and (filters.metadata_contains or "") in node.metadata.decode()
             and filters.workflow_id in {None, node.workflow_id}
             and filters.parent_id in {None, node.parent_id}
+            and self._is_unchanged(node, filters.unchanged_since_ms)
             and self._is_made_then(node, filters)
             and self._is_wanted(node, user_id, filters)
         ]
@@ -53,6 +54,9 @@ class World:
         ]
         matches.sort(key=lambda workflow: (workflow.created_at, workflow.id), reverse=True)
         return self._page(matches, own, filters)
+
+    def _is_unchanged(self, node: Node, since: int | None) -> bool:
+        return since is None or max([node.created_at, *(change.at for change in self.changes(node))]) <= since
 
     @staticmethod
     def _is_made_then(row: Node | Workflow, filters: NodeFilters | WorkflowFilters) -> bool:

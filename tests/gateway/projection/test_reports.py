@@ -178,3 +178,27 @@ def test_nothing_at_all(load, now):
         assert reports.activities(asked, 10, closed=False).activities == []
         assert reports.summary(asked).workflows == []
         assert reports.daily(asked, 0, now, 20).workflows == []
+
+
+def test_silent_nodes_are_counted_by_status_for_whoever_runs_them(load, now):
+    ours, theirs = flow(1), flow(2, user=OTHER)
+    since = now - 20 * HOUR
+    asked = load(
+        ours,
+        theirs,
+        node(ours, 1, S.SENT_TO_CLIENT, C.RECEIVED, since),
+        node(ours, 2, S.SENT_TO_CLIENT, C.PROCESSING, since - HOUR, before=(S.STARTED, S.RETRYING)),
+        node(ours, 3, S.PAUSED, C.READY, since - HOUR),
+        node(theirs, 1, S.SENT_TO_CLIENT, C.RECEIVED, since - HOUR),
+        # Of late; failed, waiting for others or closed: these have kinds of their own, or are not stuck.
+        node(ours, 4, S.SENT_TO_CLIENT, C.RECEIVED, since + 1),
+        *(
+            node(ours, 5 + number, server, C.READY, since - HOUR)
+            for number, server in enumerate((S.RETRIES_EXHAUSTED, S.RETRYING, S.READY, S.COMPLETE))
+        ),
+    )
+
+    with asked, asked.begin():
+        assert reports.silent(asked, None, since) == {"sent_to_client": 3, "paused": 1}
+        assert reports.silent(asked, [USER.bytes], since) == {"sent_to_client": 2, "paused": 1}
+        assert reports.silent(asked, [], since) == {"sent_to_client": 0, "paused": 0}

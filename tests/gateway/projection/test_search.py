@@ -111,6 +111,7 @@ def filters(draw, kind, ids_, workflow_ids=()):
                 "newest_first": draw(st.booleans()),
                 "workflow_id": maybe(st.sampled_from([*workflow_ids, bytes(16)])),
                 "parent_id": maybe(st.sampled_from([*ids_, bytes(16)])),
+                "unchanged_since_ms": maybe(st.integers(0, 36)),
             }
             if kind is NodeFilters
             else {}

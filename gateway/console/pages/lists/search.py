@@ -44,6 +44,7 @@ _CHIPS = {
     "workflow": "of workflow",
     "parent": "below",
     "cause": "failed with",
+    "unchanged_since": "unchanged since",
 }
 
 
@@ -147,6 +148,7 @@ def _node_query(visit: Visit, per_page: int) -> tuple[list[bytes], NodeFilters]:
         workflow_id=_id(visit, "workflow"),
         parent_id=_id(visit, "parent"),
         cause=visit.query.get("cause") or None,
+        unchanged_since_ms=visit.time_of(visit.query, "unchanged_since"),
         per_page=per_page,
         **filters,
     )

@@ -18,14 +18,14 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 #: Words, and the filters of the lists that they are.
 _FILTERS = {
     **{word: word for word in ("client", "name", "status", "had", "since", "until", "made_since", "made_until")},
-    **{word: word for word in ("tid", "slot", "slot_key", "workflow", "parent", "cause")},
+    **{word: word for word in ("tid", "slot", "slot_key", "workflow", "parent", "cause", "unchanged_since")},
     "subject": "text",
     "metadata": "text",
 }
 _HAD = {word: word for word, _ in STATUS_CHOICES}
 _STATUSES = {bucket.value: bucket.value for bucket in Bucket} | _HAD
 #: Words that are asked of nodes alone.
-_OF_NODES = {"metadata", "workflow", "parent", "cause"}
+_OF_NODES = {"metadata", "workflow", "parent", "cause", "unchanged_since"}
 
 
 def address_of(text: str) -> str | None:
