@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,12 @@ Examples:
   backbeat audit list --since 24h
   backbeat audit list --by kim --action cancel --json
   backbeat audit list --of 5d3f8a10-…           # a node, a workflow, or a job
+  backbeat audit list --client shop
 """,
 )
 @operating
 @click.option("--by", metavar="NAME", default="", help="Only what this person did.")
+@click.option("--client", metavar="NAME|ID", default="", help="Only what was done to this client application's.")
 @click.option("--of", "subject_id", metavar="ID", default="", help="Only what was done to this, or in this workflow.")
 @click.option("--action", metavar="WORD", default="", help="Only this: retry, cancel, pause, …")
 @click.option("--since", type=Length(), metavar="LENGTH", help="Only what was done since: 24h.")
@@ -47,6 +50,7 @@ Examples:
 def list_entries(
     connection: Connection,
     by: str,
+    client: str,
     subject_id: str,
     action: str,
     since: timedelta | None,
@@ -73,9 +77,9 @@ def list_entries(
         "limit": limit,
     }
     if connection.person is not None:
-        entries = connection.run(lambda client: client.audit(**options))
+        entries = replace(connection, client=client).run(lambda caller: caller.audit(**options))
     else:
-        entries = list(map(_shown, _read(connection.bootstrap_servers, options)))
+        entries = list(map(_shown, _read(connection.bootstrap_servers, client, options)))
     if as_json:
         for entry in entries:
             emit(msgspec.structs.asdict(entry))
@@ -104,11 +108,12 @@ def _shown(entry: Entry) -> AuditEntry:
     return AuditEntry(**{**fields, "at": at, "subjects": list(entry.subjects), "outcome": entry.outcome or None})
 
 
-def _read(bootstrap_servers: str, options: AuditOptions) -> list[Entry]:
-    """The entries that a gateway would know of, newest first. Unavailable."""
+def _read(bootstrap_servers: str, client: str, options: AuditOptions) -> list[Entry]:
+    """The entries that a gateway would know of, newest first. SetupError: there is no such client. Unavailable."""
     from backbeat.gateway.people.audit import Audit, EntryFilters
     from backbeat.gateway.people.visitor import DEVELOPER
 
+    client_id = _client_id(bootstrap_servers, client) if client else ""
     trail = Audit(bootstrap_servers)
     with trail.follower:
         if not trail.follower.catch_up(_READ_SECONDS):
@@ -117,9 +122,18 @@ def _read(bootstrap_servers: str, options: AuditOptions) -> list[Entry]:
     filters = EntryFilters(
         actor=options["by"],
         action=options["action"],
+        client_id=client_id,
         since=None if since is None else round(since.timestamp() * 1_000),
         until=None if until is None else round(until.timestamp() * 1_000),
     )
     return trail.newest(
         options["limit"], visitor=DEVELOPER, of=options["of"], before=options["before"], filters=filters
     )
+
+
+def _client_id(bootstrap_servers: str, name_or_id: str) -> str:
+    from backbeat.compose.cli.user.client import find_client
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
+
+    with ClientRegistry(bootstrap_servers) as registry:
+        return find_client(registry, name_or_id).id

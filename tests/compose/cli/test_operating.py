@@ -459,6 +459,10 @@ def test_a_person_asks_the_gateway_alone(shop):
     shop("limit", "set", "Later", "--concurrency", "3", "--reason", "gently", **kim)
     assert [row["activity"] for row in shop.lines("limit", "list", **kim)] == ["Later"]
     shop("limit", "remove", "Later", "--reason", "at will", **kim)
+    add_client(shop.stack.bootstrap_servers, "unheard", partitions=1)
+    for name, reasons in ((shop.name, ["at will", "gently"]), ("unheard", [])):
+        rows = shop.lines("audit", "list", "--by", "kim", "--client", name, "--limit", "2", **of_all)
+        assert [row["reason"] for row in rows] == reasons
 
 
 def test_a_person_settles_dead_letters(shop):

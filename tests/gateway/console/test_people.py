@@ -461,6 +461,16 @@ def test_the_audit_is_listed_at_a_terminal(stack, oper, story):
     assert listed("--before", entry["id"], "--of", node) == "There is none.\n"
     assert json.loads(listed("--before", entry["id"], "--limit", "1", "--json"))["id"] != entry["id"]
     assert listed("--limit", "1", "--json").count("\n") == 1
+    for name in ("shop", story.user.id):
+        (line,) = listed("--client", name, "--of", node, "--json").splitlines()
+        assert json.loads(line)["id"] == entry["id"]
+    add_client(stack.bootstrap_servers, "unlisted", partitions=2)
+    assert listed("--client", "unlisted") == "There is none.\n"
+    nobody = CliRunner().invoke(
+        backbeat, ["audit", "list", "--client", "nobody's", "--bootstrap-servers", stack.bootstrap_servers]
+    )
+    assert nobody.exit_code == 1
+    assert "there is no client" in nobody.output
 
 
 def test_the_audit_is_searched_by_pages_and_downloaded(oper, url, tokens, story):
