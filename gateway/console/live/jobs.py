@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,8 +51,9 @@ class JobReader:
             partitions = self._services.engine.every_partition()
         except errors.Refusal:
             return [], set()
-        asked = itertools.product(partitions, (None,) if job_ids is None else job_ids)
-        answers = await asyncio.gather(*(self._of_partition(partition, job_id) for partition, job_id in asked))
+        wanted: Iterable[bytes | None] = (None,) if job_ids is None else job_ids
+        asked = itertools.starmap(self._of_partition, itertools.product(partitions, wanted))
+        answers = await asyncio.gather(*asked)
         jobs = [job for answer in answers for job in answer]
         marks = {(job.id, job.partition): _mark(job) for job in jobs}
         changed = {key[0] for key, mark in marks.items() if self._marks.get(key) != mark}
