@@ -17,7 +17,7 @@ _EMPTY = ("", "EMPTY", "DEAD")
 _STILL_MS = 45_000
 
 
-def has_members(queue: Queue) -> bool:
+def _has_members(queue: Queue) -> bool:
     """True for a topic that somebody of the consumer group reads."""
     return queue.group_state not in _EMPTY
 
@@ -52,7 +52,7 @@ def _workers(
     client: RegisteredClient, queues: list[Queue], at_work: Collection[bytes], watch: Watch, at: int
 ) -> Workers:
     waiting = max(queue.waiting for queue in queues)
-    are_there = any(map(has_members, queues))
+    are_there = any(map(_has_members, queues))
     nobody_since = None
     if waiting and not are_there:
         positions = tuple(partition.committed for queue in queues for partition in queue.partitions)

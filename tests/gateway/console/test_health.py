@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from backbeat.gateway.backlog import Backlog
 from backbeat.gateway.console import table
@@ -274,6 +275,30 @@ def test_every_page_says_whom_nobody_works_for_and_where_one_goes_on(stack, stor
             until(lambda reader=reader: text in reader.get("jobs").text, "the page says it to its reader", 180)
         else:
             assert "unserved" not in reader.get("jobs").text
+
+
+def test_workers_that_have_just_gone_are_missed_where_the_health_line_misses_them(stack):
+    client = add_client(stack.bootstrap_servers, "deserted", partitions=1)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    user.sent()
+    user.sent()
+    group = "workers-of-deserted"
+    consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": group, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(client.topic, 0, 1)], asynchronous=False)
+    consumer.close()
+    desk, line = Desk(stack.http_urls[0]), "Nobody takes the activities of deserted ("
+
+    def page() -> str | None:
+        text = desk.get(f"clients/{client.id}").text
+        return text if group in text and line not in text else None
+
+    # The group is without members, as that of a share group is, and between two that work.
+    text = until(page, "the page knows the group, and nobody is missed", 180)
+    assert "without members" in text
+    assert "nobody takes its activities" not in text
+    until(lambda: line in desk.get("jobs").text, "its workers are missed", 180)
+    for address in ("clients", f"clients/{client.id}"):
+        assert "nobody takes its activities" in desk.get(address).text, address
 
 
 def test_an_error_page_says_that_the_engine_is_away(stack, story):

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
-from backbeat.gateway.console.health.workers import has_members
+from backbeat.gateway.console.figures import Figures
 from backbeat.gateway.console.page_error import not_found
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
@@ -27,23 +27,20 @@ class ClientRow(msgspec.Struct, frozen=True):
     activities: list[Queue]
     #: Its signals, which the engines take.
     signals: list[Queue]
+    #: Milliseconds since the epoch since when its activities wait and nobody takes them, as the health line has it.
+    nobody_since: int | None = None
 
     @property
     def waiting(self) -> int:
         """Activities that nobody has taken yet, of the group that is furthest behind."""
         return max((queue.waiting for queue in self.activities), default=0)
 
-    @property
-    def is_left_alone(self) -> bool:
-        """True where activities wait and no worker takes them."""
-        return self.waiting > 0 and not any(map(has_members, self.activities))
-
 
 async def show_all(visit: Visit) -> Page:
     """GET /ui/clients."""
-    rows = await _rows(visit, visit.clients())
-    rows.sort(key=lambda row: (not row.is_left_alone, row.client.name))
     figures = await visit.parts.counter.figures()
+    rows = await _rows(visit, visit.clients(), figures)
+    rows.sort(key=lambda row: (row.nobody_since is None, row.client.name))
     nodes: dict[bytes, dict[str, int]] = {}
     for activity in (figures.activities if figures is not None else None) or ():
         counts = nodes.setdefault(UUID(activity.user_id).bytes, dict.fromkeys(_COUNTED, 0))
@@ -57,7 +54,7 @@ async def show_all(visit: Visit) -> Page:
 _COUNTED = ("failing", "retrying", "running", "waiting")
 
 
-async def _rows(visit: Visit, clients: list[RegisteredClient]) -> list[ClientRow]:
+async def _rows(visit: Visit, clients: list[RegisteredClient], figures: Figures | None) -> list[ClientRow]:
     backlog = await visit.backlog()
     if backlog is None:
         return [ClientRow(client, [], []) for client in clients]
@@ -66,7 +63,17 @@ async def _rows(visit: Visit, clients: list[RegisteredClient]) -> list[ClientRow
     for queues, queues_of in ((backlog.queues.activities, activities), (backlog.queues.signals, signals)):
         for queue in queues:
             queues_of.setdefault(queue.topic if queues_of is activities else queue.client, []).append(queue)
-    return [ClientRow(client, activities.get(client.topic, []), signals.get(client.name, [])) for client in clients]
+    # Whether somebody is there takes several looks: a group without members may be a share group, or between two.
+    nobody_since = {of_client.client_id: of_client.nobody_since for of_client in figures.workers} if figures else {}
+    return [
+        ClientRow(
+            client,
+            activities.get(client.topic, []),
+            signals.get(client.name, []),
+            nobody_since.get(client.id_bytes),
+        )
+        for client in clients
+    ]
 
 
 async def show(visit: Visit) -> Page:
@@ -75,8 +82,8 @@ async def show(visit: Visit) -> Page:
     client = None if identity is None else visit.services.engine.client(identity)
     if client is None or not visit.who.sees(client.id_bytes):
         raise not_found("client")
-    (row,) = await _rows(visit, [client])
     figures = await visit.parts.counter.figures()
+    (row,) = await _rows(visit, [client], figures)
     at_work: list[ActivityFigures] = [
         activity
         for activity in (figures.activities if figures is not None else None) or ()
