@@ -29,6 +29,7 @@ from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX
 _REPEATS = 40
 _OK = 200
 _NODE = re.compile(rb'data-node="([0-9a-f-]+)"')
+_GROUP = re.compile(rb'class="group" data-node="([^"]+)"')
 #: Goals of the design for two cores: milliseconds, kB as sent.
 GOALS = {
     "overview": (15, 12),
@@ -144,12 +145,15 @@ async def _addresses(rig: ConsoleRig, workflow: str, failing: str) -> dict[str, 
     top = _NODE.search(gzip.decompress(body))
     assert top is not None, "a workflow has a node"
     signal = top[1].decode()
+    _, body = await rig.page(f"workflows/{workflow}?open={signal}")
+    group = _GROUP.search(gzip.decompress(body))
+    assert group is not None, "its children are equal siblings"
     return {
         "overview": "",
         "workflows": "workflows",
         "nodes": "nodes?status=retries_exhausted",
         "tree": f"workflows/{workflow}",
-        "unfold 1,000": f"workflows/{workflow}/rows?parent={signal}&limit=1000",
+        "unfold 1,000": f"workflows/{workflow}/rows?parent={group[1].decode()}&level=2&limit=1000",
         "node": f"nodes/{failing}",
         "stuck": "stuck",
         "timeline": f"workflows/{workflow}/timeline?below={signal}",

@@ -83,6 +83,7 @@ _ACTIVITIES = (
 _WAITS = (
     _get("/activities/{id}/waits", waits.waits, "Why an activity does not go on"),
     _get("/activities/{id}/children", waits.children_of_node, "The nodes right below an activity, and their waits"),
+    _get("/activities/{id}/child_counts", reports.child_counts_of, "How many nodes are right below an activity"),
     _get("/activities/{id}/path", waits.path, "The nodes above an activity, and the activity"),
     _get("/workflows/{id}/changes", changes.changes, "A workflow's changes as they come, as server-sent events"),
     _get("/workflows/{id}/outcome", waits.outcome, "Whether a workflow runs, has failed or is done, and what fails"),

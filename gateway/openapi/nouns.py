@@ -20,6 +20,7 @@ from backbeat.gateway.api.shapes.limits import NewLimit
 from backbeat.gateway.api.shapes.queues import QueueReport
 from backbeat.gateway.api.shapes.reports import Activities, Causes, Daily, Failures, Summary
 from backbeat.gateway.api.shapes.retention import ArchivedWorkflow, ArchiveEntry, NewRetention, Policy
+from backbeat.gateway.api.shapes.siblings import ChildCounts
 from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
 from backbeat.gateway.openapi.types import Schema
@@ -87,6 +88,7 @@ ANSWERS: dict[str, Schema] = {
         EngineReport,
         AuditEntry,
         Timeline,
+        ChildCounts,
         Policy,
         ArchiveEntry,
         ArchivedWorkflow,

@@ -291,6 +291,34 @@ async def find_timeline(
     )
 
 
+class NameCount(msgspec.Struct, frozen=True, kw_only=True):
+    """The children of one name, of one client application."""
+
+    user_id: str
+    name: str
+    total: int
+    nodes: dict[str, int]  #: by server status
+
+
+class ChildCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many nodes are right below a node."""
+
+    at: datetime
+    total: int
+    names: list[NameCount]  #: by name, those first of which there are most
+    more: int  #: names that are not in the list
+
+
+async def find_child_counts(session: Session, node_id: AnyId | bytes, limit: int) -> ChildCounts:
+    """The children of a node by name and status. NotFound; Unavailable: the client knows no gateway."""
+    answer: dict[str, Any] = await session.search("child_counts", {"node": as_id(node_id)[1], "limit": limit})
+    names = [
+        NameCount(user_id=row["userId"], name=row["name"], total=row["total"], nodes=row["nodes"])
+        for row in answer["names"]
+    ]
+    return ChildCounts(at=to_datetime(answer["at"]), total=answer["total"], names=names, more=answer["more"])
+
+
 def _node(row: dict[str, Any]) -> TimelineNode:
     return TimelineNode(
         id=row["id"],

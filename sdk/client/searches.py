@@ -11,7 +11,15 @@ from backbeat.client.operations.audit import WORDS as AUDIT_WORDS
 from backbeat.client.operations.audit import AuditEntry, AuditOptions, get_audit
 from backbeat.client.operations.engines import EnginePartition, get_engines
 from backbeat.client.operations.queues import Queues, get_queues
-from backbeat.client.search import Cause, FailureGroup, NodeSearchOptions, SearchCount, Timeline, WorkflowSearchOptions
+from backbeat.client.search import (
+    Cause,
+    ChildCounts,
+    FailureGroup,
+    NodeSearchOptions,
+    SearchCount,
+    Timeline,
+    WorkflowSearchOptions,
+)
 from backbeat.client.session import Session
 from backbeat.client.views import User, Workflow
 from backbeat.client.words import check_options
@@ -69,6 +77,10 @@ class Searches:
     ) -> Timeline:
         """Spans of the nodes at its top, or right `below` a node, 1,000 at most; `after`: `next` of the page before."""
         return await search.find_timeline(self._session, workflow_id, below, after, limit)
+
+    async def child_counts(self, node_id: Id, *, limit: int = 100) -> ChildCounts:
+        """Number of nodes right below a node, by name and status; so many names, 1,000 at most."""
+        return await search.find_child_counts(self._session, node_id, limit)
 
     async def engines(self) -> list[EnginePartition]:
         """Partitions, with the engine that has each and how it stands; `silent`: nobody has answered within 2 s."""

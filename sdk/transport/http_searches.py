@@ -36,6 +36,7 @@ SEARCHES = {
     "causes": Search("/reports/causes"),
     "failures": Search("/reports/failures"),
     "timeline": Search("/workflows/{workflow}/timeline"),
+    "child_counts": Search("/activities/{node}/child_counts"),
     "letters": Search("/dead-letters", is_page=True),
     "letter": Search("/dead-letters/{position}", is_page=True),
     "redrive_letters": Search("/dead-letters/redrive", "POST", is_page=True),

@@ -17,7 +17,10 @@ from backbeat.gateway.api.shapes.timeline import Timeline
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters
+from backbeat.gateway.projection.reading.siblings import child_counts
 from backbeat.gateway.projection.reading.timeline import timeline
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import queries
 
 #: Longest window: its counts are read change by change.
 WINDOW_SECONDS_MAX = 3_600
@@ -26,6 +29,8 @@ CAUSES_DEFAULT = 100
 CAUSES_MAX = 1_000
 TIMELINE_DEFAULT = 200
 TIMELINE_MAX = 1_000
+NAMES_DEFAULT = 100
+NAMES_MAX = 1_000
 
 _DAY_MS = 86_400_000
 
@@ -64,12 +69,12 @@ async def failures(call: Call) -> Response:
     return answer(await projection.failures(user_ids, by, limit, kinds), headers=headers)
 
 
-def _limit(parameters: Parameters) -> int:
+def _limit(parameters: Parameters, default: int = CAUSES_DEFAULT, most: int = CAUSES_MAX) -> int:
     limit = parameters.whole_number("limit")
     if limit is None:
-        return CAUSES_DEFAULT
-    if not 1 <= limit <= CAUSES_MAX:
-        raise errors.invalid(f"limit is {limit}; 1 is the least and {CAUSES_MAX} the most")
+        return default
+    if not 1 <= limit <= most:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {most} the most")
     return limit
 
 
@@ -119,11 +124,7 @@ async def daily(call: Call) -> Response:
 async def timeline_of(call: Call) -> Response:
     """GET /workflows/:id/timeline: the nodes at the top of a workflow, or right below one, and the critical path."""
     parameters = call.parameters
-    limit = parameters.whole_number("limit")
-    if limit is None:
-        limit = TIMELINE_DEFAULT
-    if not 1 <= limit <= TIMELINE_MAX:
-        raise errors.invalid(f"limit is {limit}; 1 is the least and {TIMELINE_MAX} the most")
+    limit = _limit(parameters, TIMELINE_DEFAULT, TIMELINE_MAX)
     below, after = parameters.uuid("below"), parameters.uuid("after")
     workflow = await engine_calls.get_workflow(call, call.path_id())
     projection, headers = await freshened(call)
@@ -131,3 +132,13 @@ async def timeline_of(call: Call) -> Response:
     # A workflow without nodes, or of a moment ago.
     nothing = Timeline(at=time.time_ns() // 1_000_000, nodes=[], next=None, critical_path=[])
     return answer(spans or nothing, headers=headers)
+
+
+async def child_counts_of(call: Call) -> Response:
+    """GET /activities/:id/child_counts: how many nodes of each name are right below an activity, by status."""
+    limit = _limit(call.parameters, NAMES_DEFAULT, NAMES_MAX)
+    node_id = call.path_id()
+    # Whoever may list them may count them: that is the engine's to say.
+    await engine_calls.ask(call, queries.GetChildren, f"node {id_text(node_id)}", parent_id=node_id, limit=1)
+    projection, headers = await freshened(call)
+    return answer(await projection.read(lambda connection: child_counts(connection, node_id, limit)), headers=headers)

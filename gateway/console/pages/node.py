@@ -87,8 +87,10 @@ async def show(visit: Visit) -> Page:
 async def _below(visit: Visit, node: NodeView) -> list[TreeRow]:
     """The first nodes right below it."""
     tree = await Tree.read(visit, node.workflow_id)
+    # They are few, and nothing is unfolded here.
+    tree.groups_siblings = False
     try:
-        return await tree.branch(node.id, 0, limit=_CHILDREN)
+        return [row for row in await tree.branch(node.id, 0, limit=_CHILDREN) if isinstance(row, TreeRow)]
     except errors.Refusal as error:
         visit.note_engine_trouble(error)
         return []

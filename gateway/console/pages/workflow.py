@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,8 +12,9 @@ import msgspec
 from backbeat.gateway.console.actions import WORKFLOW_ACTIONS, allowed_actions
 from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.show.links import links_of
+from backbeat.gateway.console.show.sibling_groups import Group, GroupRow
 from backbeat.gateway.console.show.statuses import FAILING, Share, shares
-from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Tree, TreeRow
+from backbeat.gateway.console.tree import ROWS, ROWS_MAX, Parent, Row, Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.causes import failed_by_parent, failed_of_workflow
@@ -61,7 +62,8 @@ async def show(visit: Visit) -> Page:
     standing = await _standing(visit, workflow_id, count + 1)
     paths = await _paths(visit, standing.first_failing[:count])
     tree = Tree(visit, workflow_id, standing.failed)
-    tree.many = _id_of(visit, workflow_id, "many")
+    many = visit.query.get("many")
+    tree.many = _parent(workflow_id, many) if many else None
     drawn = _drawn(tree, paths) if kind == "failing" else await _unfolded(visit, tree, workflow_id, paths)
     client = visit.client_name(view.user_id)
     return visit.page(
@@ -95,8 +97,9 @@ async def show(visit: Visit) -> Page:
 async def rows(visit: Visit) -> Page:
     """GET /ui/workflows/{id}/rows: branches of the tree, for scripts: one that is unfolded, or those that are shown.
 
-    `parent`, with what lies below it at `level`; or several `branch`, each `parent,level,first,limit`, without what
-    lies below: whoever asks has that. A branch whose parent is gone is left out.
+    `parent`, a node or a group, with what lies below it at `level`; or several `branch`, each
+    `parent,level,first,limit`, without what lies below: whoever asks has that. A branch whose parent is gone is left
+    out.
     """
     workflow_id = visit.path_id("workflow")
     await visit.workflow(workflow_id)
@@ -114,7 +117,7 @@ async def rows(visit: Visit) -> Page:
         raise not_found("node of this workflow")
     branches = await asyncio.gather(
         *(
-            tree.branch(request.parent_id, request.level, first=request.first, limit=request.limit)
+            tree.branch(request.parent, request.level, first=request.first, limit=request.limit)
             for request in requests
             if request.parent_id in own
         )
@@ -127,11 +130,16 @@ async def rows(visit: Visit) -> Page:
 class _Branch(msgspec.Struct, frozen=True):
     """Branch of a tree that a script asks for."""
 
-    parent_id: bytes
+    parent: Parent
     level: int
     first: bytes | None
     #: Children that are wanted.
     limit: int
+
+    @property
+    def parent_id(self) -> bytes:
+        """The node or workflow that it is in."""
+        return self.parent.parent_id if isinstance(self.parent, Group) else self.parent
 
 
 def _branch(workflow_id: bytes, text: str) -> _Branch:
@@ -140,11 +148,18 @@ def _branch(workflow_id: bytes, text: str) -> _Branch:
     if any(rest) or not all(number == "" or _NUMBER.fullmatch(number) for number in (level, limit)):
         raise PageError(400, "This address is broken", "branch is parent,level,first,limit.")
     return _Branch(
-        _id(workflow_id, parent) if parent else workflow_id,
+        _parent(workflow_id, parent) if parent else workflow_id,
         int(level or 0),
         _id(workflow_id, first) if first else None,
         min(int(limit or ROWS) or ROWS, ROWS_MAX),
     )
+
+
+def _parent(workflow_id: bytes, text: str) -> Parent:
+    """A node of the workflow, itself, or a group of siblings. 400, likewise."""
+    group = Group.read(text)
+    identity = _id(workflow_id, text if group is None else id_text(group.parent_id))
+    return identity if group is None else group
 
 
 def _id(workflow_id: bytes, text: str) -> bytes:
@@ -185,24 +200,35 @@ async def _standing(visit: Visit, workflow_id: bytes, count: int) -> _Standing:
     return await visit.read(read, _Standing())
 
 
-def _folding(visit: Visit, workflow_id: bytes, drawn: list[TreeRow]) -> dict[str, Any]:
-    """Addresses of this page with one branch more or less unfolded, or with many of its children, by node."""
-    opened = [id_text(row.node.id) for row in drawn if row.is_unfolded]
-    folds: dict[bytes, str] = {}
-    later = [row for row in drawn if row.kind == "later"]
+def _folding(visit: Visit, workflow_id: bytes, drawn: Sequence[Row]) -> dict[str, Any]:
+    """Addresses of this page with one branch more or less unfolded, or with many of its children, by node or group."""
+    branches: dict[Parent, bool] = {}
     for row in drawn:
-        if row.kind == "node" and row.node.has_children:
-            identity = id_text(row.node.id)
-            others = [other for other in opened if other != identity]
-            # An empty word would be left out of the address, and the page unfold what it thinks best.
-            unfolded = others if row.is_unfolded else [*others, identity]
-            folds[row.node.id] = visit.address(open=",".join(unfolded[-_OPENED_MAX:]) or ",", at=None, show=None)
+        if isinstance(row, GroupRow):
+            branches[row.group] = row.is_unfolded
+        elif isinstance(row, TreeRow) and row.kind == "node" and row.node.has_children:
+            branches[row.node.id] = row.is_unfolded
+    opened = [_text(parent) for parent, is_unfolded in branches.items() if is_unfolded]
+    later = [row for row in drawn if isinstance(row, TreeRow) and row.kind == "later"]
+    folds: dict[Parent, str] = {}
+    for parent, is_unfolded in branches.items():
+        others = [other for other in opened if other != _text(parent)]
+        # An empty word would be left out of the address, and the page unfold what it thinks best.
+        unfolded = others if is_unfolded else [*others, _text(parent)]
+        folds[parent] = visit.address(open=",".join(unfolded[-_OPENED_MAX:]) or ",", at=None, show=None)
     return {
         "folds": folds,
         "from_the_first": visit.address(open=",".join(opened[-_OPENED_MAX:]) or ",", at=None, show=None),
         "beginnings": {row.node.id: visit.address(at=id_text(row.node.id), open=None, show=None) for row in later},
-        "manys": {row.node.id: visit.address(many=id_text(row.node.parent_id or workflow_id)) for row in later},
+        "manys": {
+            row.node.id: visit.address(many=_text(row.group or row.node.parent_id or workflow_id)) for row in later
+        },
     }
+
+
+def _text(parent: Parent) -> str:
+    """A node, workflow or group as addresses have it."""
+    return str(parent) if isinstance(parent, Group) else id_text(parent)
 
 
 async def _paths(visit: Visit, node_ids: list[bytes]) -> list[list[ChildView]]:
@@ -211,13 +237,13 @@ async def _paths(visit: Visit, node_ids: list[bytes]) -> list[list[ChildView]]:
     return [[node for part in parts for node in part.nodes] for parts in answers if parts]
 
 
-def _drawn(tree: Tree, paths: list[list[ChildView]]) -> list[TreeRow]:
+def _drawn(tree: Tree, paths: list[list[ChildView]]) -> Sequence[Row]:
     """A tree of nothing but these ways."""
     below: dict[bytes | None, dict[bytes, ChildView]] = {}
     for path in paths:
         for node in path:
             below.setdefault(node.parent_id, {})[node.id] = node
-    drawn: list[TreeRow] = []
+    drawn: list[Row] = []
     stack = sorted(below.get(None, {}).values(), key=lambda node: -node.seq)
     while stack:
         node = stack.pop()
@@ -226,7 +252,7 @@ def _drawn(tree: Tree, paths: list[list[ChildView]]) -> list[TreeRow]:
     return drawn
 
 
-async def _unfolded(visit: Visit, tree: Tree, workflow_id: bytes, failing: list[list[ChildView]]) -> list[TreeRow]:
+async def _unfolded(visit: Visit, tree: Tree, workflow_id: bytes, failing: list[list[ChildView]]) -> Sequence[Row]:
     """The tree, unfolded as the address says; else on the way to the first failing node, or where it is at work."""
     at = _id_of(visit, workflow_id, "at")
     opened = visit.query.get("open")
@@ -234,7 +260,7 @@ async def _unfolded(visit: Visit, tree: Tree, workflow_id: bytes, failing: list[
         for path in await _paths(visit, await _own(visit, workflow_id, [at])):
             tree.unfold(path)
     elif opened is not None:
-        tree.opened.update(_id(workflow_id, text) for text in opened.split(",")[:_OPENED_MAX] if text)
+        tree.opened.update(_parent(workflow_id, text) for text in opened.split(",")[:_OPENED_MAX] if text)
     elif failing:
         tree.unfold(failing[0])
     else:

@@ -45,9 +45,17 @@ def bucket_of(server: ServerStatus) -> Bucket:
 
 def shares(nodes_by_state: Mapping[int, int]) -> list[Share]:
     """Nodes by bucket, from nodes by the projection's state; without empty buckets."""
-    counts: Counter[Bucket] = Counter()
+    by_server: Counter[ServerStatus] = Counter()
     for state, nodes in nodes_by_state.items():
-        counts[bucket_of(states.server_of(state))] += nodes
+        by_server[states.server_of(state)] += nodes
+    return shares_of(by_server)
+
+
+def shares_of(nodes_by_server: Mapping[ServerStatus, int]) -> list[Share]:
+    """Nodes by bucket, from nodes by server status, likewise."""
+    counts: Counter[Bucket] = Counter()
+    for server, nodes in nodes_by_server.items():
+        counts[bucket_of(server)] += nodes
     return [Share(bucket, counts[bucket]) for bucket in Bucket if counts[bucket]]
 
 

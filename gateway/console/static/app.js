@@ -187,7 +187,9 @@ async function refreshRows(whole, ids) {
   const isNew = unknown && Date.now() >= nextNewAt;
   if (isNew) nextNewAt = Date.now() + NEW_MS;
   else if (unknown) changed.add(unknown);
-  const hasChanged = (branch) => ids.includes(branch.parent) || branch.rows.some((row) => ids.includes(row.dataset.node));
+  // A group counts nodes that are not shown.
+  const has = (row) => ids.includes(row.dataset.node) || (ids.length && "group" in row.dataset);
+  const hasChanged = (branch) => ids.includes(branch.parent) || branch.rows.some(has);
   const wanted = whole || isNew ? branches : branches.filter(hasChanged);
   if (!wanted.length) return false;
   // The next refresh has those that are too many for one.

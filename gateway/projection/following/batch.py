@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from backbeat.gateway.projection.following.counts import Counts
 from backbeat.gateway.projection.following.deactivation import (
+    Transition,
     deactivate_all_below_marks,
     deactivate_below_marks,
     deactivate_older,
@@ -20,6 +21,7 @@ from backbeat.gateway.projection.following.deactivation import (
 from backbeat.gateway.projection.following.deletion import TEXT_MIN, delete_nodes, delete_workflows
 from backbeat.gateway.projection.following.failures import Failures
 from backbeat.gateway.projection.following.incoming import Records
+from backbeat.gateway.projection.following.siblings import FIRST_SEQ, Siblings, count_all
 from backbeat.gateway.projection.following.statements import NODE_CHANGES, Rows, Statements
 from backbeat.gateway.projection.following.table_rows import NodeRow, WorkflowRow, name_row, new_node_row
 from backbeat.gateway.projection.reading.grams import METADATA, SUBJECTS, Grams
@@ -40,6 +42,7 @@ class Projector:
         self._connection = connection
         self.statements = Statements(connection)
         self.grams = Grams(connection)
+        self.counted_parents: set[bytes] = set()
         self._next_workflow = self._next_number(tables.workflows)
         self._next_node = self._next_number(tables.nodes)
         self._waiting = connection.execute(select(func.count()).select_from(tables.waiting)).scalar_one()
@@ -57,8 +60,9 @@ class Projector:
         _BatchWriter(self, batch).write()
 
     def become_whole(self) -> None:
-        """Apply marks, which a bulk load leaves to its end: it may read a node before what is above it."""
+        """Do what a bulk load leaves to its end: apply marks (it may read a node before what is above it), count."""
         _BatchWriter(self, Records(())).deactivate_all()
+        count_all(self._connection)
         self.is_whole = True
 
     def _drop_waiting(self, deleted_keys: list[bytes]) -> None:
@@ -118,6 +122,7 @@ class _BatchWriter:
         self._failures = Failures()
         self._waits: Rows = []
         self._counts = Counts()
+        self._siblings = Siblings(projector.counted_parents)
         #: Workflow -> its watermark before this batch, where it was raised.
         self._raised: dict[bytes, int] = {}
         #: Nodes that a mark above them may deactivate, and those of them from which to go down, too.
@@ -145,6 +150,8 @@ class _BatchWriter:
         self._deactivate_ahead()
         self._delete_nodes()
         self._counts.write(self._statements)
+        if self._projector.is_whole:
+            self._siblings.write(self._statements)
 
     def _look_up(self) -> None:
         workflow_ids = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
@@ -249,11 +256,14 @@ class _BatchWriter:
             self._new_nodes.append(new_node_row(row, node, workflow.no, user_key, rest))
             self._bodies.append((no, rows.json_text(node.metadata), rows.node_body(node)))
             self._counts.nodes[workflow.no, state] += 1
+            if node.seq >= FIRST_SEQ and node.parent_id is not None:
+                self._siblings.add(node.parent_id, states.name_key(node.user_id, node.name), state)
         else:
             pool_key = rows.pool_key(node, state)
             self._updates.append((pool_key, state, last_at, chunk, chunk_changes, node.deactivate_below, rest, no))
             if state != state_before:
-                self._counts.move([(workflow.no, state_before, state)])
+                name_key = states.name_key(node.user_id, node.name)
+                self._move([Transition(workflow.no, node.parent_id, node.seq, name_key, state_before, state)])
 
     def _read_history(
         self, row: NodeRow, node: Node, user_key: int, owner_key: int | None
@@ -310,9 +320,14 @@ class _BatchWriter:
         for identity, watermark_before in self._raised.items():
             row = self._workflows[identity]
             watermarks = watermark_before, row.watermark
-            self._counts.move(deactivate_older(self._statements, row.no, watermarks))
+            self._move(deactivate_older(self._statements, row.no, watermarks))
         if self._node_ids and self._projector.is_whole:
-            self._counts.move(deactivate_below_marks(self._statements, self._node_ids, self._root_ids))
+            self._move(deactivate_below_marks(self._statements, self._node_ids, self._root_ids))
+
+    def _move(self, transitions: Iterable[Transition]) -> None:
+        transitions = list(transitions)
+        self._counts.move(transitions)
+        self._siblings.move(transitions)
 
     def deactivate_all(self) -> None:
         """Apply the marks of every workflow that is being swept."""
@@ -341,6 +356,7 @@ class _BatchWriter:
         )
         for row in delete_nodes(self._statements, [row.no for row in rows_of]):
             self._counts.deleted_states[row.state] += 1
+            self._siblings.remove(row.parent_id, row.seq, row.name_key, row.state)
         delete_workflows(
             self._statements,
             [(workflow_row.no, workflow_row.user_key, workflow_row.name_key) for workflow_row in removed.values()],
@@ -367,3 +383,4 @@ class _BatchWriter:
         for row in deleted:
             if row.workflow_no in self._counts.owners:
                 self._counts.nodes[row.workflow_no, row.state] -= 1
+            self._siblings.remove(row.parent_id, row.seq, row.name_key, row.state)

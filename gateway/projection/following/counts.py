@@ -28,9 +28,9 @@ class Counts:
 
     def move(self, transitions: Iterable[Transition]) -> None:
         """Count nodes in another state than before."""
-        for workflow_no, state_before, state_after in transitions:
-            self.nodes[workflow_no, state_before] -= 1
-            self.nodes[workflow_no, state_after] += 1
+        for transition in transitions:
+            self.nodes[transition.workflow_no, transition.state_before] -= 1
+            self.nodes[transition.workflow_no, transition.state_after] += 1
 
     def write(self, statements: Statements) -> None:
         """Add the changes to the tables' counts."""

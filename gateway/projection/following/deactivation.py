@@ -10,7 +10,7 @@ own, and at what is above them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from backbeat.gateway.projection.following.failures import forget
 from backbeat.gateway.projection.following.statements import Rows, Statements
@@ -18,9 +18,18 @@ from backbeat.gateway.projection.storage import rows, states, tables
 from backbeat.schemas.messages.status import ServerStatus
 
 #: Columns of a node that decide whether it is deactivated.
-_COLUMNS = ("no", "id", "parent_id", "workflow_no", "seq", "state", "deactivate_below")
-#: (workflow's number, state before, state after) of a node.
-Transition = tuple[int, int, int]
+_COLUMNS = ("no", "id", "parent_id", "workflow_no", "name_key", "seq", "state", "deactivate_below")
+
+
+class Transition(NamedTuple):
+    """A node that has come from one state to another."""
+
+    workflow_no: int
+    parent_id: bytes | None
+    seq: int
+    name_key: int
+    state_before: int
+    state_after: int
 
 
 def deactivate_older(statements: Statements, workflow_no: int, watermarks: tuple[int, int]) -> list[Transition]:
@@ -82,7 +91,9 @@ def _deactivate(statements: Statements, nodes: Iterable[Any]) -> list[Transition
     for node in {node.no: node for node in nodes}.values():
         if states.server_of(node.state) is not ServerStatus.DEACTIVATED:
             state_after = rows.deactivated(node.state)
-            transitions.append((node.workflow_no, node.state, state_after))
+            transitions.append(
+                Transition(node.workflow_no, node.parent_id, node.seq, node.name_key, node.state, state_after)
+            )
             updates.append({"b_no": node.no, "state": state_after})
             if states.has_failed(node.state):
                 failed.append(node.no)

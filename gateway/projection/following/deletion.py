@@ -15,8 +15,9 @@ TEXT_MIN = 3
 
 
 def delete_nodes(statements: Statements, numbers: list[int]) -> list[Any]:
-    """Delete the rows of nodes; (number, workflow's number, state) of each."""
-    deleted = statements.select(tables.nodes, "no", numbers, "no", "workflow_no", "state")
+    """Delete the rows of nodes; those of each that counts are made of."""
+    columns = "no", "workflow_no", "parent_id", "seq", "name_key", "state"
+    deleted = statements.select(tables.nodes, "no", numbers, *columns)
     bodies = statements.select(tables.node_bodies, "no", numbers, "no", "metadata")
     statements.drop_texts("node_texts", _texts(bodies))
     forget(statements, [row.no for row in deleted if states.has_failed(row.state)])

@@ -95,6 +95,14 @@ class Statements:
         self.update_nodes = _update(tables.nodes, "no", *NODE_CHANGES[:-1])
         self.deactivate = _update(tables.nodes, "no", "state").values(pool_key=null())
         self.add_workflow_states = self._adding(tables.workflow_states, "nodes")
+        self.add_child_states = self._adding(tables.child_states, "nodes")
+        self.drop_child_states = (
+            delete(tables.child_states)
+            .where(tables.child_states.c.parent_id == bindparam("b_parent_id"))
+            .where(tables.child_states.c.name_key == bindparam("b_name_key"))
+            .where(tables.child_states.c.server == bindparam("b_server"))
+            .where(tables.child_states.c.nodes == 0)
+        )
         self.add_node_states = self._adding(tables.node_states, "nodes")
         self.add_days = self._adding(tables.days, "completed", "errored")
         self.add_names = self._adding(tables.workflow_names, "workflows")
@@ -180,17 +188,17 @@ class Statements:
         if self._dialect is sqlite:
             self.run(_DROP_TEXTS[name], rows)
 
-    def select(self, table: Table, column: str, values: list[Any], *columns: str) -> list[Any]:
-        """Rows in which a column has one of the values."""
+    def select(self, table: Table, column: str, values: list[Any], *columns: str, end: str = "") -> list[Any]:
+        """Rows in which a column has one of the values. `end`: of the statement, such as a grouping by that column."""
         # Text of our own: the library's takes longer to be made than the rows to be found.
         select = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {column}"  # noqa: S608 - names of our own
         if self._dialect is postgresql:
-            return list(self._connection.exec_driver_sql(f"{select} = ANY(%s)", (values,))) if values else []
+            return list(self._connection.exec_driver_sql(f"{select} = ANY(%s) {end}", (values,))) if values else []
         result: list[Any] = []
         for first in range(0, len(values), _LOOK_UP_VALUES[-1]):
             wanted = values[first : first + _LOOK_UP_VALUES[-1]]
             count = next(count for count in _LOOK_UP_VALUES if count >= len(wanted))
-            sql = f"{select} IN ({', '.join('?' * count)})"
+            sql = f"{select} IN ({', '.join('?' * count)}) {end}"
             result += self._connection.exec_driver_sql(sql, (*wanted, *(wanted[:1] * (count - len(wanted)))))
         return result
 

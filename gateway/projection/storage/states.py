@@ -16,7 +16,8 @@ from hashlib import blake2b
 
 from backbeat.schemas.messages.status import BUCKETS, CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
 
-_SERVER_BITS = 0xF
+#: Bits of a state that have the server status.
+SERVER_BITS = 0xF
 _CLIENT_SHIFT = 4
 _CLIENT_BITS = 0x7
 _WAITS = 1 << 7
@@ -37,7 +38,7 @@ def pack(server: int, client: int, *, waits: bool, had: int) -> int:
 
 def server_of(state: int) -> ServerStatus:
     """Current server status."""
-    return ServerStatus(state & _SERVER_BITS)
+    return ServerStatus(state & SERVER_BITS)
 
 
 def client_of(state: int) -> ClientStatus:
@@ -51,7 +52,7 @@ _FAILED = frozenset({ServerStatus.RETRYING, ServerStatus.RETRIES_EXHAUSTED, Serv
 
 def has_failed(state: int) -> bool:
     """True for a node that has failed, and waits for a retry or for a person."""
-    return state & _SERVER_BITS in _FAILED
+    return state & SERVER_BITS in _FAILED
 
 
 def waits(state: int) -> bool:

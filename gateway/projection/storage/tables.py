@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 logger = logging.getLogger(__name__)
 
 #: Raised with every change of the tables or their contents: an older projection is rebuilt.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -164,6 +164,17 @@ status_changes = Table(
         sqlite_where=text("owner_key IS NOT NULL"),
         postgresql_where=text("owner_key IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
+)
+
+#: Children of nodes that have many, by name and server status (`following.siblings`).
+child_states = Table(
+    "child_states",
+    metadata,
+    Column("parent_id", LargeBinary, primary_key=True),
+    Column("name_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("server", SmallInteger, primary_key=True, autoincrement=False),
+    Column("nodes", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 

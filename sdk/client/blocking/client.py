@@ -294,6 +294,7 @@ class PlainClient(Blocking):
     causes = blocking(Client.causes)
     failures = blocking(Client.failures)
     timeline = blocking(Client.timeline)
+    child_counts = blocking(Client.child_counts)
     engines = blocking(Client.engines)
     queues = blocking(Client.queues)
     audit = blocking(Client.audit)

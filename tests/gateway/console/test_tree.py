@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from backbeat.gateway.console.tree import PAGE_ROWS_MAX, ROWS, ROWS_MAX
+from backbeat import PlainClient
+from backbeat.gateway.console.tree import GROUP_ROWS, PAGE_ROWS_MAX, ROWS, ROWS_MAX
+from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door
-from tests.waiting import SECONDS_MAX
+from tests.gateway.console.story import IMG, NAME
+from tests.gateway.openapi.test_openapi import validator
+from tests.waiting import SECONDS_MAX, until
 
 MILLISECONDS_MAX = SECONDS_MAX * 1_000
 PARTS = ("Part 0", "Part 1", "Part 2")
 STEPS = ROWS_MAX + 100
+#: Equal siblings, and the one of them that fails.
+EQUAL, FAILING = ROWS + 60, ROWS + 30
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +95,115 @@ def test_a_branch_is_asked_for_with_as_many_rows_as_are_shown(stack, wide):
         assert text.count("data-node=") == count, limit
     for broken in ("2,,x", "x,,2", "2,,3,4", "2,,99999"):
         assert door.get(f"/ui/workflows/{workflow}/rows?branch={parts[0]},{broken}").status == 400, broken
+
+
+@pytest.fixture(scope="module")
+def fan(story):
+    """A node above many of one name that means no good, one of which fails, and above one of another name behind them.
+
+    Its workflow, itself, the equal ones, and the other one.
+    """
+    user = story.user
+    workflow = user.workflow(name="Fan", subject="fan")["id"]
+    top = user.sent(workflow={"id": workflow}, name="Charge all")["id"]
+    equal = user.decide(top, *({"name": NAME, "mode": "non_blocking", "retry": 0} for _ in range(EQUAL)))
+    (other,) = user.decide(top, {"name": "Mark purchased", "mode": "non_blocking"})
+    assert user.say(top, "deciding_complete").status == 200
+    user.wait_for(equal[FAILING], "sent_to_client")
+    assert user.say(equal[FAILING], "errored", {"message": "refused"}).status == 200
+    user.wait_for(equal[FAILING], "retries_exhausted")
+    user.wait_for(other, "sent_to_client")
+
+    def is_counted() -> bool:
+        counts = user.door.get(f"/activities/{top}/child_counts").json
+        return [count["nodes"].get("sent_to_client") for count in counts["names"]] == [EQUAL - 1, 1]
+
+    until(is_counted, "the search has them")
+    return workflow, top, equal, other
+
+
+def test_equal_siblings_are_a_row_that_is_unfolded_at_the_one_that_fails(fan, tab):
+    workflow, top, equal, other = fan
+    screen = tab()
+    screen.open(f"workflows/{workflow}")
+    group = screen.page.locator("tr.group", has_text=str(EQUAL))
+    assert group.locator(".state").all_inner_texts() == ["1 failing", f"{EQUAL - 1} running"]
+    # It, and the group, which goes on from the one that fails; the other one behind them is a row of its own.
+    assert rows_of(screen) == 1 + 1 + GROUP_ROWS + 1
+    ids = screen.page.locator("tr[data-node]").evaluate_all("rows => rows.map((row) => row.dataset.node)")
+    assert ids[2 : 2 + GROUP_ROWS] == equal[FAILING : FAILING + GROUP_ROWS]
+    assert IMG in group.inner_text()
+    screen.follow(group.get_by_role("link", name="Fold Charge"))
+    assert rows_of(screen) == 3
+    screen.follow(screen.page.get_by_role("link", name="Unfold Mark purchased, 1 node"))
+    assert screen.page.locator(f"tr[data-node='{other}']").count() == 1
+    screen.follow(group.get_by_role("link", name="Unfold Charge", expanded=False))
+    assert rows_of(screen) == 4 + ROWS
+    screen.follow(screen.page.get_by_role("link", name="up to 1,000 at once"))
+    assert rows_of(screen) == 4 + EQUAL
+    screen.open(f"workflows/{workflow}?open={top}")
+    assert (rows_of(screen), screen.page.locator("a.later").count()) == (3, 0)
+    assert screen.complaints == []
+
+
+def test_a_group_is_unfolded_in_place_and_its_counts_follow(story, fan, tab):
+    workflow, top, equal, _ = fan
+    screen = tab(java_script_enabled=True)
+    screen.open(f"workflows/{workflow}?open={top}")
+    screen.page.evaluate("window.marked = true")
+    group = screen.page.locator("tr.group", has_text=str(EQUAL))
+    group.get_by_role("link", name="Unfold Charge").press("Enter")
+    group.get_by_role("link", name="Fold Charge", expanded=True).wait_for(timeout=MILLISECONDS_MAX)
+    assert rows_of(screen) == 3 + ROWS
+    # A row that has the focus stays as it is.
+    screen.page.evaluate("document.activeElement.blur()")
+    assert story.user.say(equal[ROWS + 10], "errored", {"message": "refused"}).status == 200
+    group.get_by_text("2 failing").wait_for(timeout=MILLISECONDS_MAX)
+    assert rows_of(screen) == 3 + ROWS
+    group.get_by_role("link", name="Fold Charge").press("Enter")
+    assert rows_of(screen) == 3
+    assert screen.page.evaluate("window.marked")
+    assert screen.complaints == []
+
+
+def test_a_screen_reader_has_a_group_as_a_row_that_can_be_unfolded(fan, tab):
+    workflow, top, _, _ = fan
+    screen = tab()
+    screen.open(f"workflows/{workflow}?open={top}")
+    text = screen.page.get_by_role("table", name="Nodes").aria_snapshot()
+    assert "Level 2, a group: Mark purchased" in text
+    assert 'link "Unfold Mark purchased, 1 node"' in text
+
+
+def test_the_branch_of_a_group_is_of_its_workflow(stack, fan, wide):
+    workflow, top, equal, _ = fan
+    door = Door(stack.http_urls[0])
+    page = door.get(f"/ui/workflows/{workflow}?open={top}").text
+    assert IMG not in page
+    group = page.split('class="group" data-node="')[1].split('"')[0]
+    path = f"/ui/workflows/{workflow}/rows"
+    assert door.get(f"{path}?parent={group}&level=2").text.count("data-node=") == ROWS
+    text = door.get(f"{path}?branch={group},2,{equal[100]},7").text
+    assert (text.count("data-node="), text.count(f'data-node="{equal[100]}"')) == (7, 1)
+    for broken in (f"{group}0", f"{top}~", f"~{group[-16:]}", f"{wide[1]}~{group[-16:]}"):
+        assert door.get(f"{path}?parent={broken}").status == 400, broken
+        assert door.get(f"/ui/workflows/{workflow}?open={broken}").status == 400, broken
+    assert "data-node" not in door.get(f"{path}?parent={top}~{'0' * 16}").text
+
+
+def test_children_are_counted_over_http(stack, story, fan):
+    _, top, equal, _ = fan
+    answer = story.user.door.get(f"/activities/{top}/child_counts?limit=1").json
+    assert validator({"$ref": "#/components/schemas/ChildCounts"}).is_valid(answer), answer
+    assert (answer["total"], answer["more"]) == (EQUAL + 1, 1)
+    (count,) = answer["names"]
+    assert (count["name"], count["userId"], count["total"]) == (NAME, story.user.id, EQUAL)
+    assert sum(count["nodes"].values()) == EQUAL
+    with PlainClient(stack.http_urls[0], story.user.id) as client:
+        counts = client.child_counts(top, limit=1)
+    assert (counts.total, counts.more, counts.names[0].nodes) == (EQUAL + 1, 1, count["nodes"])
+    assert story.user.door.get(f"/activities/{equal[0]}/child_counts").json["names"] == []
+    other = Door(stack.http_urls[0], add_client(stack.bootstrap_servers, "childless", partitions=2).id)
+    assert other.get(f"/activities/{top}/child_counts").error == (404, "Backbeat::NotFound")
+    for limit in ("0", "1001", "x"):
+        assert story.user.door.get(f"/activities/{top}/child_counts?limit={limit}").status == 400

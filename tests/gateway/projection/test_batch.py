@@ -221,9 +221,9 @@ def test_a_batch_reads_few_nodes_of_a_workflow_that_is_swept(connection, project
     rows_read = 0
     real = Statements.select
 
-    def counted(statements, *given):
+    def counted(statements, *given, **more):
         nonlocal rows_read
-        result = real(statements, *given)
+        result = real(statements, *given, **more)
         rows_read += len(result)
         return result
 

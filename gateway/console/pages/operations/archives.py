@@ -15,7 +15,7 @@ from backbeat.gateway.console.page_error import PageError, not_found
 from backbeat.gateway.console.pages.node import CHANGES, ERRORS, change_row, result_of
 from backbeat.gateway.console.show.error_text import errors_of
 from backbeat.gateway.console.show.statuses import shares
-from backbeat.gateway.console.tree import Tree
+from backbeat.gateway.console.tree import Tree, TreeRow
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
 from backbeat.payload.values import id_text
@@ -44,6 +44,8 @@ class ArchiveTree(Tree):
         super().__init__(visit, read.archive.workflow.id, {})
         self._below = read.below
         self._history = read.archive.history
+        # The search knows nothing of it.
+        self.groups_siblings = False
 
     async def _children(self, parent_id: bytes, first: bytes | None, limit: int) -> list[ChildView]:
         nodes = self._below.get(parent_id, [])
@@ -180,7 +182,7 @@ async def _workflow(visit: Visit, read: ReadArchive) -> Page:
         tree.opened.add(parent)
     tree.begin_at(parent or workflow.id, first)
     tree.many = find_id(visit.query.get("many"))
-    rows = await tree.branch(workflow.id, 0)
+    rows = [row for row in await tree.branch(workflow.id, 0) if isinstance(row, TreeRow)]
     unfolded = [id_text(row.node.id) for row in rows if row.is_unfolded]
     return visit.page(
         "archive.html",
