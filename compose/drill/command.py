@@ -18,10 +18,10 @@ from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import json_option
 from backbeat.compose.drill.options import folder_option, installation_options, playbook_option, run_options
+from backbeat.compose.drill.security.command import security
 
 if TYPE_CHECKING:
     from backbeat.compose.drill.plays.play import Play
-    from backbeat.compose.drill.report.result import RunResult
     from backbeat.compose.drill.topology.topology import Topology
 
 #: The play that begins with the version before.
@@ -36,6 +36,7 @@ Examples:
   backbeat drill run engine-killed leader-killed
   backbeat drill certify
   backbeat drill soak --for 10m
+  backbeat drill security
   backbeat drill report --format html --output drill.html
   backbeat drill report --compare 20261129-171500 20261129-183000
 """
@@ -45,6 +46,9 @@ def drill() -> None:
 
     Without --topology everything is started on loopback and removed in the end. docs/how-to/drill.md.
     """
+
+
+drill.add_command(security)
 
 
 @drill.command(
@@ -203,6 +207,7 @@ def report(
 ) -> None:
     """Show the report of a run that is kept; without a name the newest."""
     from backbeat.compose.drill.report.compare import compare_rows
+    from backbeat.compose.drill.report.page import render
     from backbeat.compose.drill.runs import RunsError, find_run, read_result
     from backbeat.compose.drill.tables import table_lines
 
@@ -211,7 +216,7 @@ def report(
             first, second = (read_result(find_run(folder, name)) for name in compare)
             text = "\n".join(table_lines(list(compare_rows(first, second))))
         else:
-            text = _report_text(read_result(find_run(folder, run_name)), format_)
+            text = render(read_result(find_run(folder, run_name)), format_)
     except RunsError as error:
         raise CommandError(str(error)) from error
     if output is None:
@@ -287,6 +292,7 @@ def _run(
     import msgspec
 
     from backbeat.compose.drill.checks import check_key, check_names, check_options
+    from backbeat.compose.drill.report.page import render
     from backbeat.compose.drill.run import Setup, run
     from backbeat.compose.drill.runs import held, new_run
 
@@ -322,8 +328,8 @@ def _run(
             key_file=key_file,
             say=lambda text: click.echo(text, err=True),
         )
-    click.echo(_report_text(result, "json" if as_json else "text"))
-    (path / "report.html").write_text(_report_text(result, "html"))
+    click.echo(render(result, "json" if as_json else "text"))
+    (path / "report.html").write_text(render(result, "html"))
     click.echo(f"Kept in {path}: result.json, report.html, journal, log", err=True)
     if not result.passed:
         raise click.exceptions.Exit(Exit.FAILED)
@@ -361,14 +367,3 @@ def _read_topology(
         )
     except TopologyError as error:
         raise CommandError(str(error), Exit.USAGE) from error
-
-
-def _report_text(result: RunResult, format_: str) -> str:
-    import msgspec
-
-    from backbeat.compose.drill.report.page import page
-    from backbeat.compose.drill.report.text import text_lines
-
-    if format_ == "json":
-        return msgspec.json.encode(result).decode()
-    return page(result) if format_ == "html" else "\n".join(text_lines(result))

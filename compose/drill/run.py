@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from backbeat.compose.drill.plays.play import Play
 from backbeat.compose.drill.plays.soak import draw, until_over
 from backbeat.compose.drill.report.result import RunResult
 from backbeat.compose.drill.report.words import crashes, words_of
-from backbeat.compose.drill.runs import write_result
+from backbeat.compose.drill.runs import remove_data, write_result
 from backbeat.compose.drill.topology.keeper import Keeper
 from backbeat.compose.drill.topology.stage import Stage
 from backbeat.compose.drill.topology.topology import Topology
@@ -187,12 +186,7 @@ def _installation(
         with stage:
             yield stage.topology, stage.keeper, stage.python_before
     finally:
-        # Kafka's and the engines' data; the logs stay.
-        for path in stage.folder.glob("*"):
-            if path.is_file():
-                path.unlink()
-            elif path.name != "log":
-                shutil.rmtree(path, ignore_errors=True)
+        remove_data(stage.folder)
 
 
 def _end(result: RunResult, rig: Rig, servers: str, say: Callable[[str], None]) -> None:

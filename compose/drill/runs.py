@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,15 @@ def read_result(path: Path) -> RunResult:
         raise RunsError(f"{path} has no result: {error.strerror}. The run goes on, or was cut off.") from error
     except msgspec.DecodeError as error:
         raise RunsError(f"{path / _RESULT} is no result of this version: {error}.") from error
+
+
+def remove_data(stage: Path) -> None:
+    """Remove what a run's own installation has stored, but for its logs."""
+    for path in stage.glob("*"):
+        if path.is_file():
+            path.unlink()
+        elif path.name != "log":
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def list_runs(folder: Path) -> list[Path]:

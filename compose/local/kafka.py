@@ -89,6 +89,8 @@ class Membership:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: Port of a second listener, and the port that its clients are told, of a proxy that leads there. None: no such.
     proxied: tuple[int, int] | None = None
+    #: Further listeners, name -> port, whose protocols `settings` have.
+    listeners: Mapping[str, int] = field(default_factory=dict)
 
 
 class KafkaBroker:
@@ -250,6 +252,9 @@ class KafkaBroker:
             port, advertised_port = membership.proxied
             listeners.append(f"PROXIED://{LOOPBACK}:{port}")
             advertised.append(f"PROXIED://{LOOPBACK}:{advertised_port}")
+        for name, port in membership.listeners.items():
+            listeners.append(f"{name}://{LOOPBACK}:{port}")
+            advertised.append(f"{name}://{LOOPBACK}:{port}")
         settings = {
             **_SETTINGS,
             **membership.settings,

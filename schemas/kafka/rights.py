@@ -91,9 +91,11 @@ def _engine(_: str, application_id: str) -> Iterator[Right]:
 
 
 def _gateway(_: str, application_id: str) -> Iterator[Right]:
-    yield from _topics("READ", REPLIES, CLIENTS, STATE, PAYLOADS)
+    yield from _topics("READ", REPLIES, CLIENTS, STATE, PAYLOADS, DEAD_LETTERS)
     yield from _topics("READ", ACTIVITIES_PREFIX, is_prefix=True)
-    yield from _topics("WRITE", COMMANDS, QUERIES, PAYLOADS)
+    yield from _topics("WRITE", COMMANDS, QUERIES, PAYLOADS, DEAD_LETTERS)
+    # Where dead letters are sent in again.
+    yield from _topics("WRITE", SIGNALS_PREFIX, is_prefix=True)
     yield Right("TOPIC", _ALL_TOPICS, is_prefix=True, operations=("DESCRIBE",))
     yield _group("backbeat-webhooks")
     # The queues that it logs are those of every group.

@@ -12,12 +12,12 @@ from dataclasses import replace
 import pytest
 
 from backbeat import Client, Unavailable, Worker
+from backbeat.compose.drill.security.broker import ADMIN, SecuredBroker
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import free_port
-from backbeat.schemas.kafka.brokers import RefusedError, reach
-from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
+from backbeat.schemas.kafka.brokers import reach
+from backbeat.schemas.kafka.security import PREFIX, Brokers, Mechanism
 from tests.gateway.api.door import Door
-from tests.integration.secured_kafka import PASSWORD, USER, secured_kafka
 from tests.waiting import until
 
 PROGRAM = [sys.executable, "-m", "backbeat.compose"]
@@ -25,26 +25,24 @@ PROGRAM = [sys.executable, "-m", "backbeat.compose"]
 
 @pytest.fixture(scope="module")
 def kafka_of_its_own(tmp_path_factory):
-    with secured_kafka(tmp_path_factory.mktemp("secured")) as secured:
+    with SecuredBroker(tmp_path_factory.mktemp("secured")) as secured:
         yield secured
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(kafka_of_its_own, tmp_path, monkeypatch):
     """Where the programs run: their profile is there and nothing else says how one gets in."""
     for name in [*os.environ]:
         if name.startswith(PREFIX) and name != f"{PREFIX}JAVA_OPTIONS":
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    (tmp_path / "password").write_text(f"{kafka_of_its_own.passwords[ADMIN]}\n")
     return tmp_path
 
 
-def run(*words, **environment):
+def run(*words):
     """A command, to its end: exit code and what it said."""
-    given = {**os.environ, **environment}
-    done = subprocess.run([*PROGRAM, *words], env=given, capture_output=True, text=True, timeout=120, check=False)
-    assert PASSWORD not in done.stdout + done.stderr
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stderr if done.returncode else done.stdout
 
 
@@ -68,22 +66,21 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
     secured = kafka_of_its_own
     # Each by another way: a profile, flags, the environment.
     (folder / "backbeat.toml").write_text(
-        f'[profiles.default]\nbootstrap-servers = "{secured.who}"\nkafka-ca-file = "{secured.ca_file}"\n'
-        f'kafka-user = "{USER}"\nkafka-password-file = "password"\n'
+        f'[profiles.default]\nbootstrap-servers = "{secured.users_at}"\nkafka-ca-file = "{secured.authority.ca_file}"\n'
+        f'kafka-user = "{ADMIN}"\nkafka-password-file = "password"\n'
     )
     code, output = run("topics", "create", "--partitions", "2", "--replication", "1", "--development")
     assert code == 0, output
     code, output = run("user", "add", "default", "--partitions", "2")
     assert code == 0, output
     (folder / "backbeat.toml").unlink()
-    flags = ["--bootstrap-servers", secured.who, "--kafka-ca-file", str(secured.ca_file), "--kafka-user", USER]
-    flags += ["--kafka-password-file", "password", "--kafka-sasl-mechanism", "SCRAM-SHA-512"]
-    variables = {"CA_FILE": str(secured.ca_file), "USER": USER, "PASSWORD": PASSWORD, "SECURITY_PROTOCOL": "SASL_SSL"}
-    variables = {f"{PREFIX}{name}": value for name, value in variables.items()}
+    flags = ["--bootstrap-servers", secured.users_at, "--kafka-ca-file", str(secured.authority.ca_file)]
+    flags += ["--kafka-user", ADMIN, "--kafka-password-file", "password", "--kafka-sasl-mechanism", "SCRAM-SHA-512"]
+    variables = {**secured.variables(ADMIN), f"{PREFIX}SECURITY_PROTOCOL": "SASL_SSL"}
     port = free_port()
     parts = {
         "engine": (["engine", *flags, "--instance-id", "one", "--development", "--status-port", "0"], {}),
-        "gateway": (["gateway", "--bootstrap-servers", secured.who, "--http-port", str(port)], variables),
+        "gateway": (["gateway", "--bootstrap-servers", secured.users_at, "--http-port", str(port)], variables),
     }
     with contextlib.ExitStack() as stack:
         for name, (words, environment) in parts.items():
@@ -100,13 +97,13 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         for delivery in ("group", "share"):
-            assert await purchase(Worker(secured.who, delivery=delivery), secured.who) == "Ann has it"
+            assert await purchase(Worker(secured.users_at, delivery=delivery), secured.users_at) == "Ann has it"
         door = Door(f"http://127.0.0.1:{port}")
         until(lambda: door.get("/ready").status == 200, "the gateway is ready")
         until(lambda: "backbeat_projection_whole 1.0" in door.get("/metrics").text, "its projection is whole")
         for part in parts.values():
             assert part.running, part.output()
-            assert PASSWORD not in part.output()
+            assert secured.passwords[ADMIN] not in part.output()
 
 
 @pytest.mark.parametrize(
@@ -114,16 +111,16 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
     [
         ({"PASSWORD": "not that"}, ("invalid credentials", ["topics", "engine", "gateway", "projection"])),
         # All of them ask in the same way.
-        ({"CA_FILE": "{secured.other_ca_file}"}, ("certificate verify failed", ["engine"])),
+        ({"CA_FILE": "{secured.stranger.ca_file}"}, ("certificate verify failed", ["engine"])),
     ],
     ids=["password", "authority"],
 )
 def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, monkeypatch, wrong, why_commands):
     why, commands_told = why_commands
     secured = kafka_of_its_own
-    given = {"CA_FILE": str(secured.ca_file), "USER": USER, "PASSWORD": PASSWORD, **wrong}
-    for name, value in given.items():
-        monkeypatch.setenv(f"{PREFIX}{name}", value.format(secured=secured))
+    wrong = {f"{PREFIX}{name}": value.format(secured=secured) for name, value in wrong.items()}
+    for name, value in {**secured.variables(ADMIN), **wrong}.items():
+        monkeypatch.setenv(name, value)
     commands = {
         "topics": ["topics", "check"],
         "engine": ["engine", "--instance-id", "one", "--status-port", "0"],
@@ -132,7 +129,7 @@ def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, m
     }
     running = {
         name: subprocess.Popen(
-            [*PROGRAM, *words, "--bootstrap-servers", secured.who],
+            [*PROGRAM, *words, "--bootstrap-servers", secured.users_at],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -141,29 +138,18 @@ def test_who_does_not_get_in_is_told_why_in_one_line(kafka_of_its_own, folder, m
         if name in commands_told
     }
     with pytest.raises(Unavailable, match=why):
-        asyncio.run(Client(secured.who).start())
+        asyncio.run(Client(secured.users_at).start())
     for name, process in running.items():
         out, error_output = process.communicate(timeout=90)
         assert (process.returncode, out, len(error_output.splitlines())) == (3, "", 1), (name, error_output)
-        assert f"Kafka at {secured.who} cannot be entered: " in error_output
+        assert f"Kafka at {secured.users_at} cannot be entered: " in error_output
         assert why in error_output
         assert "What to do:" in error_output
-        assert PASSWORD not in error_output
+        assert secured.passwords[ADMIN] not in error_output
 
 
 @pytest.mark.parametrize("mechanism", [Mechanism.SCRAM_SHA_512, Mechanism.PLAIN])
 def test_a_user_is_known_by_either_mechanism(kafka_of_its_own, mechanism):
     secured = kafka_of_its_own
-    security = KafkaSecurity(
-        protocol=Protocol.SASL_SSL, ca_file=secured.ca_file, mechanism=mechanism, user=USER, password=PASSWORD
-    )
-    assert reach(Brokers(secured.who, security)).list_topics(timeout=120).brokers
-
-
-def test_a_certificate_opens_a_listener_that_asks_for_one(kafka_of_its_own):
-    secured = kafka_of_its_own
-    without = KafkaSecurity(protocol=Protocol.SSL, ca_file=secured.ca_file)
-    with pytest.raises(RefusedError, match=r"alert (bad certificate|certificate required)"):
-        reach(Brokers(secured.certified, without))
-    security = replace(without, certificate_file=secured.certificate_file, key_file=secured.key_file)
-    assert reach(Brokers(secured.certified, security)).list_topics(timeout=120).brokers
+    security = replace(secured.security(ADMIN), mechanism=mechanism)
+    assert reach(Brokers(secured.users_at, security)).list_topics(timeout=120).brokers

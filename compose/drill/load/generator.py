@@ -36,6 +36,7 @@ from backbeat.compose.drill.load.payments import (
     TOKEN_VARIABLE,
     WAYS,
     WEBHOOK_CLIENT,
+    WEBHOOK_CLIENT_VARIABLE,
     WORKFLOW,
 )
 from backbeat.schemas.kafka.security import connection
@@ -74,10 +75,11 @@ class Generator:
         async with contextlib.AsyncExitStack() as clients:
             sdk = await clients.enter_async_context(Client(self._servers, client=CLIENT, timeout=_ASK_SECONDS_MAX))
             token = os.environ.get(TOKEN_VARIABLE)
+            webhook_client = os.environ.get(WEBHOOK_CLIENT_VARIABLE, WEBHOOK_CLIENT)
             gateways = itertools.cycle(
                 [
                     await clients.enter_async_context(
-                        Client(url, client=WEBHOOK_CLIENT, token=token, timeout=_ASK_SECONDS_MAX)
+                        Client(url, client=webhook_client, token=token, timeout=_ASK_SECONDS_MAX)
                     )
                     for url in self._gateways
                 ]

@@ -23,10 +23,14 @@ CLIENT = "drill"
 WEBHOOK_CLIENT = "drill-webhooks"
 #: Token of the latter for its calls to gateways: processes of the load are told by this variable.
 TOKEN_VARIABLE = "BACKBEAT_TOKEN"  # noqa: S105 - the name of it
+#: Id of the latter: a gateway that asks for a token on every call tells nobody which name has which.
+WEBHOOK_CLIENT_VARIABLE = "DRILL_WEBHOOK_CLIENT"
 #: A word of the run's own, in the names of its payments: an installation has met those of earlier runs.
 RUN_VARIABLE = "DRILL_RUN"
 #: File that workers of the load look at before each step: how many seconds it takes. None: as long as it does.
 STEPS_VARIABLE = "DRILL_STEPS"
+#: How workers of the load get their activities: `group` or `share`. None: through a consumer group.
+DELIVERY_VARIABLE = "DRILL_DELIVERY"
 #: The client application of whoever floods.
 FLOOD_CLIENT = "drill-flood"
 

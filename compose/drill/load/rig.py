@@ -9,7 +9,14 @@ from pathlib import Path
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.drill.faults.at_work import STEPS_KNOB
 from backbeat.compose.drill.load.account import Account
-from backbeat.compose.drill.load.payments import CLIENT, RUN_VARIABLE, STEPS_VARIABLE, TOKEN_VARIABLE, WEBHOOK_CLIENT
+from backbeat.compose.drill.load.payments import (
+    CLIENT,
+    RUN_VARIABLE,
+    STEPS_VARIABLE,
+    TOKEN_VARIABLE,
+    WEBHOOK_CLIENT,
+    WEBHOOK_CLIENT_VARIABLE,
+)
 from backbeat.compose.drill.load.retention import keep_for_ever
 from backbeat.compose.drill.runs import aborted_by
 from backbeat.compose.drill.topology.keeper import Keeper, Part
@@ -98,6 +105,7 @@ class Rig:
             token_hash=hash_token(token),
             partitions=self._partitions,
         )
+        self._env |= {WEBHOOK_CLIENT_VARIABLE: registered.id}
         parts = [self._make_worker(name) for name in _worker_names(self._workers)]
         if self._gateways:
             knob = self.folder / "knob" / "endpoint.json"

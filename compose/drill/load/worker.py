@@ -14,6 +14,7 @@ from backbeat.compose.drill.load.payments import (
     AMOUNT,
     BANK,
     CLIENT,
+    DELIVERY_VARIABLE,
     FAN_OUT,
     MAKE,
     RETRIES,
@@ -22,11 +23,13 @@ from backbeat.compose.drill.load.payments import (
     VOUCHER,
     VOUCHERS,
 )
+from backbeat.delivery.base import DeliveryWay
 
 
 def make_worker(servers: str, journal: Journal, status_port: int) -> Worker:
     """A worker that runs payments and notes each step that it begins."""
-    worker = Worker(servers, client=CLIENT, status_port=status_port)
+    delivery: DeliveryWay = "share" if os.environ.get(DELIVERY_VARIABLE) == "share" else "group"
+    worker = Worker(servers, client=CLIENT, status_port=status_port, delivery=delivery)
 
     async def begin() -> None:
         node = current()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from backbeat.compose.drill.report.result import CURVES, PlayResult, RunResult
 from backbeat.compose.drill.report.text import MARKS, outcome, setup_figures, text_lines
 
@@ -22,9 +24,11 @@ svg text{font:10px system-ui,sans-serif;fill:var(--muted)}
 """
 
 
-def page(run: RunResult) -> str:
-    """The whole page."""
-    return "\n".join(_page_lines(run))
+def render(run: RunResult, format_: str) -> str:
+    """The report as `text`, `json` or `html`, which is one page."""
+    if format_ == "json":
+        return msgspec.json.encode(run).decode()
+    return "\n".join(_page_lines(run) if format_ == "html" else text_lines(run))
 
 
 def _page_lines(run: RunResult) -> Iterator[str]:
@@ -35,10 +39,16 @@ def _page_lines(run: RunResult) -> Iterator[str]:
     figures = ", ".join(f"{value:g} {name}" for name, value in setup_figures(run).items())
     seed = f", seed {run.setup['seed']}" if "seed" in run.setup else ""
     yield f"<p>{html.escape(figures + seed)}. Again: <code>{html.escape(run.command)}</code></p>"
-    yield "<table><tr><th></th><th>play</th><th>recovered</th><th>longest silence</th><th>ended by</th></tr>"
-    for play in run.plays:
-        yield _row(play)
-    yield "</table>"
+    if run.plays:
+        yield "<table><tr><th></th><th>play</th><th>recovered</th><th>longest silence</th><th>ended by</th></tr>"
+        for play in run.plays:
+            yield _row(play)
+        yield "</table>"
+    if run.promises:
+        yield _table(
+            ["", "area", "attack", "promise", "evidence"],
+            [[MARKS[each.is_kept], each.area, each.attack, each.promise, each.evidence] for each in run.promises],
+        )
     totals = run.totals
     yield "<h2>Payments</h2>"
     yield _table(
@@ -55,7 +65,8 @@ def _page_lines(run: RunResult) -> Iterator[str]:
             ]
         ],
     )
-    yield "<h2>Judge</h2><pre>" + html.escape("\n".join([*run.verdict_lines, *run.failed])) + "</pre>"
+    if run.verdict_lines or run.failed:
+        yield "<h2>Judge</h2><pre>" + html.escape("\n".join([*run.verdict_lines, *run.failed])) + "</pre>"
     for play in run.plays:
         yield from _play_section(play)
     if run.footprint:
@@ -64,19 +75,20 @@ def _page_lines(run: RunResult) -> Iterator[str]:
             ["", "1", "2", "3", "4", "5"],
             [[name, *(f"{value:.4g}" for value in parts)] for name, parts in run.footprint.items()],
         )
-    yield "<h2>What every process said</h2>"
-    yield _table(
-        ["service", "starts", "ends", "warnings and errors"],
-        [
+    if run.words:
+        yield "<h2>What every process said</h2>"
+        yield _table(
+            ["service", "starts", "ends", "warnings and errors"],
             [
-                words.service,
-                words.starts,
-                ", ".join(f"{why}: {n}" for why, n in words.ends.items()),
-                words.unknown or words.warnings,
-            ]
-            for words in run.words
-        ],
-    )
+                [
+                    words.service,
+                    words.starts,
+                    ", ".join(f"{why}: {n}" for why, n in words.ends.items()),
+                    words.unknown or words.warnings,
+                ]
+                for words in run.words
+            ],
+        )
     yield "<details><summary>The report as text</summary><pre>" + html.escape("\n".join(text_lines(run)))
     yield "</pre></details></body></html>"
 

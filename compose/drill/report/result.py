@@ -66,6 +66,17 @@ class PlayResult(msgspec.Struct, kw_only=True):
         return not self.failed and not self.skipped
 
 
+class PromiseResult(msgspec.Struct, kw_only=True):
+    """Result of an attack of the security drill: whether the promise was kept, and by what that was seen."""
+
+    #: row of SECURITY.md's table
+    area: str
+    attack: str
+    promise: str
+    is_kept: bool
+    evidence: str
+
+
 class Words(msgspec.Struct, kw_only=True):
     """Words of a process during the run."""
 
@@ -93,6 +104,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     command: str = ""
     services: list[dict[str, str]] = []
     plays: list[PlayResult] = []
+    #: of the security drill
+    promises: list[PromiseResult] = []
     totals: Totals = msgspec.field(default_factory=Totals)
     words: list[Words] = []
     #: the verdict of `backbeat verify`, as its JSON; and its lines
@@ -106,5 +119,8 @@ class RunResult(msgspec.Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """True where every play that was played, and the run as a whole, kept its bounds."""
-        return not self.failed and not self.aborted and all(play.passed or play.skipped for play in self.plays)
+        """True where the run as a whole, and every play that was played kept its bounds, and every promise was kept."""
+        is_kept = all(play.passed or play.skipped for play in self.plays) and all(
+            each.is_kept for each in self.promises
+        )
+        return not self.failed and not self.aborted and is_kept

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from backbeat.compose.drill.report.result import PlayResult, RunResult
+from backbeat.compose.drill.report.result import PlayResult, PromiseResult, RunResult
 from backbeat.compose.drill.watch.bounds import BoundOutcome
 
 MARKS = {True: "✓", False: "✗"}
@@ -22,6 +23,7 @@ def text_lines(run: RunResult) -> Iterator[str]:
     yield ""
     for play in run.plays:
         yield from _play_lines(play)
+    yield from _promise_lines(run.promises)
     totals = run.totals
     yield (
         f"Payments: {totals.asked} asked for, {totals.taken} taken, {totals.completed} completed, {totals.lost} lost, "
@@ -35,7 +37,8 @@ def text_lines(run: RunResult) -> Iterator[str]:
             f"  {name}: {', '.join(f'{value:.4g}' for value in parts)}" for name, parts in run.footprint.items()
         )
         yield ""
-    yield "What every process said:"
+    if run.words:
+        yield "What every process said:"
     for words in run.words:
         if words.unknown:
             yield f"  {words.service}: {words.unknown}"
@@ -44,7 +47,8 @@ def text_lines(run: RunResult) -> Iterator[str]:
         yield f"  {words.service}: {words.starts} starts, ends: {ends}, {words.warnings} warnings and errors"
         for line in words.lines:
             yield f"    {line}"
-    yield ""
+    if run.words:
+        yield ""
     yield from (f"Judge: {line}" for line in run.verdict_lines)
     for line in run.failed:
         yield f"✗ {line}"
@@ -58,6 +62,9 @@ def outcome(run: RunResult) -> str:
     passed = sum(play.passed for play in run.plays)
     skipped = sum(bool(play.skipped) for play in run.plays)
     word = "PASSED" if run.passed else "FAILED"
+    if run.promises:
+        kept = sum(each.is_kept for each in run.promises)
+        return f"{word}: {kept} of {len(run.promises)} attacks were withstood"
     return f"{word}: {passed} of {len(run.plays) - skipped} plays kept their bounds" + (
         f"; {skipped} could not be played here" if skipped else ""
     )
@@ -76,6 +83,17 @@ def setup_figures(run: RunResult) -> dict[str, float]:
         for name, value in run.setup.items()
         if isinstance(value, int | float) and name != "seed" and (name != "soak_seconds" or value)
     }
+
+
+def _promise_lines(promises: list[PromiseResult]) -> Iterator[str]:
+    """Attacks below the promises that they are about, with their evidence."""
+    for (area, promise), attacks in itertools.groupby(promises, lambda each: (each.area, each.promise)):
+        yield f"{area}: {promise}"
+        for each in attacks:
+            yield f"  {MARKS[each.is_kept]} {each.attack}: {'kept' if each.is_kept else 'BROKEN'}"
+            yield f"      {each.evidence}"
+    if promises:
+        yield ""
 
 
 def _play_lines(result: PlayResult) -> Iterator[str]:

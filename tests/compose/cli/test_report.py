@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import ssl
 from email import message_from_bytes, policy
 from html.parser import HTMLParser
@@ -13,13 +11,11 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from click.testing import CliRunner
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.reports.mail import MailServer, mail_options
 from backbeat.compose.cli.reports.page import document_of, html_of, subject_of, text_of
+from backbeat.compose.drill.security.authority import Authority
 from backbeat.compose.local.ports import free_port
 from backbeat.gateway.api.shapes.reports import Daily, DailyFigures
 
@@ -152,29 +148,10 @@ def start(box):
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
     """Of 127.0.0.1, trusted in this test."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(address, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    chain = tmp_path / "mail.pem"
-    chain.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    authority = Authority(tmp_path, "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    context.load_cert_chain(*authority.issue("mail"))
     return context
 
 

@@ -19,7 +19,7 @@ from backbeat.compose.drill.load.account import Totals, WayFigures
 from backbeat.compose.drill.plays.playbook import PLAYBOOK, PlaybookError, all_plays, choose
 from backbeat.compose.drill.plays.soak import draw, is_drawn, until_over
 from backbeat.compose.drill.report.curves import add_figures
-from backbeat.compose.drill.report.page import page
+from backbeat.compose.drill.report.page import render
 from backbeat.compose.drill.report.result import PlayResult, RunResult, Words
 from backbeat.compose.drill.report.text import text_lines
 from backbeat.compose.drill.runs import list_runs, new_run, read_result, write_result
@@ -111,7 +111,7 @@ def test_what_grows_over_a_soak_is_told(tmp_path):
     assert "  seed 7: --seed repeats" in text
     assert "60 s of soak" in text
     assert "  engine handles: 90, 100, 100, 120, 126" in text
-    assert "seed 7" in page(run)
+    assert "seed 7" in render(run, "html")
 
 
 def test_bounds_of_every_play_count_where_it_has_none_of_its_own(tmp_path):

@@ -80,6 +80,25 @@ def test_a_result_that_cannot_be_shown_hides_no_other(stack, story, content):
         broken.rmdir()
 
 
+def test_promises_of_the_security_drill_are_shown(stack, story):
+    folder = story.drills_folder / "20261129-210000"
+    folder.mkdir()
+    kept = {"area": "lines", "attack": "wrong <password>", "promise": "kept out", "is_kept": True, "evidence": "told"}
+    broken = {**kept, "attack": "none at all", "is_kept": False, "evidence": "it was let in"}
+    try:
+        content = {"id": folder.name, "began_at": 1, "ended_at": 2, "promises": [kept, broken]}
+        (folder / "result.json").write_text(json.dumps(content))
+        desk = Desk(stack.http_urls[0])
+        assert "1 of 2 attacks were withstood" in desk.get("drills").text
+        page = desk.get(f"drills/{folder.name}").text
+        for text in ("1 of 2 attacks were withstood", "wrong &lt;password&gt;", "broken", "it was let in"):
+            assert text in page
+        assert "<h2>Plays</h2>" not in page
+    finally:
+        (folder / "result.json").unlink()
+        folder.rmdir()
+
+
 @pytest.fixture
 def people(stack, story):
     """An operator, and a reader, at the gateway that may begin drills."""

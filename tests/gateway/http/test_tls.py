@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
+from backbeat.compose.drill.security.authority import Authority
 from backbeat.gateway.http.server import Server, TlsError, tls_context
-from tests.integration.secured_kafka import Authority
 
 
 @pytest.fixture

@@ -79,6 +79,21 @@ class PlayResult(PlayOutcome, kw_only=True):
     curves: dict[str, list[float | None]] = {}
 
 
+class PromiseOutcome(msgspec.Struct, kw_only=True):
+    """Outcome of an attack of the security drill."""
+
+    is_kept: bool = False
+
+
+class PromiseResult(PromiseOutcome, kw_only=True):
+    """Result of an attack."""
+
+    area: str = "?"
+    attack: str = "?"
+    promise: str = ""
+    evidence: str = ""
+
+
 class Totals(msgspec.Struct, kw_only=True):
     """Figures of a whole run."""
 
@@ -99,6 +114,7 @@ class RunSummary(msgspec.Struct, kw_only=True):
     ended_at: Seconds = 0.0
     version: str = ""
     plays: tuple[PlayOutcome, ...] = ()
+    promises: tuple[PromiseOutcome, ...] = ()
     totals: Totals = msgspec.field(default_factory=Totals)
     failed: list[str] = []
     aborted: str = ""
@@ -114,9 +130,21 @@ class RunSummary(msgspec.Struct, kw_only=True):
         return sum(play.outcome != "skipped" for play in self.plays)
 
     @property
+    def outcome(self) -> str:
+        """Plays that kept their bounds, or attacks that were withstood, in words."""
+        if self.promises:
+            return f"{self._kept} of {len(self.promises)} attacks were withstood"
+        return f"{self.passed} of {self.played} plays kept their bounds"
+
+    @property
+    def _kept(self) -> int:
+        return sum(promise.is_kept for promise in self.promises)
+
+    @property
     def is_whole(self) -> bool:
-        """True where every play that was played, and the run as a whole, kept its bounds."""
-        return not self.failed and not self.aborted and self.passed == self.played
+        """True where every play that was played, the run as a whole, and every promise was kept."""
+        is_kept = self.passed == self.played and self._kept == len(self.promises)
+        return not self.failed and not self.aborted and is_kept
 
     @property
     def has_ended(self) -> bool:
@@ -130,6 +158,7 @@ class Run(RunSummary, kw_only=True):
     setup: dict[str, Any] = {}
     command: str = ""
     plays: tuple[PlayResult, ...] = ()
+    promises: tuple[PromiseResult, ...] = ()
     verdict_lines: list[str] = []
 
 
