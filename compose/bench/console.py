@@ -49,23 +49,43 @@ _CONNECTIONS = 16
 _WORKFLOWS = 200
 _CALLS = {"read": 6_000, "accept": 3_000}
 _RUNS = 3
+#: The gateway of the console alone.
+_APART = 1
+#: Where the people's pages come from: none do, from the gateway that is called, from that of the console alone.
+_PLACES = {"alone": None, "beside": 0, "apart": _APART}
 _OPEN_PAGES = 100
 #: Time over which open pages are measured; each second a node of the tree that they show changes.
 _OPEN_SECONDS = 20
 
 
 class ConsoleRig(HttpRig):
-    """A rig whose gateway has the console, and lets everybody in."""
+    """A rig whose gateway has the console, and lets everybody in; and another gateway, of the console alone."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = Stack(ephemeral=True, long_lived=True, engines=0, gateways=[["--ui=on", "--ui-login=none"]])
+        gateways = [[f"--ui={ui}", "--ui-login=none"] for ui in ("on", "only")]
+        self.stack = Stack(ephemeral=True, long_lived=True, engines=0, gateways=gateways)
 
-    async def page(self, address: str) -> tuple[float, bytes]:
+    async def _start(self) -> None:
+        await super()._start()
+        # Until it is looked at it would only follow what the other one follows.
+        await asyncio.to_thread(self.stack.stop_gateway, _APART)
+
+    async def start_apart(self) -> None:
+        """Start the gateway of the console alone, and wait until its lists have all."""
+        self.stack.start_gateway(_APART)
+        await asyncio.to_thread(self.stack.wait_gateway_ready, _APART)
+        database = self.open_database(_APART)
+        try:
+            await self.until_projected(database)
+        finally:
+            database.dispose()
+
+    async def page(self, address: str, gateway: int = 0) -> tuple[float, bytes]:
         """Milliseconds until a page is there, and the page as it is sent: compressed."""
         began_at = time.perf_counter()
         headers = {"Accept-Encoding": "gzip"}
-        async with self._session.get(self._url(address), headers=headers, auto_decompress=False) as response:
+        async with self._session.get(self._url(address, gateway), headers=headers, auto_decompress=False) as response:
             body = await response.read()
             if response.status != _OK:
                 raise SetupError(f"/ui/{address} was answered with {response.status}")
@@ -83,8 +103,8 @@ class ConsoleRig(HttpRig):
             finally:
                 reading.cancel()
 
-    def _url(self, address: str) -> str:
-        return f"{self.stack.http_urls[0]}/ui/{address}"
+    def _url(self, address: str, gateway: int = 0) -> str:
+        return f"{self.stack.http_urls[gateway]}/ui/{address}"
 
 
 async def pages(nodes: int, say: Say) -> Figure:
@@ -208,35 +228,36 @@ async def _cores(rig: ConsoleRig, changing: Iterator[bytes]) -> dict[str, float]
 async def _beside_people(rig: ConsoleRig, addresses: list[str], say: Say) -> Figure:
     """Latency of the API's calls while people look, each loading a page a second, and while nobody does, by turns."""
     p99s: dict[str, list[float]] = {}
+    await rig.start_apart()
     await rig.load("prepare", count=_WORKFLOWS)
     for run in range(_RUNS + 1):
         for load, count in _CALLS.items():
-            for name in ("alone", "beside") if run % 2 else ("beside", "alone"):
+            for name, gateway in list(_PLACES.items())[:: 1 if run % 2 else -1]:
                 # There is something to read once signals were accepted.
                 await rig.load("accept", count=_WORKFLOWS)
-                async with _people(rig, addresses if name == "beside" else []):
+                async with _people(rig, addresses, gateway):
                     result = await rig.load(load, count=count, connections=_CONNECTIONS)
                 if run:
                     # The first of all is the warm-up.
                     p99s.setdefault(f"{load}_{name}", []).append(result.p99_ms or 0.0)
     figure: Figure = {f"{name}_p99_ms": round(median(values), 1) for name, values in p99s.items()}
-    for load in _CALLS:
-        figure[f"{load}_ratio"] = round(figure[f"{load}_beside_p99_ms"] / figure[f"{load}_alone_p99_ms"], 2)
+    for load, place in itertools.product(_CALLS, ("beside", "apart")):
+        figure[f"{load}_{place}_ratio"] = round(figure[f"{load}_{place}_p99_ms"] / figure[f"{load}_alone_p99_ms"], 2)
     figure["runs"] = {name: [round(value, 1) for value in values] for name, values in p99s.items()}
     say(f"(console) p99 of the API beside {_PEOPLE} people who load a page a second, and alone: {figure}")
     return figure
 
 
 @asynccontextmanager
-async def _people(rig: ConsoleRig, addresses: list[str]) -> AsyncIterator[None]:
-    """People who load one page after the other."""
+async def _people(rig: ConsoleRig, addresses: list[str], gateway: int | None) -> AsyncIterator[None]:
+    """People who load one page after the other from a gateway; null: nobody looks."""
 
     async def look(first: int) -> None:
         await asyncio.sleep(first / _PEOPLE)
         for address in itertools.islice(itertools.cycle(addresses), first, None):
-            await asyncio.gather(rig.page(address), asyncio.sleep(1.0))
+            await asyncio.gather(rig.page(address, gateway or 0), asyncio.sleep(1.0))
 
-    people = _PEOPLE if addresses else 0
+    people = 0 if gateway is None else _PEOPLE
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(look(number)) for number in range(people)]
     try:
         yield

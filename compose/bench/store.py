@@ -61,7 +61,7 @@ def load(rig: Rig, workflows: int, nodes_per_workflow: int) -> Loaded:
     # The stores only encode: nothing is ever written to their files.
     stores = [PartitionStore(folder / str(number), number) for number in range(rig.partitions)]
     for store in stores:
-        store.meta = msgspec.structs.replace(meta)
+        store.replace_meta(msgspec.structs.replace(meta))
     producer = Producer(
         {
             **connection(servers),

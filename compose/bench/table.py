@@ -113,8 +113,10 @@ ROWS = [
     Row("console", "assets, once", ("assets", "kb"), "kB", 25),
     Row("console", "100 open pages: the gateway", ("open_pages", "gateway_cores"), "cores", 0.1),
     Row("console", "· the engine", ("open_pages", "engine_cores"), "cores"),
-    Row("console", "p99 of reads beside 4 people, times alone", ("api", "read_ratio"), "", 1.1),
-    Row("console", "p99 of signals beside 4 people, times alone", ("api", "accept_ratio"), "", 1.1),
+    Row("console", "p99 of reads beside 4 people, times alone", ("api", "read_beside_ratio"), "", 1.1),
+    Row("console", "p99 of signals beside 4 people, times alone", ("api", "accept_beside_ratio"), "", 1.1),
+    Row("console", "· reads, the console in a gateway of its own", ("api", "read_apart_ratio"), "", 1.1),
+    Row("console", "· signals, likewise", ("api", "accept_apart_ratio"), "", 1.1),
 ]
 
 

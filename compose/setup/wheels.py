@@ -37,7 +37,7 @@ HOT = (
     "streams/state/timers.py",
     "streams/state/versions.py",
 )
-#: Modules that mypyc compiles into something else: a property that is a getter of C; dataclasses with slots.
+#: Modules that mypyc compiles into something else: classes that are extended in Python; dataclasses with slots.
 INTERPRETED = ("streams/core/store.py", "streams/core/tables.py", "streams/engine/partition.py")
 #: The extension module that holds all of them.
 LIBRARY = "backbeat"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
-from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from backbeat.streams.core.records import Meta
@@ -54,10 +53,12 @@ class PartitionRecords(ABC):
         self._entries: dict[Any, Any] = {}
         #: by table: the function that puts a record, and the timer fields of the record
         self._writers: dict[Any, tuple[Keep, TimerFields | None]] = {}
-        self.meta = meta
+        self.replace_meta(meta)
 
-    def _take_meta(self, meta: Meta) -> None:
-        self._meta = meta
+    def replace_meta(self, meta: Meta) -> None:
+        """Take another meta record, and its tables."""
+        #: the partition's position, settings and tables
+        self.meta = meta
         for table in META_TABLES:
             self._keep_in(table, getattr(meta, table.name), None)
 
@@ -72,9 +73,6 @@ class PartitionRecords(ABC):
 
         self._entries[table] = entries
         self._writers[table] = (keep, timer)
-
-    #: The partition's position, settings and tables. A getter of C: nearly every command reads it.
-    meta = property(attrgetter("_meta"), _take_meta)
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
         """A record, or null."""
@@ -110,7 +108,7 @@ class PartitionRecords(ABC):
             self.set_timer(*timer)
         if meta is not None:
             for name in META_FIELDS:
-                setattr(self._meta, name, getattr(meta, name))
+                setattr(self.meta, name, getattr(meta, name))
 
     @abstractmethod
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:

@@ -207,7 +207,7 @@ def _check_log(store: PartitionStore, changelog: Changelog, committed: int | Non
                 f"from a backup, or, to begin anew without any workflow, delete all backbeat topics and the engines' "
                 f"data directories"
             )
-        store.meta = Meta(topic_id=changelog.commands_topic_id, next_offset=ends.first)
+        store.replace_meta(Meta(topic_id=changelog.commands_topic_id, next_offset=ends.first))
         return
     if meta.topic_id != changelog.commands_topic_id:
         raise RestoreError(

@@ -42,7 +42,7 @@ class PartitionStore(StoredRecords):
         self._flushed_at = host_now(host_clock)
         try:
             self.origin = self._read_origin()
-            self.meta = self._newest_meta()
+            self.replace_meta(self._newest_meta())
         except BaseException:
             self.close()
             raise
@@ -172,7 +172,7 @@ class PartitionStore(StoredRecords):
 
     def restored(self) -> None:
         """End the restore: read the meta record as of the changelog's end."""
-        self.meta = self._newest_meta()
+        self.replace_meta(self._newest_meta())
         self._meta_written = self._encode(self.meta)
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:

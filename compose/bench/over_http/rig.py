@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Self
 
 import aiohttp
@@ -83,8 +84,12 @@ class HttpRig(Rig):
         async with asyncio.timeout(_START_SECONDS_MAX):
             await self._until_known()
             await self._until_listening()
-        tables = self.stack.data_dir / "gateway-1" / "projection.sqlite"
-        self.database = open_engine(parse_url(f"sqlite:///{tables}"))
+        self.database = self.open_database(0)
+
+    def open_database(self, gateway: int) -> Engine:
+        """The projection of a gateway."""
+        tables = self.stack.data_dir / f"gateway-{gateway + 1}" / "projection.sqlite"
+        return open_engine(parse_url(f"sqlite:///{tables}"))
 
     async def _until_known(self) -> None:
         """Wait for the gateway's registry, which follows the topic."""
@@ -140,16 +145,20 @@ class HttpRig(Rig):
         await self.call("GET", "/workflows/search?name=none")
         await self.until_committed()
 
-        while behind := self._unprojected():
-            await self._until_projected_to(behind - 1)
+        await self.until_projected(self.database)
 
-    async def _until_projected_to(self, behind: int) -> None:
-        # A million records take their time: it is enough that it goes on.
-        await self.until(lambda: self._unprojected() <= behind, "the projection")
+    async def until_projected(self, database: Engine) -> None:
+        """Wait until all that is committed is in a gateway's projection."""
+        while behind := self._unprojected(database):
+            # A million records take their time: it is enough that it goes on.
+            await self.until(partial(self._is_projected_to, database, behind - 1), "the projection")
 
-    def _unprojected(self) -> int:
-        """Offsets of the changelog that the projection is behind."""
-        with self.database.connect() as connection, connection.begin():
+    def _is_projected_to(self, database: Engine, behind: int) -> bool:
+        return self._unprojected(database) <= behind
+
+    def _unprojected(self, database: Engine) -> int:
+        """Offsets of the changelog that a projection is behind."""
+        with database.connect() as connection, connection.begin():
             positions = read_positions(connection)
         return sum(max(0, end - positions.get(number, 0)) for number, end in self.ends(STATE).items())
 

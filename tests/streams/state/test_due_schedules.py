@@ -104,7 +104,7 @@ def test_a_new_schedule_has_only_its_next_time(store):
 
 
 def test_after_an_outage_it_has_as_many_as_one_command_may_deal_with(store):
-    store.meta = Meta(settings=Settings(slice_nodes_max=3))
+    store.replace_meta(Meta(settings=Settings(slice_nodes_max=3)))
     command = due(store, BEGIN + 9 * HOUR + 1)
     assert command.times == tuple(BEGIN + hour * HOUR for hour in (1, 2, 3))
     assert command.next_at == BEGIN + 4 * HOUR
