@@ -102,7 +102,7 @@ NEW_NOUNS = (
     *("/commands", "/queries", "/schemas"),
 )
 COUNTS = {"/workflows/search/count", "/activities/search/count"}
-OF_A_NODE = {f"/activities/{{id}}/{name}" for name in ("waits", "children", "path")}
+OF_A_NODE = {f"/activities/{{id}}/{name}" for name in ("waits", "children", "child_counts", "path")}
 OF_A_WORKFLOW = {f"/workflows/{{id}}/{name}" for name in ("top", "outcome", "timeline", "changes", "messages/{name}")}
 
 
