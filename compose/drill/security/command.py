@@ -30,7 +30,7 @@ def security(folder: Path, *, as_json: bool) -> None:
     """Attack an installation in each way that SECURITY.md promises to withstand, and report which promises are kept.
 
     It is started on loopback and removed in the end: a broker over SASL_SSL with certificates made on the spot, an
-    engine and a gateway over HTTPS, each with the rights of `backbeat acls`, and payments through all of it. About two
+    engine and a gateway over HTTPS, each with the rights of `backbeat acls`, and payments through all of it. About four
     minutes.
     """
     from backbeat.compose.drill.report.page import render

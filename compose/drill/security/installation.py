@@ -82,7 +82,7 @@ class SecuredInstallation:
         #: person of the console -> token
         self.people: dict[str, str] = {}
         self.parts: dict[str, ChildProcess] = {}
-        #: command -> what it printed, but for tokens that it shows once
+        #: command -> what it printed, but for what shows a secret to whoever may see it
         self.outputs: dict[str, str] = {}
         self.endpoint_password = secrets.token_hex(12)
         self.endpoint_port = free_port()
@@ -130,7 +130,7 @@ class SecuredInstallation:
             self.run("topics", "create", "--partitions", str(_PARTITIONS), "--replication", "1", "--development")
             self._add_clients()
             for name, role in ((READER, "reader"), (CHANGER, "operator")):
-                added = self.run("person", "add", name, "--role", role, "--json", shows_token=True)
+                added = self.run("person", "add", name, "--role", role, "--json", shows_secret=True)
                 self.people[name] = json.loads(added)["token"]
             status_port = self.status_url.rpartition(":")[2]
             words = ["engine", "--instance-id", "engine-1", "--data-dir", str(self.folder / ENGINE)]
@@ -180,16 +180,16 @@ class SecuredInstallation:
     # --- Commands and calls --------------------------------------------------------------------------------------
 
     def run(
-        self, *words: str, user: str = OPERATOR, env: Mapping[str, str] | None = None, shows_token: bool = False
+        self, *words: str, user: str = OPERATOR, env: Mapping[str, str] | None = None, shows_secret: bool = False
     ) -> str:
         """Run a command to its end, and give what it prints. SetupError: it fails."""
-        code, output, errors = self.attempt(*words, user=user, env=env, shows_token=shows_token)
+        code, output, errors = self.attempt(*words, user=user, env=env, shows_secret=shows_secret)
         if code:
             raise SetupError(f"backbeat {' '.join(words)}, as {user}, ended with {code}: {errors}")
         return output
 
     def attempt(
-        self, *words: str, user: str, env: Mapping[str, str] | None = None, shows_token: bool = False
+        self, *words: str, user: str, env: Mapping[str, str] | None = None, shows_secret: bool = False
     ) -> tuple[int, str, str]:
         """Run a command to its end: exit code, output and errors. SetupError: it comes to none."""
         variables = {**os.environ, **self._env(user), **(env or {})}
@@ -204,7 +204,7 @@ class SecuredInstallation:
             )
         except subprocess.TimeoutExpired as error:
             raise SetupError(f"backbeat {' '.join(words)}, as {user}, has not ended: {error}") from error
-        self.outputs[f"backbeat {' '.join(words)}, as {user}"] = done.stderr + ("" if shows_token else done.stdout)
+        self.outputs[f"backbeat {' '.join(words)}, as {user}"] = done.stderr + ("" if shows_secret else done.stdout)
         return done.returncode, done.stdout, done.stderr
 
     def http(self, client: str = "", token: str | None = None) -> httpx2.Client:

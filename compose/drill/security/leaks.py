@@ -21,7 +21,6 @@ _KAFKA_SECONDS_MAX = 60.0
 _COMMANDS = {
     OPERATOR: (
         ("topics", "check", "--development", "--json"),
-        ("user", "list", "--json"),
         ("person", "list", "--json"),
     ),
     RIVAL_SERVICE: (("topics", "check"), ("verify",)),
@@ -46,7 +45,8 @@ def _search(installation: SecuredInstallation, report: bytes) -> str:
     secrets = {name: secret.encode() for name, secret in installation.secrets.items()}
     texts = {"report": report, **dict(_said(installation)), **dict(_command_lines())}
     # These have endpoints with their passwords, which the gateway needs, and hashes of tokens.
-    kept = {**dict(_backup(installation)), **dict(_topics(installation))}
+    listed = installation.run("user", "list", "--json", shows_secret=True)
+    kept = {"user list": listed.encode(), **dict(_backup(installation)), **dict(_topics(installation))}
     endpoints = {"password of the endpoint"}
     held = [
         f"{secret} in {text}" for text, content in texts.items() for secret in secrets if secrets[secret] in content
