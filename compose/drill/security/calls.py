@@ -103,6 +103,6 @@ _OWN = "whoever has a client's token sees and changes what is that client's alon
 ATTACKS = (
     Attack("HTTP", "no token", _TOKEN, _no_token),
     Attack("HTTP", "wrong token", _TOKEN, _wrong_token),
-    Attack("HTTP", "read another's activities", _OWN, _read_another),
-    Attack("HTTP", "signal as another", _OWN, _change_another),
+    Attack("HTTP", "read another's activities, over HTTP", _OWN, _read_another),
+    Attack("HTTP", "signal as another, over HTTP", _OWN, _change_another),
 )
