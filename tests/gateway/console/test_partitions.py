@@ -11,6 +11,7 @@ import pytest
 
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.pages import activities, jobs
+from backbeat.gateway.console.show.course import Course
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.http import errors
 from backbeat.gateway.people.visitor import DEVELOPER
@@ -62,7 +63,8 @@ def visit_of(engine, **values):
     async def figures():
         return None
 
-    parts = SimpleNamespace(services=SimpleNamespace(engine=engine), counter=SimpleNamespace(figures=figures))
+    counter = SimpleNamespace(figures=figures, course=Course())
+    parts = SimpleNamespace(services=SimpleNamespace(engine=engine), counter=counter)
     visit = Visit(parts, SimpleNamespace(query={}, headers={}), "jobs", "tid")
     visit.visitor, visit.values = DEVELOPER, values
     return visit
