@@ -301,7 +301,7 @@ class NameCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many nodes are right below a node."""
+    """Numbers of nodes right below a node."""
 
     at: datetime
     total: int

@@ -88,7 +88,7 @@ class SecuredBroker:
         return Brokers(self.users_at, self.security(user))
 
     def security(self, user: str) -> KafkaSecurity:
-        """How this user comes in."""
+        """Settings with which this user comes in."""
         return KafkaSecurity(
             protocol=Protocol.SASL_SSL, ca_file=self.authority.ca_file, user=user, password=self.passwords[user]
         )

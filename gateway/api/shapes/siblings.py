@@ -18,7 +18,7 @@ class NameCount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ChildCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How many nodes are right below a node."""
+    """Numbers of nodes right below a node."""
 
     at: Annotated[int, Meta(description="milliseconds since the epoch")]
     total: Annotated[int, Meta(description="how many there are")]

@@ -172,7 +172,7 @@ def test_a_run_keeps_its_payments_after_a_soak_that_was_killed(stack, tmp_path):
 
 
 def is_kept_for_ever(stack) -> bool:
-    """Whether neither of the drill's clients has a retention for its payments."""
+    """True if neither of the drill's clients has a retention for its payments."""
     policies = []
     for name in (CLIENT, WEBHOOK_CLIENT):
         with PlainClient(stack.bootstrap_servers, client=name) as client:
