@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -13,9 +14,14 @@ from backbeat.delivery.offsets import Offsets
 #: A topic and a partition of it.
 Place = tuple[str, int]
 
-_REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+#: Of a member that belongs to the group.
+_AGREEING = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+_REBALANCING = (*_AGREEING, KafkaError.UNKNOWN_MEMBER_ID)
 
 _COMMITTED_SECONDS_MAX = 5.0
+#: Time for which a commit that is waited for is repeated while members come and leave, and the pause between two tries.
+_REFUSED_SECONDS_MAX = 5.0
+_REFUSED_PAUSE_SECONDS = 0.02
 
 
 class Positions:
@@ -90,13 +96,33 @@ class Positions:
                 offsets.committed, offsets.note = offsets.mark, note
         if not marks:
             return
+        if wait:
+            self._commit_now(consumer, marks)
+            return
         try:
-            if wait:
-                consumer.commit(offsets=marks, asynchronous=False)
-            else:
-                consumer.commit(offsets=marks, asynchronous=True)
+            consumer.commit(offsets=marks, asynchronous=True)
         except KafkaException as error:
             self.on_commit(error.args[0], marks)
+
+    def _commit_now(self, consumer: Consumer, marks: list[TopicPartition]) -> None:
+        """Commit, and wait for the answer.
+
+        Between a group's agreement on its members and on their partitions the broker refuses each commit. Whoever
+        leaves then would lose his last one, and all that it stands for would be begun again.
+        """
+        ends_at = time.monotonic() + _REFUSED_SECONDS_MAX
+        while True:
+            try:
+                committed = consumer.commit(offsets=marks, asynchronous=False)
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.code() not in _AGREEING or time.monotonic() >= ends_at:
+                    self.on_commit(reason, marks)
+                    return
+            else:
+                self.on_commit(None, committed)
+                return
+            time.sleep(_REFUSED_PAUSE_SECONDS)
 
     def on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
         """Log a commit that failed, and have it repeated."""

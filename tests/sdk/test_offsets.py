@@ -1,4 +1,7 @@
-from confluent_kafka import TopicPartition
+import logging
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,14 +45,18 @@ def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: ob
 
 
 class Commits:
-    """What a consumer was told to commit."""
+    """What a consumer was told to commit; as many of the first commits are refused as there are reasons."""
 
-    def __init__(self) -> None:
+    def __init__(self, *refusals: int) -> None:
         self.said: list[tuple[int, int]] = []
+        self.refusals = list(refusals)
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
         del asynchronous
+        if self.refusals:
+            raise KafkaException(KafkaError(self.refusals.pop(0)))
         self.said += [(offset.partition, offset.offset) for offset in offsets]
+        return offsets
 
 
 def test_a_commit_that_may_have_been_refused_is_said_again_when_the_partition_goes() -> None:
@@ -66,3 +73,35 @@ def test_a_commit_that_may_have_been_refused_is_said_again_when_the_partition_go
     positions.commit(consumer, gone, wait=True)
     assert consumer.said == [(0, 5), (0, 5)]
     assert taken.revoked
+
+
+def answered() -> Positions:
+    positions = Positions()
+    positions.assign([TopicPartition("t", 0)])
+    offsets = positions.get("t", 0)
+    offsets.taken(4)
+    offsets.answered(4)
+    return positions
+
+
+def test_the_last_commit_is_repeated_while_other_members_come_and_leave() -> None:
+    consumer = Commits(KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION)
+    answered().commit(consumer, wait=True)
+    assert consumer.said == [(0, 5)]
+
+
+@pytest.mark.parametrize("reason", [KafkaError.UNKNOWN_MEMBER_ID, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_a_commit_that_is_refused_for_good_is_not_repeated(reason: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    consumer = Commits(reason)
+    answered().commit(consumer, wait=True)
+    assert consumer.said == []
+    assert "t/0 is not committed" in caplog.text
+
+
+def test_a_group_that_never_agrees_ends_the_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbeat.delivery.positions._REFUSED_SECONDS_MAX", 0.05)
+    consumer = Commits(*[KafkaError.REBALANCE_IN_PROGRESS] * 10_000)
+    answered().commit(consumer, wait=True)
+    assert consumer.said == []
+    assert consumer.refusals

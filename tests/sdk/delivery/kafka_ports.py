@@ -154,11 +154,12 @@ class Group:
     def resume(self, partitions: Places) -> None:
         self.paused -= {place.partition for place in partitions}
 
-    def commit(self, *, offsets: Places, asynchronous: bool) -> None:
+    def commit(self, *, offsets: Places, asynchronous: bool) -> Places:
         del asynchronous
         assert self.commit_returns.wait(60)
         self.commits += [(place.partition, place.offset) for place in offsets]
         self.notes |= {place.partition: place.metadata or "" for place in offsets}
+        return offsets
 
     def committed(self, partitions: Places, timeout: float) -> Places:
         del timeout
