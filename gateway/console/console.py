@@ -39,6 +39,7 @@ _FORM_BYTES_MAX = 65_536
 _LOGIN_BYTES_MAX = 2 * _FORM_BYTES_MAX
 #: Status of an answer while a part of the system is away.
 _AWAY = 503
+_NOT_ALLOWED = 405
 _RIGHTS = {
     Right.PAYLOADS: "the right to see payloads (--payloads)",
     Right.ACT: "the role operator (--role operator)",
@@ -211,6 +212,8 @@ class Console:
             # Time after which a page loads itself anew where no script keeps it live; 0: it does not.
             "reload_seconds": 0,
             "codec_url": self._settings.codec_url or "",
+            # A link by which the page loads itself anew.
+            "can_load_anew": visit.request.method == "GET",
             # Fields of a form that can be sent again.
             "kept": {},
             # Of nodes that have other pages than live ones.
@@ -228,7 +231,10 @@ class Console:
         # What does not answer comes back: a job that has just begun keeps its engine from answering for some seconds.
         looks_again = refused.status == _AWAY and visit.request.method == "GET"
         refresh_seconds = _AWAY_REFRESH_SECONDS if looks_again else 0
-        page = Page("error.html", refused.title, {"text": refused.text, "refresh_seconds": refresh_seconds, **kept})
+        # An address for sending alone has nothing to load, now or later.
+        can_load_anew = visit.request.method == "GET" and refused.status != _NOT_ALLOWED
+        values = {"text": refused.text, "refresh_seconds": refresh_seconds, "can_load_anew": can_load_anew, **kept}
+        page = Page("error.html", refused.title, values)
         if visit.path == login.PATH and visit.form:
             # Another form's fields may wait in it for the login: they are not lost either.
             page = login.refuse(visit, refused)

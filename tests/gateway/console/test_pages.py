@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 import re
+import uuid
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
@@ -206,6 +207,14 @@ def test_every_link_is_relative_and_leads_somewhere(stack, story, tab, tmp_path)
         screen.follow(screen.page.get_by_role("link", name="Charge 430"))
         assert "connection refused by bank-7" in screen.page.locator("main").inner_text()
         assert screen.complaints == []
+
+
+def test_an_address_for_sending_alone_offers_nothing_to_load(stack):
+    answer = Door(stack.http_urls[0]).get(f"/ui/jobs/{uuid.uuid4()}/stop")
+
+    assert answer.status == 405
+    assert "This cannot be done here" in answer.text
+    assert "every=" not in answer.text
 
 
 def test_times_and_colours_are_as_one_chooses(stack, tab):
