@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -206,7 +207,8 @@ async def test_an_encrypted_argument_and_an_encrypted_result():
 
     _, backbeat = await played(order, codec=Fernet(Fernet.new_key()))
     assert seen == [("Ann", 703, None), [Page(number, f"page {number}") for number in range(3)]]
-    assert not [sent for sent in backbeat.sent() if "703" in repr(sent.record)]
+    # As a value of its own: a ciphertext may hold any three characters.
+    assert not [sent for sent in backbeat.sent() if re.search(r"(?<![\w=-])703(?![\w=-])", repr(sent.record))]
 
 
 async def test_without_a_result_the_taker_is_deactivated_or_gets_its_default():
