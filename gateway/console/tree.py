@@ -9,7 +9,6 @@ from typing import Self, TypeAlias
 import msgspec
 
 from backbeat.gateway.console.show.sibling_groups import (
-    GROUP_MIN,
     Group,
     GroupRow,
     OthersRow,
@@ -20,7 +19,7 @@ from backbeat.gateway.console.show.sibling_groups import (
 from backbeat.gateway.console.show.statuses import FAILING
 from backbeat.gateway.console.visit import Visit
 from backbeat.gateway.projection.reading.causes import failed_by_parent
-from backbeat.gateway.projection.reading.siblings import children_of_name
+from backbeat.gateway.projection.reading.siblings import GROUP_MIN, children_of_name
 from backbeat.schemas.messages import queries
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import ChildView

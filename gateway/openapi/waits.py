@@ -67,15 +67,36 @@ _LINE = {
     "hasChildren": False,
 }
 
+_GROUP = {
+    "userId": "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11",
+    "name": "charge card",
+    "total": 99_980,
+    "from": 1_769_860_800_000,
+    "to": 1_769_860_900_000,
+    "open": [999 * min(part, 99 - part) for part in range(100)],
+}
+
 WAITS: dict[str, OperationDoc] = {
     "GET /workflows/{id}/timeline": OperationDoc(
         text="How long each of the nodes at the top, or right below one, waited, was with its client, was tried again; "
         "and the critical path. From the search: it may miss the newest writes.",
         answer=ref("Timeline"),
-        example={"at": 1_769_860_900_000, "nodes": [_LINE], "next": None, "criticalPath": [_LINE]},
+        example={
+            "at": 1_769_860_900_000,
+            "nodes": [_LINE],
+            "groups": [_GROUP],
+            "next": None,
+            "criticalPath": [_LINE],
+        },
         query=(
             query("below", UUID, "the node whose children are wanted; without: those at the top"),
             query("after", UUID, "the node behind which the page begins: `next` of the page before"),
+            query(
+                "fold",
+                {"type": "boolean", "default": False},
+                "true: children of one name, from 50 on, are a group: how many of them were open when",
+            ),
+            query("name", TEXT, "of the nodes right `below` one those with exactly this name; they are not folded"),
             query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": TIMELINE_MAX, "default": TIMELINE_DEFAULT},
@@ -108,7 +129,8 @@ WAITS: dict[str, OperationDoc] = {
                     "userId": "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11",
                     "name": "charge card",
                     "total": 99_980,
-                    "nodes": {"complete": 99_968, "retries_exhausted": 12},
+                    "nodes": {"complete": 99_948, "retrying": 20, "retries_exhausted": 12},
+                    "firstRetryAt": 1_769_860_914_000,
                 }
             ],
             "more": 1,

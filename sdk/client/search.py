@@ -259,11 +259,23 @@ class TimelineNode(msgspec.Struct, frozen=True, kw_only=True):
     has_children: bool
 
 
+class TimelineGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Children of one name, from 50 on."""
+
+    user_id: str
+    name: str
+    total: int
+    since: datetime
+    until: datetime  #: while one is open, now
+    open: list[int]  #: in each of 100 equal parts of that time: how many were open at any moment of it
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """When the nodes right below a node, or at the top of a workflow, were at what."""
 
     at: datetime
     nodes: list[TimelineNode]
+    groups: list[TimelineGroup]  #: with `fold`: nodes that are not in the list since there are many of one name
     next: str | None  #: what to give as `after` for the next ones; None: there are none
     critical_path: list[TimelineNode]  #: from the top down the child that ended last, or is open
 
@@ -271,8 +283,11 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 async def find_timeline(
     session: Session,
     workflow_id: AnyId | bytes,
+    *,
     below: AnyId | bytes | None,
     after: AnyId | bytes | None,
+    name: str | None,
+    fold: bool,
     limit: int,
 ) -> Timeline:
     """A page of the timeline. NotFound; Unavailable: the client knows no gateway."""
@@ -280,12 +295,25 @@ async def find_timeline(
         "workflow": as_id(workflow_id)[1],
         "below": None if below is None else as_id(below)[1],
         "after": None if after is None else as_id(after)[1],
+        "name": name,
+        "fold": "true" if fold else None,
         "limit": limit,
     }
     answer: dict[str, Any] = await session.search("timeline", filters)
     return Timeline(
         at=to_datetime(answer["at"]),
         nodes=[_node(row) for row in answer["nodes"]],
+        groups=[
+            TimelineGroup(
+                user_id=row["userId"],
+                name=row["name"],
+                total=row["total"],
+                since=to_datetime(row["from"]),
+                until=to_datetime(row["to"]),
+                open=row["open"],
+            )
+            for row in answer.get("groups", ())
+        ],
         next=answer["next"],
         critical_path=[_node(row) for row in answer["criticalPath"]],
     )
@@ -298,6 +326,8 @@ class NameCount(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     total: int
     nodes: dict[str, int]  #: by server status
+    #: When the first that waits for a retry is tried again; None: none waits, or more than 1,000 of the workflow do.
+    first_retry_at: datetime | None
 
 
 class ChildCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,10 +343,20 @@ async def find_child_counts(session: Session, node_id: AnyId | bytes, limit: int
     """The children of a node by name and status. NotFound; Unavailable: the client knows no gateway."""
     answer: dict[str, Any] = await session.search("child_counts", {"node": as_id(node_id)[1], "limit": limit})
     names = [
-        NameCount(user_id=row["userId"], name=row["name"], total=row["total"], nodes=row["nodes"])
+        NameCount(
+            user_id=row["userId"],
+            name=row["name"],
+            total=row["total"],
+            nodes=row["nodes"],
+            first_retry_at=_time(row.get("firstRetryAt")),
+        )
         for row in answer["names"]
     ]
     return ChildCounts(at=to_datetime(answer["at"]), total=answer["total"], names=names, more=answer["more"])
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else to_datetime(milliseconds)
 
 
 def _node(row: dict[str, Any]) -> TimelineNode:
@@ -326,7 +366,7 @@ def _node(row: dict[str, Any]) -> TimelineNode:
         user_id=row["userId"],
         name=row["name"],
         created_at=to_datetime(row["createdAt"]),
-        ended_at=None if row["endedAt"] is None else to_datetime(row["endedAt"]),
+        ended_at=_time(row["endedAt"]),
         spans=[
             Span(kind=span["kind"], since=to_datetime(span["from"]), until=to_datetime(span["to"]))
             for span in row["spans"]

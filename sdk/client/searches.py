@@ -73,10 +73,22 @@ class Searches:
         return await search.find_failures(self._session, by, limit, kinds)
 
     async def timeline(
-        self, workflow_id: Id, *, below: Id | None = None, after: Id | None = None, limit: int = 200
+        self,
+        workflow_id: Id,
+        *,
+        below: Id | None = None,
+        after: Id | None = None,
+        name: str | None = None,
+        fold: bool = False,
+        limit: int = 200,
     ) -> Timeline:
-        """Spans of the nodes at its top, or right `below` a node, 1,000 at most; `after`: `next` of the page before."""
-        return await search.find_timeline(self._session, workflow_id, below, after, limit)
+        """Spans of the nodes at its top, or right `below` a node, 1,000 at most; `after`: `next` of the page before.
+
+        `fold`: children of one name, from 50 on, are a group instead; `name`: of a node's children these alone.
+        """
+        return await search.find_timeline(
+            self._session, workflow_id, below=below, after=after, name=name, fold=fold, limit=limit
+        )
 
     async def child_counts(self, node_id: Id, *, limit: int = 100) -> ChildCounts:
         """Number of nodes right below a node, by name and status; so many names, 1,000 at most."""

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from backbeat.compose.cli.batch import change_all
 from backbeat.compose.cli.commands.search import list_
+from backbeat.compose.cli.commands.timeline import timeline
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import acting, compensate_option, connected, json_option, reason_option, yes_option
@@ -23,14 +24,13 @@ from backbeat.compose.cli.references import (
     workflow_ids,
     workflows_argument,
 )
-from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_fields, print_table, when
+from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_fields, when
 from backbeat.compose.cli.show.rows import tree_row, workflow_row
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.user.deeds import Deed
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
-    from backbeat.client.search import TimelineNode
     from backbeat.client.views import Tree
 
 _CLOSED = ("complete", "deactivated")
@@ -47,6 +47,7 @@ def workflow() -> None:
 
 
 workflow.add_command(list_)
+workflow.add_command(timeline)
 
 
 @workflow.command(
@@ -224,57 +225,6 @@ def send(target: tuple[str, ...], connection: Connection, idempotency_key: str |
 
     connection.because("").run(run)
     emit({"name": name, "sent": True}) if as_json else note(f"sent {name!r}")
-
-
-@workflow.command(
-    epilog="""\b
-Examples:
-  backbeat workflow timeline "Camera sale" "Camera 703"
-  backbeat workflow timeline 5d3f8a10-… --below 5d3f8a11-…
-  backbeat workflow timeline 5d3f8a10-… --json | jq '.critical_path[].name'
-"""
-)
-@workflow_argument
-@connected
-@click.option("--below", metavar="ID", help="The nodes right below this one.  [default: those at the top]")
-@click.option("--after", metavar="ID", help="Those behind this one: the next page.")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=200, show_default=True, help="How many nodes at most.")
-@json_option
-def timeline(
-    workflow: tuple[str, ...],
-    connection: Connection,
-    below: str | None,
-    after: str | None,
-    limit: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Show where a workflow's time went: how long its nodes waited, were with a worker, waited for a retry.
-
-    First the critical path: from the top down the child that ended last, or is open.
-    """
-    result = connection.run(
-        lambda client: client.timeline(workflow_id(client, workflow), below=below, after=after, limit=limit)
-    )
-    if as_json:
-        emit(result)
-        return
-    lines = [("critical path", node) for node in result.critical_path if below is None]
-    lines += [("", node) for node in result.nodes]
-    print_table(("", "NODE", "ID", "MADE", "LASTED", "OF THAT"), (_line(mark, node) for mark, node in lines))
-    if result.next is not None:
-        note(f"There are more: --after {result.next}")
-
-
-def _line(mark: str, node: TimelineNode) -> tuple[str, ...]:
-    totals: dict[str, float] = {}
-    for span in node.spans:
-        totals[span.kind] = totals.get(span.kind, 0.0) + span.lasted.total_seconds()
-    parts = sorted(totals.items(), key=lambda item: -item[1])
-    lasted = f"{sum(totals.values()):,.1f} s{'' if node.ended_at else ' so far'}"
-    errors = [f"{len(node.errors)} failed attempts"] if node.errors else []
-    of_that = ", ".join([*(f"{kind} {seconds:,.1f} s" for kind, seconds in parts), *errors])
-    return mark, node.name, node.id, when(node.created_at), lasted, of_that
 
 
 def _change(

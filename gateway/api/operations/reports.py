@@ -18,7 +18,7 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.projection.reading.siblings import child_counts
-from backbeat.gateway.projection.reading.timeline import timeline
+from backbeat.gateway.projection.reading.timeline import TimelinePart, timeline
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import queries
 
@@ -125,12 +125,17 @@ async def timeline_of(call: Call) -> Response:
     """GET /workflows/:id/timeline: the nodes at the top of a workflow, or right below one, and the critical path."""
     parameters = call.parameters
     limit = _limit(parameters, TIMELINE_DEFAULT, TIMELINE_MAX)
-    below, after = parameters.uuid("below"), parameters.uuid("after")
+    below, name = parameters.uuid("below"), parameters.text("name")
+    if name is not None and below is None:
+        raise errors.invalid("name is of nodes below one: say below, too")
+    part = TimelinePart(
+        limit=limit, below=below, after=parameters.uuid("after"), name=name, folds=bool(parameters.flag("fold"))
+    )
     workflow = await engine_calls.get_workflow(call, call.path_id())
     projection, headers = await freshened(call)
-    spans = await projection.read(lambda connection: timeline(connection, workflow.id, below, after, limit))
+    spans = await projection.read(lambda connection: timeline(connection, workflow.id, part))
     # A workflow without nodes, or of a moment ago.
-    nothing = Timeline(at=time.time_ns() // 1_000_000, nodes=[], next=None, critical_path=[])
+    nothing = Timeline(at=time.time_ns() // 1_000_000, nodes=[], groups=[], next=None, critical_path=[])
     return answer(spans or nothing, headers=headers)
 
 

@@ -15,6 +15,13 @@ class NameCount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     total: Annotated[int, Meta(description="how many there are")]
     nodes: Annotated[dict[str, int], Meta(description="how many by server status")]
+    first_retry_at: Annotated[
+        int | None,
+        Meta(
+            description="when the first that waits for a retry is tried again, in milliseconds since the epoch; null:"
+            " none waits for one, or more than 1,000 nodes of the workflow do"
+        ),
+    ] = None
 
 
 class ChildCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

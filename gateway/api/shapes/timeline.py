@@ -33,11 +33,28 @@ class TimelineNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     has_children: bool
 
 
+class TimelineGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Children of one name, from 50 on: as many of them as were open."""
+
+    user_id: Annotated[str, Meta(description="the client application that runs them")]
+    name: str
+    total: Annotated[int, Meta(description="how many there are")]
+    from_: Annotated[int, Meta(description="milliseconds since the epoch")] = msgspec.field(name="from")
+    to: Annotated[int, Meta(description="milliseconds since the epoch; while one is open, now")]
+    open: Annotated[
+        list[int], Meta(description="in each of 100 equal parts of that time: how many were open at any moment of it")
+    ]
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When the nodes right below a node, or at the top of a workflow, were at what."""
 
     at: Annotated[int, Meta(description="milliseconds since the epoch")]
     nodes: list[TimelineNode]
+    groups: Annotated[
+        list[TimelineGroup],
+        Meta(description="with `fold`: children of which there are many of one name, which are not among `nodes`"),
+    ]
     next: Annotated[str | None, Meta(description="what to give as `after` for the next ones; null: there are none")]
     critical_path: Annotated[
         list[TimelineNode],

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from backbeat.gateway.api.shapes.timeline import KINDS, Timeline, TimelineNode
+from backbeat.gateway.api.shapes.timeline import KINDS, Timeline, TimelineGroup, TimelineNode
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show import times
 from backbeat.gateway.console.visit import Page, Visit
 from backbeat.gateway.http.parameters import find_id
-from backbeat.gateway.projection.reading.timeline import timeline
+from backbeat.gateway.projection.reading.timeline import TimelinePart, timeline
 from backbeat.payload.nouns import time_text
 from backbeat.payload.values import id_text
 
 _LINES = 200
 #: Width of a line's picture, in its own units.
 _WIDTH = 1_000
+#: Height of a line's picture, likewise.
+_HEIGHT = 16
 #: Labels on the axis.
 _MARKS = 5
 #: What people read for a span's kind.
@@ -55,28 +57,47 @@ class LineRow(msgspec.Struct, frozen=True):
     is_critical: bool
 
 
+class GroupRow(msgspec.Struct, frozen=True):
+    """Many nodes of one name as a line of a timeline."""
+
+    group: TimelineGroup
+    #: Outline of a band that is as high as many of them were open, as a path of SVG.
+    band: str
+    most: int
+    address: str
+
+
 async def show(visit: Visit) -> Page:
-    """GET /ui/workflows/{id}/timeline?below=…&after=…&from=…&to=…."""
+    """GET /ui/workflows/{id}/timeline?below=…&name=…&after=…&from=…&to=…."""
     workflow_id = visit.path_id("workflow")
     view = await visit.workflow(workflow_id)
     below, after = (_id(visit, name) for name in ("below", "after"))
+    part = TimelinePart(
+        limit=_LINES,
+        below=below,
+        after=after,
+        name=visit.query.get("name") if below is not None else None,
+        folds=True,
+        begin=visit.time_of(visit.query, "from"),
+        end=visit.time_of(visit.query, "to"),
+    )
     nothing: Timeline | None = None
     read = await visit.share(
-        ("timeline", workflow_id, below, after),
-        lambda: visit.services.projection.read(
-            lambda connection: timeline(connection, workflow_id, below, after, _LINES)
-        ),
+        ("timeline", workflow_id, part),
+        lambda: visit.services.projection.read(lambda connection: timeline(connection, workflow_id, part)),
         nothing,
     )
     nodes = [] if read is None else read.nodes
     path = [] if read is None else read.critical_path
-    begin, end = _range(visit, [*nodes, *path] if below is None else nodes, times.now_ms())
+    groups = [] if read is None else read.groups
+    begin, end = _range(part, [*nodes, *path] if below is None else nodes, groups, times.now_ms())
     critical = {node.id for node in path}
     return visit.page(
         "timeline.html",
         f"Timeline: {view.name}",
         workflow=view,
         rows=[_row(visit, node, begin, end, critical) for node in nodes],
+        groups=[_group_row(visit, group, begin, end) for group in groups],
         path=[_row(visit, node, begin, end, critical) for node in path],
         is_away=read is None and bool(visit.troubles),
         below=None if below is None else id_text(below),
@@ -87,8 +108,14 @@ async def show(visit: Visit) -> Page:
         end=end,
         zooms=_zooms(visit, begin, end),
         is_zoomed=bool(visit.query.get("from") or visit.query.get("to")),
-        drill={node.id: visit.address(below=node.id, after=None) for node in (*nodes, *path) if node.has_children},
-        top=visit.address(below=None, after=None),
+        drill={
+            node.id: visit.address(below=node.id, name=None, after=None)
+            for node in (*nodes, *path)
+            if node.has_children
+        },
+        top=visit.address(below=None, name=None, after=None),
+        name=part.name,
+        all_names=visit.address(name=None, after=None),
         next=None if read is None or read.next is None else visit.address(after=read.next),
         as_table=visit.query.get("as") == "table",
         other_view=visit.address(**{"as": None if visit.query.get("as") == "table" else "table"}),
@@ -105,15 +132,28 @@ def _id(visit: Visit, name: str) -> bytes | None:
     return identity
 
 
-def _range(visit: Visit, nodes: list[TimelineNode], now: int) -> tuple[int, int]:
+def _range(
+    part: TimelinePart, nodes: Sequence[TimelineNode], groups: Sequence[TimelineGroup], now: int
+) -> tuple[int, int]:
     """First and last moment that are shown."""
-    begin = visit.time_of(visit.query, "from")
-    end = visit.time_of(visit.query, "to")
+    begin, end = part.begin, part.end
     if begin is None:
-        begin = min((node.created_at for node in nodes), default=now)
+        begin = min((*(node.created_at for node in nodes), *(group.from_ for group in groups)), default=now)
     if end is None:
-        end = max((node.ended_at or now for node in nodes), default=now)
+        end = max((*(node.ended_at or now for node in nodes), *(group.to for group in groups)), default=now)
     return begin, max(end, begin + 1)
+
+
+def _group_row(visit: Visit, group: TimelineGroup, begin: int, end: int) -> GroupRow:
+    scale = _WIDTH / (end - begin)
+    most = max(group.open, default=0)
+    length = (group.to - group.from_ + 1) / max(len(group.open), 1)
+    steps = [f"M{(group.from_ - begin) * scale:.1f} {_HEIGHT}"]
+    for number, count in enumerate(group.open, 1):
+        # As high as it is beside the most, seen if there is one.
+        top = _HEIGHT - -(-count * _HEIGHT // max(most, 1))
+        steps.append(f"V{top}H{(group.from_ + number * length - begin) * scale:.1f}")
+    return GroupRow(group, f"{''.join(steps)}V{_HEIGHT}z", most, visit.address(name=group.name, after=None))
 
 
 def _row(visit: Visit, node: TimelineNode, begin: int, end: int, critical: set[str]) -> LineRow:

@@ -11,7 +11,7 @@ import msgspec
 from backbeat.gateway.console.show.statuses import Share, shares_of
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.reports import node_names
-from backbeat.gateway.projection.reading.siblings import children_by_name
+from backbeat.gateway.projection.reading.siblings import GROUP_MIN, GROUPS_MAX, children_by_name, first_retries
 from backbeat.gateway.projection.storage import states
 from backbeat.gateway.projection.storage.cause import id_of_key, key_of_id
 from backbeat.payload.values import id_text
@@ -21,13 +21,12 @@ from backbeat.schemas.messages.views import ChildView
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-#: Equal siblings from which on they are a group.
-GROUP_MIN = 50
 #: Names of which few are there: where those that are not on the page are more, they are counted together.
 NAMES_MAX = 20
 #: Counts that are read for a page: children that have thousands of names stand one by one.
 _COUNTS_MAX = 2_000
 _MARK = "~"
+_RETRYING = ServerStatus.RETRYING
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -57,6 +56,8 @@ class GroupRow(msgspec.Struct, frozen=True):
     shares: list[Share]
     #: 0 at the left edge.
     level: int
+    #: Time of the first retry; None: none waits for one, or too many nodes of the workflow do.
+    first_retry_at: int | None = None
     is_unfolded: bool = False
     kind: str = "group"
 
@@ -100,10 +101,17 @@ def siblings(
     on_page = Counter(states.name_key(node.user_id, node.name) for node in shown)
     keys = sorted(by_name, key=lambda key: (-by_name[key].total(), key))
     hidden = [key for key in keys if goes_on and not _is_group(by_name[key]) and by_name[key].total() > on_page[key]]
-    listed = [key for key in keys if _is_group(by_name[key])][:NAMES_MAX] + hidden[:NAMES_MAX]
+    listed = [key for key in keys if _is_group(by_name[key])][:GROUPS_MAX] + hidden[:NAMES_MAX]
     others = [by_name[key].total() - on_page[key] for key in keys if goes_on and key not in listed]
     names = _names(connection, listed, shown)
-    rows = (_row(Group(parent_id, key), names[key], by_name[key], level) for key in listed if key in names)
+    retries = first_retries(connection, parent_id) if any(by_name[key][_RETRYING] for key in listed) else {}
+    rows = (
+        GroupRow(
+            Group(parent_id, key), names[key], by_name[key].total(), shares_of(by_name[key]), level, retries.get(key)
+        )
+        for key in listed
+        if key in names
+    )
     # The search may be a moment behind the page.
     return Siblings({row.group: row for row in rows}, max(0, sum(others)))
 
@@ -118,7 +126,3 @@ def _names(connection: Connection, keys: Collection[int], shown: Sequence[ChildV
     if unknown:
         names |= {key: owned_name.name for key, owned_name in node_names(connection, unknown).items()}
     return names
-
-
-def _row(group: Group, name: str, counts: Counter[ServerStatus], level: int) -> GroupRow:
-    return GroupRow(group, name, counts.total(), shares_of(counts), level)

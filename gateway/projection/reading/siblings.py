@@ -7,7 +7,7 @@ are looked for among the nodes of the workflow: those that were made one after t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, text
 
@@ -18,6 +18,11 @@ from backbeat.gateway.projection.storage import facts, states
 from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.schemas.messages.status import ServerStatus, word
 
+#: Equal siblings from which on they are a group, and groups of a node that are told apart.
+GROUP_MIN = 50
+GROUPS_MAX = 20
+#: Retrying nodes of a workflow that are looked at for the first retry of each name.
+RETRYING_MAX = 1_000
 #: Counts of a node: no workflow has so many names.
 _COUNTS_MAX = 1 << 31
 _COUNTED = text("SELECT name_key, server, nodes FROM child_states WHERE parent_id = :parent AND nodes > 0 LIMIT :count")
@@ -27,6 +32,13 @@ _FIRST = text(
     " AND workflow_no = (SELECT workflow_no FROM nodes WHERE id = :parent)"
 )
 _FEW = text("SELECT name_key, state FROM nodes WHERE parent_id = :parent")
+_RETRYING = text(
+    "SELECT failed.parent_id, failed.due_at, nodes.name_key FROM"  # noqa: S608 - whole numbers
+    " (SELECT node_no, parent_id, due_at FROM failed_nodes WHERE"
+    " workflow_no = (SELECT workflow_no FROM nodes WHERE id = :parent)"
+    f" AND server = {int(ServerStatus.RETRYING)} ORDER BY seq LIMIT :count) AS failed"
+    " JOIN nodes ON nodes.no = failed.node_no"
+)
 
 
 def children_by_name(
@@ -49,11 +61,24 @@ def children_by_name(
     return by_name
 
 
+def first_retries(connection: Connection, parent_id: bytes) -> dict[int, int]:
+    """Name's key -> time of the next retry among the children of a node; empty where too many of the workflow retry."""
+    rows = connection.execute(_RETRYING, {"parent": parent_id, "count": RETRYING_MAX + 1}).all()
+    first: dict[int, int] = {}
+    if len(rows) > RETRYING_MAX:
+        return first
+    for row in rows:
+        if row.due_at is not None and row.parent_id is not None and bytes(row.parent_id) == parent_id:
+            first[row.name_key] = min(row.due_at, first.get(row.name_key, row.due_at))
+    return first
+
+
 def child_counts(connection: Connection, parent_id: bytes, names_max: int) -> ChildCounts:
     """The children of a node by name, those first of which there are most."""
     by_name = children_by_name(connection, parent_id)
     keys = sorted(by_name, key=lambda key: (-by_name[key].total(), key))
     names = node_names(connection, keys[:names_max])
+    retries = first_retries(connection, parent_id) if _retries(by_name.values()) else {}
     return ChildCounts(
         at=facts.now_ms(),
         total=sum(counts.total() for counts in by_name.values()),
@@ -63,12 +88,17 @@ def child_counts(connection: Connection, parent_id: bytes, names_max: int) -> Ch
                 name=names[key].name,
                 total=by_name[key].total(),
                 nodes=_by_word(by_name[key]),
+                first_retry_at=retries.get(key),
             )
             for key in keys[:names_max]
             if key in names
         ],
         more=len(keys[names_max:]),
     )
+
+
+def _retries(counts: Iterable[Mapping[ServerStatus, int]]) -> bool:
+    return any(of_name.get(ServerStatus.RETRYING) for of_name in counts)
 
 
 def _by_word(counts: Mapping[ServerStatus, int]) -> dict[str, int]:

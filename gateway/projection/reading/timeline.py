@@ -5,13 +5,18 @@ A page costs what its nodes' changes cost; the path one walk over the workflow's
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, text
 
-from backbeat.gateway.api.shapes.timeline import Span, Timeline, TimelineNode
+from backbeat.gateway.api.shapes.timeline import Span, Timeline, TimelineGroup, TimelineNode
+from backbeat.gateway.projection.reading.reports import node_names
 from backbeat.gateway.projection.reading.search import nodes_by_number
+from backbeat.gateway.projection.reading.siblings import children_by_name
+from backbeat.gateway.projection.reading.timeline_groups import group_keys, timeline_groups
 from backbeat.gateway.projection.storage import facts, states
 from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.payload.values import id_text
@@ -39,29 +44,72 @@ _KIND_OF = {
 _AT_WORK = (int(ClientStatus.PROCESSING),)
 
 
-def timeline(
-    connection: Connection, workflow_id: bytes, below: bytes | None, after: bytes | None, limit: int
-) -> Timeline | None:
-    """The nodes right below a node, or at the top; None: the workflow is not in the projection (yet)."""
+class TimelinePart(msgspec.Struct, frozen=True):
+    """The part of a timeline that is asked for."""
+
+    limit: int
+    #: None: the nodes at the top.
+    below: bytes | None = None
+    #: The node behind which it begins.
+    after: bytes | None = None
+    #: Nodes of this name alone; None: of all.
+    name: str | None = None
+    #: True: many nodes of one name below a node are a group.
+    folds: bool = False
+    #: Time for which groups are counted; None: as they have it.
+    begin: int | None = None
+    end: int | None = None
+
+
+def timeline(connection: Connection, workflow_id: bytes, part: TimelinePart) -> Timeline | None:
+    """A part of a workflow's timeline; None: the workflow is not in the projection (yet)."""
     number = connection.execute(text("SELECT no FROM workflows WHERE id = :id"), {"id": workflow_id}).scalar()
     if number is None:
         return None
     now = facts.now_ms()
-    parent = "parent_id IS NULL" if below is None else "parent_id = :below"
-    behind = "" if after is None else " AND seq > (SELECT seq FROM nodes WHERE id = :after)"
-    statement = f"SELECT no FROM nodes WHERE workflow_no = :no AND {parent}{behind} ORDER BY seq LIMIT :count"  # noqa: S608 - our own words
-    rows = connection.execute(text(statement), {"no": number, "below": below, "after": after, "count": limit + 1})
-    numbers = list(rows.scalars())
+    by_name = {} if part.below is None else children_by_name(connection, part.below)
+    folded = group_keys(by_name) if part.folds and part.name is None else []
+    numbers = _numbers(connection, number, part, by_name, folded)
     last = _last_children(connection, number)
     path = _path(last)
-    nodes = _nodes(connection, [*numbers[:limit], *path], last.keys(), now)
-    shown = [nodes[node_no] for node_no in numbers[:limit] if node_no in nodes]
+    nodes = _nodes(connection, [*numbers[: part.limit], *path], last.keys(), now)
+    shown = [nodes[node_no] for node_no in numbers[: part.limit] if node_no in nodes]
+    groups: list[TimelineGroup] = []
+    if folded and part.below is not None and part.after is None:
+        groups = timeline_groups(connection, part.below, by_name, now=now, begin=part.begin, end=part.end)
     return Timeline(
         at=now,
         nodes=shown,
-        next=shown[-1].id if len(numbers) > limit and shown else None,
+        groups=groups,
+        next=shown[-1].id if len(numbers) > part.limit and shown else None,
         critical_path=[nodes[node_no] for node_no in path if node_no in nodes],
     )
+
+
+def _numbers(
+    connection: Connection,
+    workflow_no: int,
+    part: TimelinePart,
+    by_name: Mapping[int, Counter[ServerStatus]],
+    folded: Collection[int],
+) -> list[int]:
+    """Numbers of the nodes of a part, and of one behind them."""
+    wanted = "parent_id IS NULL" if part.below is None else "parent_id = :below"
+    if part.after is not None:
+        wanted += " AND seq > (SELECT seq FROM nodes WHERE id = :after)"
+    if folded:
+        if by_name.keys() == set(folded):
+            # A walk over all of them that finds none.
+            return []
+        wanted += f" AND name_key NOT IN ({', '.join(map(str, folded))})"
+    elif part.name is not None:
+        keys = [key for key, name in node_names(connection, list(by_name)).items() if name.name == part.name]
+        wanted += f" AND name_key IN ({', '.join(map(str, keys)) or 'NULL'})"
+    rows = connection.execute(
+        text(f"SELECT no FROM nodes WHERE workflow_no = :no AND {wanted} ORDER BY seq LIMIT :count"),  # noqa: S608 - our own words and whole numbers
+        {"no": workflow_no, "below": part.below, "after": part.after, "count": part.limit + 1},
+    )
+    return list(rows.scalars())
 
 
 def _last_children(connection: Connection, workflow_no: int) -> dict[bytes | None, tuple[int, bytes]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
+from backbeat import PlainClient
 from backbeat.gateway.api.shapes.timeline import Span
 from backbeat.gateway.projection.reading.timeline import spans_of
 from backbeat.gateway.projection.storage.states import ERRORED_CODE, SERVER_CODES
@@ -13,6 +16,7 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door
 from tests.gateway.console.desk import Desk
+from tests.gateway.console.story import IMG, NAME
 from tests.gateway.openapi.test_openapi import validator
 from tests.waiting import until
 
@@ -116,3 +120,68 @@ def test_a_timeline_is_read_by_pages_over_http(stack, story, flow):
     other = Door(stack.http_urls[0], add_client(stack.bootstrap_servers, "timeless", partitions=2).id)
     assert other.get(path).error == (404, "Backbeat::NotFound")
     assert user.door.get(f"{path}?limit=0").status == 400
+
+
+CARDS = 60
+
+
+@pytest.fixture(scope="module")
+def wide(story):
+    """A workflow with many children of one name below a node, and one of another: the node, the many and the other."""
+    user = story.user
+    top = user.sent(subject="wide timeline")
+    cards = user.decide(top["id"], *({"name": NAME, "mode": "non_blocking"} for _ in range(CARDS)))
+    (other,) = user.decide(top["id"], {"name": "Mark purchased", "mode": "non_blocking"})
+    assert user.say(top["id"], "deciding_complete").status == 200
+    user.wait_for(other, "sent_to_client")
+    path = f"/workflows/{top['workflowId']}/timeline?below={top['id']}&fold=true"
+    until(lambda: [group["total"] for group in user.door.get(path).json["groups"]] == [CARDS], "the search has them")
+    until(lambda: len(user.door.get(path).json["nodes"]) == 1, "the other one, too")
+    return user, top, cards, other
+
+
+def test_many_of_one_name_are_a_band_until_they_are_unfolded(wide, tab):
+    _, top, cards, _ = wide
+    screen = tab()
+    screen.open(f"workflows/{top['workflowId']}/timeline?below={top['id']}")
+    lines = screen.page.get_by_role("table", name="Nodes")
+    band = lines.locator("tr.group")
+    assert band.locator("th").inner_text().startswith(f"{NAME[:20]}")
+    assert f"{CARDS} one by one" in band.inner_text()
+    assert band.get_by_role("img").get_attribute("aria-label") == f"{CARDS} open at most"
+    assert band.locator("svg path").bounding_box()["width"] > 10
+    assert lines.locator("tbody tr").count() == 2
+    screen.follow(screen.page.get_by_role("link", name="as a table"))
+    assert f"{CARDS} open at most" in band.inner_text()
+    screen.follow(screen.page.get_by_role("link", name="One by one: Charge"))
+    assert lines.locator("tbody tr").count() == CARDS
+    assert lines.locator("tbody th > a:first-child").first.get_attribute("href").endswith(cards[0])
+    screen.follow(screen.page.get_by_role("link", name="right below the node"))
+    assert lines.locator("tbody tr").count() == 2
+    assert IMG in lines.inner_text()
+    assert screen.complaints == []
+
+
+def test_a_group_and_what_is_in_it_over_http_and_for_people(stack, wide):
+    user, top, cards, other = wide
+    workflow = top["workflowId"]
+    path = f"/workflows/{workflow}/timeline"
+    answer = user.door.get(f"{path}?below={top['id']}&fold=true").json
+    assert validator({"$ref": "#/components/schemas/Timeline"}).is_valid(answer), answer
+    (group,) = answer["groups"]
+    assert (group["name"], group["userId"], group["to"], max(group["open"])) == (NAME, user.id, answer["at"], CARDS)
+    assert [node["id"] for node in answer["nodes"]] == [other]
+    assert user.door.get(f"{path}?below={top['id']}").json["groups"] == []
+    assert user.door.get(f"{path}?name=x").status == user.door.get(f"{path}?fold=maybe").status == 400
+    with PlainClient(stack.http_urls[0], user.id) as client:
+        assert client.timeline(workflow, below=top["id"], fold=True).groups[0].total == CARDS
+        nodes = client.timeline(workflow, below=top["id"], name=NAME).nodes
+    assert [node.id for node in nodes] == cards
+    servers = ["--gateway", stack.http_urls[0], "--bootstrap-servers", stack.bootstrap_servers]
+    command = [sys.executable, "-m", "backbeat.compose", "workflow", "timeline", workflow]
+    command += ["--client", user.client.name, *servers]
+    told = subprocess.run([*command, "--below", top["id"]], capture_output=True, text=True, check=True).stdout
+    for words in (f"{CARDS} of", f"{CARDS} open at most", "█", "Mark purchased"):
+        assert words in told
+    refused = subprocess.run([*command, "--name", "x"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, "--below ID" in refused.stderr) == (2, True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from backbeat import PlainClient
 from backbeat.gateway.console.tree import GROUP_ROWS, PAGE_ROWS_MAX, ROWS, ROWS_MAX
+from backbeat.payload.values import to_datetime
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door
 from tests.gateway.console.story import IMG, NAME
@@ -15,8 +18,8 @@ from tests.waiting import SECONDS_MAX, until
 MILLISECONDS_MAX = SECONDS_MAX * 1_000
 PARTS = ("Part 0", "Part 1", "Part 2")
 STEPS = ROWS_MAX + 100
-#: Equal siblings, and the one of them that fails.
-EQUAL, FAILING = ROWS + 60, ROWS + 30
+#: Equal siblings, the one of them that fails, and the one that waits for a retry.
+EQUAL, FAILING, RETRYING = ROWS + 60, ROWS + 30, ROWS + 50
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +109,19 @@ def fan(story):
     user = story.user
     workflow = user.workflow(name="Fan", subject="fan")["id"]
     top = user.sent(workflow={"id": workflow}, name="Charge all")["id"]
-    equal = user.decide(top, *({"name": NAME, "mode": "non_blocking", "retry": 0} for _ in range(EQUAL)))
+    retry = ({"retry": int(number == RETRYING), "retry_interval": 60} for number in range(EQUAL))
+    equal = user.decide(top, *({"name": NAME, "mode": "non_blocking", **words} for words in retry))
     (other,) = user.decide(top, {"name": "Mark purchased", "mode": "non_blocking"})
     assert user.say(top, "deciding_complete").status == 200
-    user.wait_for(equal[FAILING], "sent_to_client")
-    assert user.say(equal[FAILING], "errored", {"message": "refused"}).status == 200
-    user.wait_for(equal[FAILING], "retries_exhausted")
+    for number, status in ((FAILING, "retries_exhausted"), (RETRYING, "retrying")):
+        user.wait_for(equal[number], "sent_to_client")
+        assert user.say(equal[number], "errored", {"message": "refused"}).status == 200
+        user.wait_for(equal[number], status)
     user.wait_for(other, "sent_to_client")
 
     def is_counted() -> bool:
         counts = user.door.get(f"/activities/{top}/child_counts").json
-        return [count["nodes"].get("sent_to_client") for count in counts["names"]] == [EQUAL - 1, 1]
+        return [count["nodes"].get("sent_to_client") for count in counts["names"]] == [EQUAL - 2, 1]
 
     until(is_counted, "the search has them")
     return workflow, top, equal, other
@@ -127,7 +132,8 @@ def test_equal_siblings_are_a_row_that_is_unfolded_at_the_one_that_fails(fan, ta
     screen = tab()
     screen.open(f"workflows/{workflow}")
     group = screen.page.locator("tr.group", has_text=str(EQUAL))
-    assert group.locator(".state").all_inner_texts() == ["1 failing", f"{EQUAL - 1} running"]
+    assert group.locator(".state").all_inner_texts() == ["1 failing", "1 retrying", f"{EQUAL - 2} running"]
+    assert re.search(r"the first retry in \d+ (h|min)", group.inner_text())
     # It, and the group, which goes on from the one that fails; the other one behind them is a row of its own.
     assert rows_of(screen) == 1 + 1 + GROUP_ROWS + 1
     ids = screen.page.locator("tr[data-node]").evaluate_all("rows => rows.map((row) => row.dataset.node)")
@@ -199,9 +205,11 @@ def test_children_are_counted_over_http(stack, story, fan):
     (count,) = answer["names"]
     assert (count["name"], count["userId"], count["total"]) == (NAME, story.user.id, EQUAL)
     assert sum(count["nodes"].values()) == EQUAL
+    assert count["firstRetryAt"] > answer["at"]
     with PlainClient(stack.http_urls[0], story.user.id) as client:
         counts = client.child_counts(top, limit=1)
     assert (counts.total, counts.more, counts.names[0].nodes) == (EQUAL + 1, 1, count["nodes"])
+    assert counts.names[0].first_retry_at == to_datetime(count["firstRetryAt"])
     assert story.user.door.get(f"/activities/{equal[0]}/child_counts").json["names"] == []
     other = Door(stack.http_urls[0], add_client(stack.bootstrap_servers, "childless", partitions=2).id)
     assert other.get(f"/activities/{top}/child_counts").error == (404, "Backbeat::NotFound")

@@ -75,6 +75,25 @@ def test_what_a_node_of_many_children_says_of_them(connection, projector):
         assert len(siblings.children_by_name(connection, top.id, 4)) == 2
 
 
+def test_the_first_retry_of_each_name_is_told_while_few_wait_for_one(connection, projector, monkeypatch):
+    workflow, top, children = fan(120)
+    for number, child in enumerate(children[:30]):
+        child.server, child.fires_at = ServerStatus.RETRYING, 9_000 - number
+    children[29].name = HOSTILE
+    children[60].server = ServerStatus.RETRIES_EXHAUSTED
+    below = records.node(workflow, 200, parent_id=children[5].id, server=ServerStatus.RETRYING, fires_at=1)
+    apply(connection, projector, *map(records.record, (workflow, top, *children, below)))
+    first = {states.name_key(USER, "Charge card"): 9_000 - 28, states.name_key(USER, HOSTILE): 9_000 - 29}
+    with connection.begin():
+        assert siblings.first_retries(connection, top.id) == first
+        counts = siblings.child_counts(connection, top.id, 10).names
+        assert [count.first_retry_at for count in counts] == list(first.values())
+        assert siblings.first_retries(connection, bytes(16)) == {}
+    monkeypatch.setattr(siblings, "RETRYING_MAX", 30)
+    with connection.begin():
+        assert siblings.first_retries(connection, top.id) == {}
+
+
 def test_few_children_are_not_kept_and_are_counted_all_the_same(connection, projector):
     workflow, top, children = fan(COUNTED_FROM - 1)
     apply(connection, projector, *map(records.record, (workflow, top, *children)))
