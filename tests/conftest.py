@@ -66,15 +66,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         kafka_broker.kill()
 
 
-@pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> str:
-    """A real Kafka's bootstrap servers: what BACKBEAT_TEST_BOOTSTRAP_SERVERS says, else one of our own."""
-    return os.environ.get("BACKBEAT_TEST_BOOTSTRAP_SERVERS") or request.getfixturevalue("broker")
-
-
 @pytest.fixture(scope="module")
-def own_kafka(broker: str) -> Iterator[str]:
-    """The same Kafka for one module alone: without any topic when it begins, and when the next one does."""
+def kafka(broker: str) -> Iterator[str]:
+    """That Kafka for one module alone, without any topic: the system's would have as many partitions as another had."""
     from tests.empty_kafka import delete_topics
 
     delete_topics(broker)
@@ -83,12 +77,12 @@ def own_kafka(broker: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_kafka(own_kafka: str) -> str:
+def empty_kafka(kafka: str) -> str:
     """The same without any topic for each test that makes and spoils the system's topics."""
     from tests.empty_kafka import delete_topics
 
-    delete_topics(own_kafka)
-    return own_kafka
+    delete_topics(kafka)
+    return kafka
 
 
 @pytest.fixture

@@ -19,6 +19,6 @@ def world(request: pytest.FixtureRequest, unique: str) -> Iterator[SimWorld | Ka
     if request.param == "simulator":
         world: SimWorld | KafkaWorld = SimWorld()
     else:
-        world = KafkaWorld(request.getfixturevalue("own_kafka"), unique)
+        world = KafkaWorld(request.getfixturevalue("kafka"), unique)
     yield world
     world.close()

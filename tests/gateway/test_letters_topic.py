@@ -17,17 +17,17 @@ _MARKED, _OTHERS = 100, (100, 3_000, 12_345)
 
 
 @pytest.fixture(scope="module")
-def letters(own_kafka: str) -> str:
-    ensure_topics(own_kafka, 1, 1, development=True)
+def letters(kafka: str) -> str:
+    ensure_topics(kafka, 1, 1, development=True)
     # In order also where the first of them come before the new topic has a leader.
-    producer = Producer({"bootstrap.servers": own_kafka, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True})
     for offset in range(_COUNT):
         reason = "rare" if offset in _OTHERS else "common"
         key, value, headers = dead_letter(b"k", b"v", [], reason=reason, topic="t", partition=0, offset=offset)
         producer.produce(DEAD_LETTERS, key=key, value=value, headers=headers, partition=0)
     producer.produce(DEAD_LETTERS, headers=mark_headers(_MARKED, OUTCOME_DROPPED), partition=0)
     assert producer.flush(120) == 0
-    return own_kafka
+    return kafka
 
 
 def test_a_search_reads_more_at_once_the_longer_nothing_matches(letters, monkeypatch):

@@ -19,13 +19,13 @@ _DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
 @pytest.fixture(scope="module")
-def topics(own_kafka: str) -> str:
-    ensure_topics(own_kafka, 1, 1, development=True)
+def topics(kafka: str) -> str:
+    ensure_topics(kafka, 1, 1, development=True)
     for topic in (PEOPLE, AUDIT):
-        with TopicFollower(own_kafka, topic, lambda _: None) as follower:
+        with TopicFollower(kafka, topic, lambda _: None) as follower:
             # A topic that was just made has no leader yet.
             until(lambda follower=follower: follower.catch_up(60), f"{topic} can be read")
-    return own_kafka
+    return kafka
 
 
 def put(bootstrap_servers: str, topic: str, key: str, value: bytes) -> None:

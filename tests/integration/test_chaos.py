@@ -9,6 +9,6 @@ import random
 from tests.integration import chaos
 
 
-def test_state_is_exact_and_every_effect_sent(own_kafka, tmp_path):
+def test_state_is_exact_and_every_effect_sent(kafka, tmp_path):
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
-    chaos.run(own_kafka, tmp_path, seed, count=1_500, per_second=100, subjects=40)
+    chaos.run(kafka, tmp_path, seed, count=1_500, per_second=100, subjects=40)

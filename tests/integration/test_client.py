@@ -40,9 +40,9 @@ LATER = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def stack(own_kafka: str) -> Iterator[Stack]:
+def stack(kafka: str) -> Iterator[Stack]:
     gateways = [[], ["--require-auth-token=all"]]
-    with stack_on(own_kafka, partitions=PARTITIONS, gateways=gateways) as stack:
+    with stack_on(kafka, partitions=PARTITIONS, gateways=gateways) as stack:
         yield stack
 
 

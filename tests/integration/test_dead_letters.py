@@ -26,8 +26,8 @@ from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
-def system(own_kafka, tmp_path_factory):
-    with rig(own_kafka, tmp_path_factory.mktemp("engine")) as started:
+def system(kafka, tmp_path_factory):
+    with rig(kafka, tmp_path_factory.mktemp("engine")) as started:
         yield started
 
 

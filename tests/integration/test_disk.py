@@ -33,8 +33,8 @@ def damage(path, partition):
             tables[0].unlink()
 
 
-def test_damaged_stores_are_made_anew_after_kill_9_and_nothing_is_missing(own_kafka, tmp_path):
-    with install(own_kafka, tmp_path) as system:
+def test_damaged_stores_are_made_anew_after_kill_9_and_nothing_is_missing(kafka, tmp_path):
+    with install(kafka, tmp_path) as system:
         work(system)
         commit_all(system)
         system.stop()  # Whatever is in memory is written out.
@@ -71,12 +71,10 @@ def refuse_second_engine(system, kafka):
     assert system.caller.ask(system.caller.signal(b'"still here"')).id
 
 
-def test_a_second_engine_is_refused_and_tables_that_are_cut_under_the_first_are_noticed_and_it_goes_on(
-    own_kafka, tmp_path
-):
-    with install(own_kafka, tmp_path) as system:
+def test_a_second_engine_is_refused_and_tables_that_are_cut_under_the_first_are_noticed_and_it_goes_on(kafka, tmp_path):
+    with install(kafka, tmp_path) as system:
         nodes = work(system)
-        refuse_second_engine(system, own_kafka)
+        refuse_second_engine(system, kafka)
         commit_all(system)
         system.stop()
         system.start()
@@ -94,8 +92,8 @@ def test_a_second_engine_is_refused_and_tables_that_are_cut_under_the_first_are_
         assert len(trees(system)) == 12
 
 
-def test_an_engine_on_a_full_disk_waits_and_goes_on_by_itself(own_kafka, tmp_path):
-    with small_disk(tmp_path / "engine-1", 64) as disk, install(own_kafka, tmp_path) as system:
+def test_an_engine_on_a_full_disk_waits_and_goes_on_by_itself(kafka, tmp_path):
+    with small_disk(tmp_path / "engine-1", 64) as disk, install(kafka, tmp_path) as system:
         pid, status = system.stack.engine_pids[0], system.stack.status_urls[0]
         filler = fill(disk)
         # More than RocksDB keeps in memory, for every partition; and nothing that could be compressed.

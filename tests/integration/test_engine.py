@@ -36,8 +36,8 @@ from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
-def system(own_kafka, tmp_path_factory):
-    with rig(own_kafka, tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as started:
+def system(kafka, tmp_path_factory):
+    with rig(kafka, tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as started:
         yield started
 
 

@@ -24,8 +24,8 @@ from tests.waiting import until_async
 
 
 @pytest.fixture(scope="module")
-def stack(own_kafka: str) -> Iterator[Stack]:
-    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
+def stack(kafka: str) -> Iterator[Stack]:
+    with stack_on(kafka, partitions=PARTITIONS) as stack:
         yield stack
 
 

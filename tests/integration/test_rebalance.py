@@ -79,8 +79,7 @@ def subject_of(partition):
     )
 
 
-def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(own_kafka, tmp_path):
-    kafka = own_kafka
+def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(kafka, tmp_path):
     with running(stack_on(kafka, data_dir=tmp_path, engines=2, partitions=PARTITIONS, env=ENGINE_ENV)) as stack:
         user = user_of(kafka)
         group = Group(stack)

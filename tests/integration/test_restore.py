@@ -25,8 +25,8 @@ NO_COMMIT = {"BACKBEAT_COMMIT_INTERVAL_SECONDS": "600", "BACKBEAT_TOUCH_INTERVAL
 
 
 @pytest.fixture
-def system(own_kafka, tmp_path):
-    with install(own_kafka, tmp_path) as installed:
+def system(kafka, tmp_path):
+    with install(kafka, tmp_path) as installed:
         yield installed
 
 
@@ -64,8 +64,8 @@ def trees(system, count=12):
     return [system.caller.tree(workflow_of(system, subject)) for subject in subjects(count)]
 
 
-def test_what_was_not_committed_is_done_again_after_kill_9(own_kafka, tmp_path):
-    with install(own_kafka, tmp_path, **NO_COMMIT) as system:
+def test_what_was_not_committed_is_done_again_after_kill_9(kafka, tmp_path):
+    with install(kafka, tmp_path, **NO_COMMIT) as system:
         nodes = work(system)
         before = trees(system)
         system.kill()
@@ -221,8 +221,8 @@ def test_an_emptied_changelog_is_refused(system):
     assert ends(system.kafka, STATE) == dict.fromkeys(range(PARTITIONS), 0)
 
 
-def test_a_log_that_was_cut_is_refused(own_kafka, tmp_path):
-    with install(own_kafka, tmp_path, **NO_COMMIT) as system:
+def test_a_log_that_was_cut_is_refused(kafka, tmp_path):
+    with install(kafka, tmp_path, **NO_COMMIT) as system:
         system.caller.ask(system.caller.signal(b'"first"'))
         commit_all(system)
         work(system)

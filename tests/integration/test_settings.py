@@ -12,8 +12,8 @@ from tests.empty_kafka import stack_on
 
 
 @pytest.fixture(scope="module")
-def servers(own_kafka):
-    with stack_on(own_kafka, partitions=2) as stack:
+def servers(kafka):
+    with stack_on(kafka, partitions=2) as stack:
         yield stack.bootstrap_servers
 
 

@@ -33,9 +33,9 @@ PROVE = pytest.mark.prove
 
 
 @pytest.fixture(scope="module")
-def system(own_kafka, tmp_path_factory):
+def system(kafka, tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
-    with running(stack_on(own_kafka, data_dir=folder, partitions=2, engine=command, env=ENV)) as stack:
+    with running(stack_on(kafka, data_dir=folder, partitions=2, engine=command, env=ENV)) as stack:
         rig = Rig(stack)
         try:
             yield rig

@@ -53,8 +53,8 @@ PARTITIONS = 4
 
 
 @pytest.fixture(scope="module")
-def stack(own_kafka: str) -> Iterator[Stack]:
-    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
+def stack(kafka: str) -> Iterator[Stack]:
+    with stack_on(kafka, partitions=PARTITIONS) as stack:
         yield stack
 
 

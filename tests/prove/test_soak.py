@@ -160,14 +160,14 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(own_kafka, tmp_path):
+def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(kafka, tmp_path):
     seconds = float(os.environ.get("SECONDS") or 3_600)
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
     print(f"\nsoak: {seconds:.0f} s, seed {seed}", flush=True)
     words = {"engines": 2, "gateways": [[]], "partitions": PARTITIONS, "env": ENGINE_ENV}
-    with running(stack_on(own_kafka, data_dir=tmp_path, **words)) as stack:
-        user = user_of(own_kafka)
-        caller = Caller(own_kafka, user, PARTITIONS)
+    with running(stack_on(kafka, data_dir=tmp_path, **words)) as stack:
+        user = user_of(kafka)
+        caller = Caller(kafka, user, PARTITIONS)
         # Nobody archives here; what waits for it would be kept for ever.
         policy = RetentionPolicy(
             owner_id=user, name="Purchases", keep_seconds=KEEP_SECONDS, archive=False, refuse_seconds=KEEP_SECONDS
@@ -177,7 +177,7 @@ def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(own_kafka, t
         hand = Hand(caller, CLIENT_DEFAULT, answers)
         door = Door(stack.http_urls[0], str(uuid.UUID(bytes=user)))
         until(lambda: door.get("/ready").status == 200, "the gateway is ready")
-        load = Load(own_kafka, caller, door, seed)
+        load = Load(kafka, caller, door, seed)
         pause = min(60.0, seconds / 12)
         storm = Storm(stack, seed, pause_seconds=(pause / 2, pause))
         figures = Figures(stack)
@@ -195,7 +195,7 @@ def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(own_kafka, t
             hand.close()
             caller.close()
         print(f"{load.sent} signals, {load.refused} calls without an answer; faults: {dict(storm.faults)}")
-        verdict = CliRunner().invoke(backbeat, ["verify", "--bootstrap-servers", own_kafka])
+        verdict = CliRunner().invoke(backbeat, ["verify", "--bootstrap-servers", kafka])
         print(verdict.stdout)
         assert verdict.exit_code == 0, verdict.output
         assert figures.growth() == []

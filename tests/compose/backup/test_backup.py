@@ -137,20 +137,20 @@ def ask_for(system, subject):
 
 
 @pytest.fixture(scope="module")
-def backup(own_kafka, bucket, tmp_path_factory):
+def backup(kafka, bucket, tmp_path_factory):
     """The backup of an engine that was at work, what had been acknowledged before it, and the topics as they were."""
     folder = tmp_path_factory.mktemp("backup")
     data_dir, destination = folder / "engine", folder / "copy"
     with ExitStack() as stack:
-        system = stack.enter_context(install(own_kafka, data_dir))
+        system = stack.enter_context(install(kafka, data_dir))
         hand = Hand(system.caller, "default", answers)
         stack.callback(hand.close)
-        make_holes(own_kafka)
+        make_holes(kafka)
         for partition in range(PARTITIONS):
             # Payloads are found by their offsets, dead letters are marked by them.
             system.caller.send_raw(b"chunk", 0, topic=PAYLOADS)
             system.caller.send_raw(b"no command", partition)
-        words = ["--bootstrap-servers", own_kafka, "--application-id", group_of(system.stack)]
+        words = ["--bootstrap-servers", kafka, "--application-id", group_of(system.stack)]
         for subject in PLAIN:
             assert system.caller.wait_node(ask_for(system, subject)).server is ServerStatus.COMPLETE
         for partition in range(PARTITIONS):
@@ -171,19 +171,19 @@ def backup(own_kafka, bucket, tmp_path_factory):
         )
         system.caller.ask(job)
         # A signal that was taken, of which the ingest does not know it; two that nobody takes, of which one is none.
-        with Publisher(own_kafka) as publish:
+        with Publisher(kafka) as publish:
             publish({"workflow": "Purchases", "subject": "taken", "decider": "D", "signal": "Buy"})
         hand.wait_for(lambda activity: activity.node.subject == b'"taken"')
         hand.close()
         system.stop()
-        forget_taken(own_kafka, f"{group_of(system.stack)}-ingest")
-        with Publisher(own_kafka) as publish:
+        forget_taken(kafka, f"{group_of(system.stack)}-ingest")
+        with Publisher(kafka) as publish:
             publish({"workflow": "Purchases", "subject": "later", "decider": "D", "signal": "Buy"})
             publish("this is no signal")
         second = run("backup", bucket, *words, "--json")
         assert second.exit_code == 0, second.output
-        originals = {topic: offsets_and_times(own_kafka, topic) for topic in (COMMANDS, DEAD_LETTERS, PAYLOADS)}
-        refused = run("restore", str(destination), "--bootstrap-servers", own_kafka, "--development")
+        originals = {topic: offsets_and_times(kafka, topic) for topic in (COMMANDS, DEAD_LETTERS, PAYLOADS)}
+        refused = run("restore", str(destination), "--bootstrap-servers", kafka, "--development")
         assert refused.exit_code == 1
         assert "Error: the cluster is not empty: backbeat." in refused.stderr
         assert run("backup", str(destination), *words).exit_code == 1
@@ -223,19 +223,19 @@ def again(kafka, data_dir, partitions=PARTITIONS):
             system.close()
 
 
-def test_workflows_go_on_from_a_backup_that_was_made_under_load(own_kafka, backup):
+def test_workflows_go_on_from_a_backup_that_was_made_under_load(kafka, backup):
     source, _, data_dir, acknowledged, originals, made = backup
-    document = restored(own_kafka, source)
+    document = restored(kafka, source)
     assert document["positions"] == made["positions"]
     assert document["verdict"]["agrees"]
     assert document["verdict"]["complete"]
     for topic, original in originals.items():
-        copies = offsets_and_times(own_kafka, topic)
+        copies = offsets_and_times(kafka, topic)
         assert copies
         # Where a transaction had its marker there is a record without content.
         assert [copy for copy in copies if copy not in original and copy[3] is not None] == []
     # On the files of the engine before, which are of another changelog.
-    with again(own_kafka, data_dir) as system:
+    with again(kafka, data_dir) as system:
         hand = Hand(system.caller, "default", answers)
         try:
             for signal in acknowledged:
@@ -244,18 +244,18 @@ def test_workflows_go_on_from_a_backup_that_was_made_under_load(own_kafka, backu
             hand.close()
         for partition in range(PARTITIONS):
             system.caller.commit(partition)
-        verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
+        verdict = run("verify", "--bootstrap-servers", kafka, "--json")
         assert verdict.exit_code == 0, verdict.output
-        replay = run("verify", "--bootstrap-servers", own_kafka, "--replay", "--json")
+        replay = run("verify", "--bootstrap-servers", kafka, "--replay", "--json")
         assert replay.exit_code == 0, replay.output
 
 
-def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
-    restored(own_kafka, backup[1])
-    with again(own_kafka, None) as system:
+def test_signals_that_nobody_had_taken_are_taken_once(kafka, backup):
+    restored(kafka, backup[1])
+    with again(kafka, None) as system:
         system.hand.wait_for(lambda activity: activity.node.subject == b'"later"')
         letters = until(
-            lambda: [row for row in read_whole(own_kafka, DEAD_LETTERS) if row.value() == b'"this is no signal"'],
+            lambda: [row for row in read_whole(kafka, DEAD_LETTERS) if row.value() == b'"this is no signal"'],
             "what is no signal is a dead letter",
         )
         assert len(letters) == 1
@@ -265,12 +265,12 @@ def test_signals_that_nobody_had_taken_are_taken_once(own_kafka, backup):
 
 
 @pytest.mark.parametrize("partitions", [2 * PARTITIONS, PARTITIONS - 1])
-def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, partitions):
-    document = restored(own_kafka, backup[0].with_name("plain"), "--partitions", str(partitions))
+def test_workflows_go_on_in_another_number_of_partitions(kafka, backup, partitions):
+    document = restored(kafka, backup[0].with_name("plain"), "--partitions", str(partitions))
     assert document["partitions"] == partitions
     assert document["verdict"]["agrees"]
     assert document["verdict"]["complete"]
-    with again(own_kafka, None, partitions) as system:
+    with again(kafka, None, partitions) as system:
         hand = Hand(system.caller, "default", answers)
         try:
             for subject in PLAIN:
@@ -282,32 +282,32 @@ def test_workflows_go_on_in_another_number_of_partitions(own_kafka, backup, part
             hand.close()
         for partition in range(partitions):
             system.caller.commit(partition)
-        verdict = run("verify", "--bootstrap-servers", own_kafka, "--json")
+        verdict = run("verify", "--bootstrap-servers", kafka, "--json")
         assert verdict.exit_code == 0, verdict.output
 
 
-def test_what_another_number_of_partitions_cannot_hold_is_refused_before_anything_is_made(own_kafka, backup):
-    delete_topics(own_kafka, "backbeat.")
-    words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development", "--partitions", "7"]
+def test_what_another_number_of_partitions_cannot_hold_is_refused_before_anything_is_made(kafka, backup):
+    delete_topics(kafka, "backbeat.")
+    words = ["--bootstrap-servers", kafka, "--replication", "1", "--development", "--partitions", "7"]
     refused = run("restore", backup[1], *words)
     assert refused.exit_code == 1
     assert "has commands of jobs, each of which works on one partition's nodes" in refused.stderr
     assert "restore it into its own number of partitions, 4" in refused.stderr
-    assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
+    assert run("topics", "check", "--bootstrap-servers", kafka, "--development").exit_code == 1
 
 
-def test_a_restore_that_broke_off_is_not_run_on(own_kafka, backup, monkeypatch):
+def test_a_restore_that_broke_off_is_not_run_on(kafka, backup, monkeypatch):
     from backbeat.compose.backup.restore import Restore
 
-    delete_topics(own_kafka, "backbeat.")
+    delete_topics(kafka, "backbeat.")
 
     def break_off(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Restore, "_take_signals", break_off)
-    words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development"]
+    words = ["--bootstrap-servers", kafka, "--replication", "1", "--development"]
     assert run("restore", str(backup[0]), *words).exit_code == 1
-    assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
+    assert run("topics", "check", "--bootstrap-servers", kafka, "--development").exit_code == 1
     refused = run("restore", str(backup[0]), *words)
     assert "the cluster is not empty: " in refused.stderr
     # That is seen before a replay, which takes long, and would refuse the job.
@@ -342,24 +342,24 @@ def a_writer_of_state(kafka):
     [(an_engine, "engines run on this cluster"), (a_writer_of_state, f"somebody else writes to {STATE}, partition 0")],
     ids=["an engine", "somebody else's record"],
 )
-def test_a_restore_beside_which_engines_come_makes_no_installation(own_kafka, backup, monkeypatch, comes, reason):
+def test_a_restore_beside_which_engines_come_makes_no_installation(kafka, backup, monkeypatch, comes, reason):
     from backbeat.compose.backup.restore import Restore
 
-    delete_topics(own_kafka, "backbeat.")
+    delete_topics(kafka, "backbeat.")
     take_signals = Restore._take_signals
     with ExitStack() as stack:
 
         def come(restore):
             take_signals(restore)
-            stack.enter_context(comes(own_kafka))
+            stack.enter_context(comes(kafka))
 
         monkeypatch.setattr(Restore, "_take_signals", come)
-        words = ["--bootstrap-servers", own_kafka, "--replication", "1", "--development"]
+        words = ["--bootstrap-servers", kafka, "--replication", "1", "--development"]
         refused = run("restore", str(backup[0]), *words)
         assert refused.exit_code == 1
         assert reason in refused.stderr
     # No engine runs on half of it.
-    assert run("topics", "check", "--bootstrap-servers", own_kafka, "--development").exit_code == 1
+    assert run("topics", "check", "--bootstrap-servers", kafka, "--development").exit_code == 1
 
 
 DAMAGES = {

@@ -36,8 +36,8 @@ START_SECONDS_MAX = 180.0
 
 
 @pytest.fixture(scope="module")
-def stack(own_kafka):
-    running = stack_on(own_kafka, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]])
+def stack(kafka):
+    running = stack_on(kafka, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]])
     try:
         yield running.start(START_SECONDS_MAX)
     finally:

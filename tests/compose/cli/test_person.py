@@ -18,12 +18,12 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def servers(own_kafka):
-    ensure_topics(own_kafka, 2, 1, development=True)
-    with People(own_kafka).follower as follower:
+def servers(kafka):
+    ensure_topics(kafka, 2, 1, development=True)
+    with People(kafka).follower as follower:
         # A topic that was just made has no leader yet.
         until(lambda: follower.catch_up(60), "people can be read")
-    return own_kafka
+    return kafka
 
 
 def test_the_clients_are_read_once_for_everybody_who_is_listed(servers, monkeypatch):

@@ -20,9 +20,9 @@ HOOK = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
-def servers(own_kafka):
-    ensure_topics(own_kafka, 2, 1, development=True)
-    return own_kafka
+def servers(kafka):
+    ensure_topics(kafka, 2, 1, development=True)
+    return kafka
 
 
 @pytest.fixture

@@ -32,11 +32,11 @@ bounds = [{ figure = "oldest_open_seconds", at_most = 15 }]
 
 
 @pytest.fixture
-def drill(own_kafka, tmp_path):
+def drill(kafka, tmp_path):
     """The command line, on a Kafka that is there."""
 
     def command(*words: str) -> list[str]:
-        small = ["--bootstrap-servers", own_kafka, "--engines=1", "--gateways=1", "--workers=1", "--partitions=2"]
+        small = ["--bootstrap-servers", kafka, "--engines=1", "--gateways=1", "--workers=1", "--partitions=2"]
         folder = ["--folder", str(tmp_path / "runs")]
         few = [*small, "--per-second=3", "--seed=7"] if words[0] in ("run", "certify") else []
         return [sys.executable, "-m", "backbeat.compose", "drill", *words, *folder, *few]

@@ -51,9 +51,9 @@ def rig(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def stack(own_kafka):
+def stack(kafka):
     """An installation whose gateway asks for tokens, as those that are shipped do."""
-    with stack_on(own_kafka, partitions=PARTITIONS, gateways=[["--require-auth-token=writes"]]) as stack:
+    with stack_on(kafka, partitions=PARTITIONS, gateways=[["--require-auth-token=writes"]]) as stack:
         yield stack
 
 

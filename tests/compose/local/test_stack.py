@@ -39,7 +39,7 @@ def test_everything_starts_on_a_port_of_its_own_survives_its_engine_and_stops(tm
         assert stack.kafka.port != taken
         assert stack.partitions == 3
         servers = stack.bootstrap_servers
-        own_kafka = psutil.Process(stack.kafka.pid)
+        broker_process = psutil.Process(stack.kafka.pid)
         assert {topic.partitions for topic in check_topics(servers, 3, development=True).values()} == {1, 3, 8}
         with ClientRegistry(servers) as registry:
             assert registry.by_name("default").delivery == "topic"
@@ -60,7 +60,7 @@ def test_everything_starts_on_a_port_of_its_own_survives_its_engine_and_stops(tm
         pids = stack.engine_pids
 
     assert lines == ["engine-1 died (signal SIGKILL); starting it again in 0.1 s."]
-    assert not own_kafka.is_running()
+    assert not broker_process.is_running()
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert stack.failure is None
     assert (tmp_path / "log" / "engine-3.log").read_text().endswith("ended in order\n")

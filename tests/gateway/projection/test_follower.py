@@ -30,9 +30,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def system(own_kafka, tmp_path_factory):
+def system(kafka, tmp_path_factory):
     # Commits are far apart: what is found without waiting for one was flushed.
-    with rig(own_kafka, tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as row:
+    with rig(kafka, tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as row:
         yield row
 
 

@@ -36,17 +36,17 @@ def newer(row):
 
 
 @pytest.fixture(scope="module")
-def kafka_of_a_newer_one(own_kafka):
+def kafka_of_a_newer_one(kafka):
     """Bootstrap servers, and what puts records into the changelog."""
-    ensure_topics(own_kafka, 1, replication=1, development=True)
-    producer = Producer({"bootstrap.servers": own_kafka})
+    ensure_topics(kafka, 1, replication=1, development=True)
+    producer = Producer({"bootstrap.servers": kafka})
 
     def put(*records):
         for key, value in records:
             producer.produce(STATE, value, key, partition=0)
         assert producer.flush(120) == 0
 
-    return own_kafka, put
+    return kafka, put
 
 
 def rows(url):

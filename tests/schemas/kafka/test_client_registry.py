@@ -19,9 +19,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def servers(own_kafka):
-    ensure_topics(own_kafka, 2, 1, development=True)
-    return own_kafka
+def servers(kafka):
+    ensure_topics(kafka, 2, 1, development=True)
+    return kafka
 
 
 def add(servers: str, name: str, **words: object) -> RegisteredClient:

@@ -12,14 +12,14 @@ PARTITIONS = 16
 
 
 @pytest.fixture
-def consumer(own_kafka, unique):
-    consumer = Consumer({"bootstrap.servers": own_kafka, "group.id": unique})
+def consumer(kafka, unique):
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": unique})
     yield consumer
     consumer.close()
 
 
-def test_a_topic_just_made_is_waited_for(own_kafka, unique, consumer):
-    admin = AdminClient({"bootstrap.servers": own_kafka})
+def test_a_topic_just_made_is_waited_for(kafka, unique, consumer):
+    admin = AdminClient({"bootstrap.servers": kafka})
     for number in range(10):
         name = f"{unique}-{number}"
         admin.create_topics([NewTopic(name, PARTITIONS, 1)])

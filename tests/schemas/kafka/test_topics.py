@@ -162,24 +162,24 @@ def test_missing(empty_kafka):
         check_topics(empty_kafka, development=True)
 
 
-def test_a_topic_made_again_has_another_id(own_kafka, unique):
-    create(own_kafka, unique, 1)
-    first = topic_id(own_kafka, unique)
-    admin = AdminClient({"bootstrap.servers": own_kafka})
+def test_a_topic_made_again_has_another_id(kafka, unique):
+    create(kafka, unique, 1)
+    first = topic_id(kafka, unique)
+    admin = AdminClient({"bootstrap.servers": kafka})
     admin.delete_topics([unique], operation_timeout=120)[unique].result()
     until(lambda: unique not in admin.list_topics(timeout=120).topics, "the topic is gone")
-    create(own_kafka, unique, 1)
+    create(kafka, unique, 1)
 
-    second = topic_id(own_kafka, unique)
+    second = topic_id(kafka, unique)
 
     assert uuid.UUID(first) != uuid.UUID(second)
     with pytest.raises(TopicError, match="no such topic"):
-        topic_id(own_kafka, f"{unique}-not")
+        topic_id(kafka, f"{unique}-not")
 
 
-def test_topics_of_a_client(own_kafka, unique):
-    ensure_topics(own_kafka, None, 1, development=True)
-    described = ensure_client_topics(own_kafka, client_topics(unique, 2))
+def test_topics_of_a_client(kafka, unique):
+    ensure_topics(kafka, None, 1, development=True)
+    described = ensure_client_topics(kafka, client_topics(unique, 2))
 
     assert {name: topic.partitions for name, topic in described.items()} == {
         f"backbeat.signals.{unique}": 2,

@@ -22,9 +22,9 @@ _MORE = {"pipeline": ("400",)}
 
 
 @pytest.fixture(scope="module")
-def on_kafka(own_kafka: str) -> dict[str, Any]:
+def on_kafka(kafka: str) -> dict[str, Any]:
     """What was seen in each scenario, all of them at the same time on one engine and one worker; or what went wrong."""
-    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
+    with stack_on(kafka, partitions=PARTITIONS) as stack:
         name = add_client(stack.bootstrap_servers, "same-on-both", partitions=PARTITIONS).name
         return asyncio.run(_play(stack.bootstrap_servers, name))
 
