@@ -1,12 +1,13 @@
 """Timeline of a workflow: spans of its nodes from their status changes, and the path that took longest.
 
-A page costs what its nodes' changes cost; the path one walk over the workflow's nodes.
+A page costs what its nodes' changes cost; the path a walk over the workflow's nodes, and one over the children of each
+node on it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +19,6 @@ from backbeat.gateway.projection.reading.search import nodes_by_number
 from backbeat.gateway.projection.reading.siblings import children_by_name
 from backbeat.gateway.projection.reading.timeline_groups import group_keys, timeline_groups
 from backbeat.gateway.projection.storage import facts, states
-from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import NodeView
@@ -26,7 +26,6 @@ from backbeat.schemas.messages.views import NodeView
 #: Changes of a node that are looked at, the first ones: a node that is tried for a year has thousands.
 CHANGES_MAX = 500
 _LEVELS_MAX = 50
-_SERVER_MASK = 0xF
 #: Later than any time in milliseconds.
 _OPEN = 1 << 60
 
@@ -70,9 +69,8 @@ def timeline(connection: Connection, workflow_id: bytes, part: TimelinePart) -> 
     by_name = {} if part.below is None else children_by_name(connection, part.below)
     folded = group_keys(by_name) if part.folds and part.name is None else []
     numbers = _numbers(connection, number, part, by_name, folded)
-    last = _last_children(connection, number)
-    path = _path(last)
-    nodes = _nodes(connection, [*numbers[: part.limit], *path], last.keys(), now)
+    path = _path(connection, number)
+    nodes = _nodes(connection, [*numbers[: part.limit], *path], now)
     shown = [nodes[node_no] for node_no in numbers[: part.limit] if node_no in nodes]
     groups: list[TimelineGroup] = []
     if folded and part.below is not None and part.after is None:
@@ -112,36 +110,24 @@ def _numbers(
     return list(rows.scalars())
 
 
-def _last_children(connection: Connection, workflow_no: int) -> dict[bytes | None, tuple[int, bytes]]:
-    """Number and id of the child that ended last, by parent."""
+def _path(connection: Connection, workflow_no: int) -> list[int]:
+    """Numbers of the nodes of the critical path, from the top down: of each the child that ended last."""
     closed = ", ".join(str(int(server)) for server in CLOSED)
     # An open node ends after all that are closed; of several the one that was made first has been open longest.
-    rank = f"CASE WHEN state & {_SERVER_MASK} IN ({closed}) THEN last_at ELSE {_OPEN} - seq END"
-    # Each database has a way without sorting all nodes: the one takes the columns of the row that has the maximum.
-    if is_postgresql(connection):
-        columns, end = "DISTINCT ON (parent_id) parent_id, no, id", f"ORDER BY parent_id, {rank} DESC"
-    else:
-        columns, end = f"parent_id, no, id, MAX({rank})", "GROUP BY parent_id"
-    statement = f"SELECT {columns} FROM nodes WHERE workflow_no = :no {end}"  # noqa: S608 - our own words and whole numbers
-    return {
-        None if row.parent_id is None else bytes(row.parent_id): (row.no, bytes(row.id))
-        for row in connection.execute(text(statement), {"no": workflow_no})
-    }
-
-
-def _path(last: Mapping[bytes | None, tuple[int, bytes]]) -> list[int]:
-    """Numbers of the nodes of the critical path, from the top down."""
+    rank = f"CASE WHEN state & {states.SERVER_BITS} IN ({closed}) THEN last_at ELSE {_OPEN} - seq END"
+    last = f"ORDER BY {rank} DESC LIMIT 1"
+    top = text(f"SELECT no, id FROM nodes WHERE workflow_no = :no AND parent_id IS NULL {last}")  # noqa: S608 - our own words and whole numbers
+    # Not of the workflow, too: a database that takes its index walks over all of it for each level.
+    below = text(f"SELECT no, id FROM nodes WHERE parent_id = :parent {last}")  # noqa: S608 - likewise
     path: list[int] = []
-    parent: bytes | None = None
-    while len(path) < _LEVELS_MAX and parent in last:
-        number, parent = last[parent]
-        path.append(number)
+    row = connection.execute(top, {"no": workflow_no}).one_or_none()
+    while row is not None and len(path) < _LEVELS_MAX:
+        path.append(row.no)
+        row = connection.execute(below, {"parent": bytes(row.id)}).one_or_none()
     return path
 
 
-def _nodes(
-    connection: Connection, numbers: Sequence[int], parents: Container[bytes | None], now: int
-) -> dict[int, TimelineNode]:
+def _nodes(connection: Connection, numbers: Sequence[int], now: int) -> dict[int, TimelineNode]:
     numbers = sorted(set(numbers))
     listed = ", ".join(map(str, numbers)) or "NULL"
     statement = (
@@ -154,16 +140,13 @@ def _nodes(
     for node_no, code, at in connection.execute(text(statement)):
         changes.setdefault(node_no, []).append((code, at))
     views = nodes_by_number(connection, numbers)
-    numbers_of = _numbers_of(connection, listed)
+    has_children = "EXISTS (SELECT 1 FROM nodes AS children WHERE children.parent_id = nodes.id)"
+    statement = f"SELECT id, no, CASE WHEN {has_children} THEN 1 ELSE 0 END AS parent FROM nodes WHERE no IN ({listed})"  # noqa: S608 - our own words and whole numbers
+    more = {bytes(row.id): row for row in connection.execute(text(statement))}
     return {
-        numbers_of[view.id]: _node(view, changes.get(numbers_of[view.id], ()), now, has_children=view.id in parents)
+        more[view.id].no: _node(view, changes.get(more[view.id].no, ()), now, has_children=bool(more[view.id].parent))
         for view in views
     }
-
-
-def _numbers_of(connection: Connection, listed: str) -> dict[bytes, int]:
-    statement = text(f"SELECT no, id FROM nodes WHERE no IN ({listed})")  # noqa: S608 - whole numbers
-    return {bytes(row.id): row.no for row in connection.execute(statement)}
 
 
 def _node(view: NodeView, changes: Iterable[tuple[int, int]], now: int, *, has_children: bool) -> TimelineNode:
