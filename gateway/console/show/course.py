@@ -28,6 +28,10 @@ _PARTS = 12
 _PART_MS = _HOUR_MS // _PARTS
 #: Activities of which the last hour is kept; where there are more, of those that fail most.
 ACTIVITIES_MAX = 500
+#: Client applications of which the last day is kept, those that fail most; the others are counted together.
+CLIENTS_MAX = 100
+#: No client's id: whoever sees all clients sees these, too.
+_OTHERS = b""
 
 
 class Curve(NamedTuple):
@@ -100,6 +104,9 @@ class Course:
         for (client_id, _), result in results.items():
             if result.failing:
                 failing[client_id] += result.failing
+        if len(failing) > CLIENTS_MAX:
+            most = Counter(dict(failing.most_common(CLIENTS_MAX)))
+            failing = most + Counter({_OTHERS: failing.total() - most.total()})
         if len(results) > ACTIVITIES_MAX:
             results = dict(heapq.nlargest(ACTIVITIES_MAX, results.items(), key=lambda item: item[1]))
         self._failing.put(now, failing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
-from backbeat.gateway.console.show.course import ACTIVITIES_MAX, Course
+from backbeat.gateway.console.show.course import ACTIVITIES_MAX, CLIENTS_MAX, Course
 from backbeat.gateway.console.show.spark import spark_path
 from backbeat.gateway.people.visitor import DEVELOPER, Role, Visitor
 
@@ -104,6 +104,20 @@ def test_a_minute_has_one_figure_however_often_it_is_counted_and_no_more_activit
     hour = course.failing(None, now + 180_000)
     assert hour is not None
     assert hour.newest == sum(range(1, ACTIVITIES_MAX + 10))
+
+
+def test_of_many_clients_those_that_fail_most_are_kept_and_all_are_counted():
+    course = Course()
+    now = 100 * HOUR
+    clients = [number.to_bytes(16, "big") for number in range(1, CLIENTS_MAX + 10)]
+    course.note([figures(client, number) for number, client in enumerate(clients, 1)], now)
+    kept = {client for _, failing in course._failing.since(0) for client in failing}
+    assert len(kept) == CLIENTS_MAX + 1
+    assert kept > set(clients[9:])
+    curve = course.curve(DEVELOPER, now)
+    assert curve is not None
+    assert curve.now == sum(range(1, CLIENTS_MAX + 10))
+    assert course.failing({clients[-1], clients[0]}, now).newest == CLIENTS_MAX + 9
 
 
 def test_columns_are_as_high_as_their_numbers_and_any_number_is_seen():
