@@ -13,8 +13,6 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from pathlib import Path
-from statistics import median
 
 import psutil
 import pytest
@@ -22,6 +20,7 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from backbeat.compose.cli.program import backbeat
+from backbeat.compose.drill.watch.footprint import bytes_in, fifths_of, grown
 from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.schemas.kafka.topics import signals_topic
 from backbeat.schemas.messages.commands import ChangeRetention
@@ -40,12 +39,6 @@ pytestmark = [pytest.mark.prove, pytest.mark.integration]
 KEEP_SECONDS = 10.0
 SIGNALS_PER_SECOND = 15.0
 SAMPLES = 100
-#: How many times the median of the second fifth that of the last may be: allocators, caches and compaction breathe, and
-#: an engine that takes partitions over has the threads of a restore for a moment.
-GROWTH_MAX = 1.25
-#: The same of a figure that is small: bytes; handles and threads.
-SLACK_BYTES = 24 * 1024 * 1024
-SLACK_COUNT = 12
 
 
 def answers(activity):
@@ -135,29 +128,15 @@ class Figures:
                 self.series[f"{part} threads"].append(threads)
         for folder in self._stack.data_dir.iterdir():
             if folder.name.startswith(("engine-", "gateway")) and folder.is_dir():
-                self.series[f"{folder.name} bytes of disk"].append(_bytes_in(folder))
+                self.series[f"{folder.name} bytes of disk"].append(bytes_in(folder))
 
     def growth(self) -> list[str]:
         """What has more in the last fifth than it may."""
-        grown = []
-        for name, values in sorted(self.series.items()):
-            fifth = len(values) // 5
-            parts = [int(median(values[start : start + fifth])) for start in range(0, fifth * 5, fifth)]
-            print(f"median of each fifth: {name}: {parts}, most: {max(values)}", flush=True)
-            slack = SLACK_BYTES if "bytes" in name else SLACK_COUNT
-            if parts[-1] > max(parts[1] * GROWTH_MAX, parts[1] + slack):
-                grown.append(f"{name}: {parts}")
-        return grown
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue  # compacted away just now
-    return total
+        fifths = fifths_of(self.series)
+        assert fifths.keys() == self.series.keys()
+        for name, parts in fifths.items():
+            print(f"median of each fifth: {name}: {parts}, most: {max(self.series[name])}", flush=True)
+        return grown(fifths)
 
 
 def test_an_hour_of_load_and_kills_leaves_everything_flat_and_right(kafka, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -16,7 +16,8 @@ from backbeat.compose.drill.topology.service import Service
 _ROLES = ("engine", "gateway", "worker")
 _SAMPLE_SECONDS = 3.0
 _PARTS = 5
-#: How many times the median of the second fifth that of the last may be: allocators, caches and compaction breathe.
+#: How many times the median of the second fifth that of the last may be: allocators, caches and compaction breathe, and
+#: an engine that takes partitions over has the threads of a restore for a moment.
 GROWTH_MAX = 1.25
 #: The same of a figure that is small: bytes; handles and threads.
 SLACK_BYTES = 24 * 1024 * 1024
@@ -54,19 +55,24 @@ class Footprint:
                 for name, value in zip(("bytes of memory", "handles", "threads"), values, strict=True):
                     self.series[f"{service.role} {name}"].append(value)
             if service.data_dir:
-                self.series[f"{service.name} bytes of disk"].append(_bytes_in(Path(service.data_dir)))
+                self.series[f"{service.name} bytes of disk"].append(bytes_in(Path(service.data_dir)))
 
     def fifths(self) -> dict[str, list[float]]:
         """The median of each fifth of the time, of all that was seen often enough."""
-        parts = {}
-        for name, values in sorted(self.series.items()):
-            if fifth := len(values) // _PARTS:
-                parts[name] = [float(median(values[at : at + fifth])) for at in range(0, fifth * _PARTS, fifth)]
-        return parts
+        return fifths_of(self.series)
 
     def _run(self) -> None:
         while not self._stopping.wait(_SAMPLE_SECONDS):
             self.take()
+
+
+def fifths_of(series: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """The median of each fifth of a series, of all that have samples enough."""
+    parts = {}
+    for name, values in sorted(series.items()):
+        if fifth := len(values) // _PARTS:
+            parts[name] = [float(median(values[at : at + fifth])) for at in range(0, fifth * _PARTS, fifth)]
+    return parts
 
 
 def grown(fifths: dict[str, list[float]]) -> list[str]:
@@ -78,7 +84,8 @@ def grown(fifths: dict[str, list[float]]) -> list[str]:
     ]
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Bytes of all files below a folder."""
     total = 0
     for path in folder.rglob("*"):
         try:
