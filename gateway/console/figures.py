@@ -126,7 +126,8 @@ class Counter:
     async def _count(self) -> None:
         try:
             self._figures = await self._counted()
-            self._counted_at = time.monotonic()
+            # Of a gateway that has just started: the next page waits for better ones.
+            self._counted_at = time.monotonic() if self._projection.has_begun else 0.0
             if self._figures.activities is not None:
                 self.course.note(self._figures.activities)
         finally:

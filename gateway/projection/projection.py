@@ -209,6 +209,11 @@ class Projection:
         return self._follower.progress.trouble
 
     @property
+    def has_begun(self) -> bool:
+        """False: the process has just started, and nothing is known yet of the tables."""
+        return self._follower.progress.has_begun
+
+    @property
     def follows(self) -> bool:
         """True if this process applies the changelog to the tables."""
         return self._follower.follows

@@ -46,6 +46,9 @@ _AGAIN_SECONDS_MAX = 5.0
 _EXPECTED = (SQLAlchemyError, KafkaException, UnreachableError, TopicError, ProjectionError)
 
 
+_NOT_BEGUN = "it has not begun"
+
+
 class Progress:
     """Progress of the tables, for those who wait. Thread safe."""
 
@@ -54,11 +57,16 @@ class Progress:
         self._reached: dict[int, int] = {}
         self.whole = False
         #: Why it does not follow; empty: it does.
-        self.trouble = "it has not begun"
+        self.trouble = _NOT_BEGUN
         self.records = 0
         self._listeners: list[Callable[[], None]] = []
         #: Set while somebody waits.
         self.awaited = threading.Event()
+
+    @property
+    def has_begun(self) -> bool:
+        """False: nothing is known yet of the tables."""
+        return self.trouble != _NOT_BEGUN
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change, on the follower's thread."""

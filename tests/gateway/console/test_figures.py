@@ -15,6 +15,7 @@ class Projection:
     """A projection whose answer takes as long as the test likes."""
 
     trouble = ""
+    has_begun = True
 
     def __init__(self) -> None:
         self.answers = asyncio.Event()
@@ -57,6 +58,24 @@ async def story() -> None:
     await asyncio.sleep(0)
     projection.answers.set()
     assert (await waiting) is not first
+
+
+async def start() -> None:
+    projection = Projection()
+    projection.answers.set()
+    projection.has_begun = False
+    counter = Counter(Engine(), projection, StandingReader())  # type: ignore[arg-type]
+    first = await counter.figures()
+    projection.has_begun = True
+    second = await counter.figures()
+    assert first is not second
+    assert await counter.figures() is second
+
+
+def test_what_was_counted_before_the_search_has_begun_is_counted_anew(monkeypatch):
+    monkeypatch.setattr(figures, "_WAIT_SECONDS", 180)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, start()).result()
 
 
 def test_a_page_does_not_wait_for_a_count(monkeypatch):
