@@ -8,17 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 
 from backbeat.compose.cli.program import backbeat
+from backbeat.compose.drill.load.payments import CLIENT
 from backbeat.compose.drill.report.page import render
 from backbeat.compose.drill.report.result import PromiseResult, RunResult
 from backbeat.compose.drill.runs import write_result
-from backbeat.compose.drill.security import leaks
+from backbeat.compose.drill.security import broken_bytes, leaks, lines
 from backbeat.compose.drill.security.broker import ADMIN
 from backbeat.compose.drill.security.installation import GATEWAY, RIVAL, RIVAL_SERVICE, USERS, SecuredInstallation
 from backbeat.compose.drill.security.run import ATTACKS
+from backbeat.compose.drill.security.trap import ELSEWHERE, Trap
+from backbeat.compose.local.ports import LOOPBACK
+from backbeat.schemas.kafka.security import KafkaSecurity
 
 ROOT = Path(__file__).parents[3]
 #: Of SECURITY.md's rows the one that no attack is about: `make audit` asks the network.
@@ -110,6 +115,75 @@ def test_an_attack_succeeds_where_nothing_protects(open_installation, name):
 def test_whoever_trusts_the_authority_is_let_in(open_installation, name, monkeypatch):
     monkeypatch.setattr(open_installation.broker, "stranger", open_installation.broker.authority)
     assert not attack_of(name).result(open_installation).is_kept
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no credentials",
+        "plain text at a listener that encrypts",
+        "wrong password",
+        "no certificate where one is asked for",
+        "brokers of another name",
+    ],
+)
+def test_brokers_that_let_in_whoever_comes_are_noticed(open_installation, name, monkeypatch):
+    monkeypatch.setattr(lines, "reach", lambda brokers: brokers)
+    result = attack_of(name).result(open_installation)
+    assert not result.is_kept
+    assert result.evidence.endswith("lets in whoever comes so")
+
+
+@pytest.mark.integration
+def test_a_password_that_goes_over_an_open_line_is_noticed(open_installation, monkeypatch):
+    read = KafkaSecurity.of
+    monkeypatch.setattr(KafkaSecurity, "of", lambda texts: read({**texts, "SECURITY_PROTOCOL": "SASL_PLAINTEXT"}))
+    result = attack_of("password over an open line").result(open_installation)
+    assert not result.is_kept
+    assert "no TLS handshake" in result.evidence
+
+
+@pytest.mark.integration
+def test_a_gateway_that_answers_without_https_is_noticed(open_installation, monkeypatch):
+    with Trap() as plain:
+        monkeypatch.setattr(open_installation, "gateway_port", plain.port)
+        result = attack_of("gateway without HTTPS").result(open_installation)
+    assert not result.is_kept
+    assert result.evidence == "over HTTP the gateway answers with 307"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["read another's activities, over HTTP", "signal as another, over HTTP"])
+def test_a_gateway_that_takes_one_client_for_another_is_noticed(open_installation, name, monkeypatch):
+    call = open_installation.http
+    monkeypatch.setattr(open_installation, "http", lambda client="": call(CLIENT if client == RIVAL else client))
+    result = attack_of(name).result(open_installation)
+    assert not result.is_kept
+    assert re.search(r" is answered with 20\d$", result.evidence)
+
+
+@pytest.mark.integration
+def test_what_is_taken_though_it_is_no_record_is_noticed(open_installation, monkeypatch):
+    signal = {"workflow": "Attacked", "subject": "s", "decider": "D", "signal": "Attacked", "name": "Attacked"}
+    body = json.dumps(signal).encode()
+    monkeypatch.setattr(broken_bytes, "_BODIES", (body,))
+    monkeypatch.setattr(broken_bytes, "_CONTENTS", (json.dumps(signal | {"name": None}).encode(),) * 100)
+    monkeypatch.setattr(broken_bytes, "_LETTERS_SECONDS_MAX", 1.0)
+    over_http = attack_of("broken bodies over HTTP").result(open_installation)
+    assert not over_http.is_kept
+    assert "201" in over_http.evidence
+    on_a_topic = attack_of("broken records on a topic").result(open_installation)
+    assert not on_a_topic.is_kept
+    assert "of 100 records that are none" in on_a_topic.evidence
+
+
+@pytest.mark.integration
+def test_a_redirect_that_is_followed_is_noticed(open_installation):
+    httpx2.post(f"http://{LOOPBACK}:{open_installation.trap.port}{ELSEWHERE}", trust_env=False)
+    result = attack_of("redirect").result(open_installation)
+    assert not result.is_kept
+    assert result.evidence.startswith("a redirect was followed")
 
 
 @pytest.mark.integration
