@@ -22,6 +22,7 @@ from backbeat.compose.bench.prepared_commands import Maker
 from backbeat.compose.bench.rig import ALONE, Say
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.stack import Stack
+from backbeat.gateway.console.live.hub import STREAMS_OF_SESSION_MAX
 from backbeat.gateway.console.rendering import read_static_files
 from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX
@@ -92,9 +93,9 @@ class ConsoleRig(HttpRig):
         return (time.perf_counter() - began_at) * 1_000, body
 
     @asynccontextmanager
-    async def open_page(self, query: str) -> AsyncIterator[None]:
-        """A page that is open meanwhile, and told what changes."""
-        async with self._session.get(self._url(f"live?{query}")) as response:
+    async def open_page(self, query: str, browser: str) -> AsyncIterator[None]:
+        """A page of a browser that is open meanwhile, and told what changes: few of the same browser are."""
+        async with self._session.get(self._url(f"live?{query}"), headers={"User-Agent": browser}) as response:
             if response.status != _OK:
                 raise SetupError(f"/ui/live was answered with {response.status}")
             reading = asyncio.create_task(response.read())
@@ -203,7 +204,7 @@ async def _open_pages(rig: ConsoleRig, tree: Growth, say: Say) -> Figure:
     async with AsyncExitStack() as opened:
         for number in range(_OPEN_PAGES):
             query = f"w={id_text(tree.workflow_id)}" if number % 2 else "t=figures"
-            await opened.enter_async_context(rig.open_page(query))
+            await opened.enter_async_context(rig.open_page(query, f"browser {number // STREAMS_OF_SESSION_MAX}"))
         watched = await _cores(rig, changing)
     figures = {f"{name}_cores": round(watched[name] - alone[name], 3) for name in ("gateway", "engine")}
     say(
