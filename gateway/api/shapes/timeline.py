@@ -34,7 +34,7 @@ class TimelineNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TimelineGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Children of one name, from 50 on: as many of them as were open."""
+    """Children of one name, from 50 on, with the course of how many of them were open."""
 
     user_id: Annotated[str, Meta(description="the client application that runs them")]
     name: str

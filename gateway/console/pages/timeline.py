@@ -57,7 +57,7 @@ class LineRow(msgspec.Struct, frozen=True):
     is_critical: bool
 
 
-class GroupRow(msgspec.Struct, frozen=True):
+class BandRow(msgspec.Struct, frozen=True):
     """Many nodes of one name as a line of a timeline."""
 
     group: TimelineGroup
@@ -97,7 +97,7 @@ async def show(visit: Visit) -> Page:
         f"Timeline: {view.name}",
         workflow=view,
         rows=[_row(visit, node, begin, end, critical) for node in nodes],
-        groups=[_group_row(visit, group, begin, end) for group in groups],
+        bands=[_band_row(visit, group, begin, end) for group in groups],
         path=[_row(visit, node, begin, end, critical) for node in path],
         is_away=read is None and bool(visit.troubles),
         below=None if below is None else id_text(below),
@@ -144,7 +144,7 @@ def _range(
     return begin, max(end, begin + 1)
 
 
-def _group_row(visit: Visit, group: TimelineGroup, begin: int, end: int) -> GroupRow:
+def _band_row(visit: Visit, group: TimelineGroup, begin: int, end: int) -> BandRow:
     scale = _WIDTH / (end - begin)
     most = max(group.open, default=0)
     length = (group.to - group.from_ + 1) / max(len(group.open), 1)
@@ -153,7 +153,7 @@ def _group_row(visit: Visit, group: TimelineGroup, begin: int, end: int) -> Grou
         # As high as it is beside the most, seen if there is one.
         top = _HEIGHT - -(-count * _HEIGHT // max(most, 1))
         steps.append(f"V{top}H{(group.from_ + number * length - begin) * scale:.1f}")
-    return GroupRow(group, f"{''.join(steps)}V{_HEIGHT}z", most, visit.address(name=group.name, after=None))
+    return BandRow(group, f"{''.join(steps)}V{_HEIGHT}z", most, visit.address(name=group.name, after=None))
 
 
 def _row(visit: Visit, node: TimelineNode, begin: int, end: int, critical: set[str]) -> LineRow:

@@ -105,8 +105,8 @@ class Course:
             if result.failing:
                 failing[client_id] += result.failing
         if len(failing) > CLIENTS_MAX:
-            most = Counter(dict(failing.most_common(CLIENTS_MAX)))
-            failing = most + Counter({_OTHERS: failing.total() - most.total()})
+            largest = Counter(dict(failing.most_common(CLIENTS_MAX)))
+            failing = largest + Counter({_OTHERS: failing.total() - largest.total()})
         if len(results) > ACTIVITIES_MAX:
             results = dict(heapq.nlargest(ACTIVITIES_MAX, results.items(), key=lambda item: item[1]))
         self._failing.put(now, failing)

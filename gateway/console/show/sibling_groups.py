@@ -11,11 +11,10 @@ import msgspec
 from backbeat.gateway.console.show.statuses import Share, shares_of
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.projection.reading.reports import node_names
-from backbeat.gateway.projection.reading.siblings import GROUP_MIN, GROUPS_MAX, children_by_name, first_retries
+from backbeat.gateway.projection.reading.siblings import GROUP_MIN, children_by_name, first_retries, group_keys
 from backbeat.gateway.projection.storage import states
 from backbeat.gateway.projection.storage.cause import id_of_key, key_of_id
 from backbeat.payload.values import id_text
-from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import ChildView
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ NAMES_MAX = 20
 #: Counts that are read for a page: children that have thousands of names stand one by one.
 _COUNTS_MAX = 2_000
 _MARK = "~"
-_RETRYING = ServerStatus.RETRYING
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -96,15 +94,16 @@ def siblings(
     to them past the group.
     """
     by_name = children_by_name(connection, parent_id, _COUNTS_MAX)
-    if not any(_is_group(counts) for counts in by_name.values()):
+    groups = group_keys(by_name)
+    if not groups:
         return Siblings({})
     on_page = Counter(states.name_key(node.user_id, node.name) for node in shown)
     keys = sorted(by_name, key=lambda key: (-by_name[key].total(), key))
-    hidden = [key for key in keys if goes_on and not _is_group(by_name[key]) and by_name[key].total() > on_page[key]]
-    listed = [key for key in keys if _is_group(by_name[key])][:GROUPS_MAX] + hidden[:NAMES_MAX]
+    hidden = [key for key in keys if goes_on and on_page[key] < by_name[key].total() < GROUP_MIN]
+    listed = groups + hidden[:NAMES_MAX]
     others = [by_name[key].total() - on_page[key] for key in keys if goes_on and key not in listed]
     names = _names(connection, listed, shown)
-    retries = first_retries(connection, parent_id) if any(by_name[key][_RETRYING] for key in listed) else {}
+    retries = first_retries(connection, parent_id, {key: by_name[key] for key in listed})
     rows = (
         GroupRow(
             Group(parent_id, key), names[key], by_name[key].total(), shares_of(by_name[key]), level, retries.get(key)
@@ -114,10 +113,6 @@ def siblings(
     )
     # The search may be a moment behind the page.
     return Siblings({row.group: row for row in rows}, max(0, sum(others)))
-
-
-def _is_group(counts: Counter[ServerStatus]) -> bool:
-    return counts.total() >= GROUP_MIN
 
 
 def _names(connection: Connection, keys: Collection[int], shown: Sequence[ChildView]) -> dict[int, str]:

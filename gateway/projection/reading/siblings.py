@@ -7,7 +7,7 @@ are looked for among the nodes of the workflow: those that were made one after t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
@@ -61,8 +61,21 @@ def children_by_name(
     return by_name
 
 
-def first_retries(connection: Connection, parent_id: bytes) -> dict[int, int]:
-    """Name's key -> time of the next retry among the children of a node; empty where too many of the workflow retry."""
+def group_keys(by_name: Mapping[int, Counter[ServerStatus]]) -> list[int]:
+    """Names' keys of the groups among a node's children, the largest first."""
+    keys = [key for key, counts in by_name.items() if counts.total() >= GROUP_MIN]
+    return sorted(keys, key=lambda key: (-by_name[key].total(), key))[:GROUPS_MAX]
+
+
+def first_retries(
+    connection: Connection, parent_id: bytes, by_name: Mapping[int, Counter[ServerStatus]]
+) -> dict[int, int]:
+    """Name's key -> time of the next retry among these children of a node.
+
+    Empty where none waits for one, or more nodes of the workflow do than are looked at.
+    """
+    if not any(counts[ServerStatus.RETRYING] for counts in by_name.values()):
+        return {}
     rows = connection.execute(_RETRYING, {"parent": parent_id, "count": RETRYING_MAX + 1}).all()
     first: dict[int, int] = {}
     if len(rows) > RETRYING_MAX:
@@ -78,7 +91,7 @@ def child_counts(connection: Connection, parent_id: bytes, names_max: int) -> Ch
     by_name = children_by_name(connection, parent_id)
     keys = sorted(by_name, key=lambda key: (-by_name[key].total(), key))
     names = node_names(connection, keys[:names_max])
-    retries = first_retries(connection, parent_id) if _retries(by_name.values()) else {}
+    retries = first_retries(connection, parent_id, by_name)
     return ChildCounts(
         at=facts.now_ms(),
         total=sum(counts.total() for counts in by_name.values()),
@@ -95,10 +108,6 @@ def child_counts(connection: Connection, parent_id: bytes, names_max: int) -> Ch
         ],
         more=len(keys[names_max:]),
     )
-
-
-def _retries(counts: Iterable[Mapping[ServerStatus, int]]) -> bool:
-    return any(of_name.get(ServerStatus.RETRYING) for of_name in counts)
 
 
 def _by_word(counts: Mapping[ServerStatus, int]) -> dict[str, int]:

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, text
 from backbeat.gateway.api.shapes.timeline import Span, Timeline, TimelineGroup, TimelineNode
 from backbeat.gateway.projection.reading.reports import node_names
 from backbeat.gateway.projection.reading.search import nodes_by_number
-from backbeat.gateway.projection.reading.siblings import children_by_name
-from backbeat.gateway.projection.reading.timeline_groups import group_keys, timeline_groups
+from backbeat.gateway.projection.reading.siblings import children_by_name, group_keys
+from backbeat.gateway.projection.reading.timeline_groups import timeline_groups
 from backbeat.gateway.projection.storage import facts, states
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus
@@ -66,7 +66,7 @@ def timeline(connection: Connection, workflow_id: bytes, part: TimelinePart) -> 
     if number is None:
         return None
     now = facts.now_ms()
-    by_name = {} if part.below is None else children_by_name(connection, part.below)
+    by_name = _children_by_name(connection, number, part.below)
     folded = group_keys(by_name) if part.folds and part.name is None else []
     numbers = _numbers(connection, number, part, by_name, folded)
     path = _path(connection, number)
@@ -84,6 +84,16 @@ def timeline(connection: Connection, workflow_id: bytes, part: TimelinePart) -> 
     )
 
 
+def _children_by_name(
+    connection: Connection, workflow_no: int, parent_id: bytes | None
+) -> Mapping[int, Counter[ServerStatus]]:
+    """Counts of a node's children; empty for a node of another workflow, which the caller may not be allowed to see."""
+    own = text("SELECT 1 FROM nodes WHERE id = :parent AND workflow_no = :no")
+    if parent_id is None or connection.execute(own, {"parent": parent_id, "no": workflow_no}).scalar() is None:
+        return {}
+    return children_by_name(connection, parent_id)
+
+
 def _numbers(
     connection: Connection,
     workflow_no: int,
@@ -92,19 +102,19 @@ def _numbers(
     folded: Collection[int],
 ) -> list[int]:
     """Numbers of the nodes of a part, and of one behind them."""
-    wanted = "parent_id IS NULL" if part.below is None else "parent_id = :below"
+    condition = "parent_id IS NULL" if part.below is None else "parent_id = :below"
     if part.after is not None:
-        wanted += " AND seq > (SELECT seq FROM nodes WHERE id = :after)"
+        condition += " AND seq > (SELECT seq FROM nodes WHERE id = :after)"
     if folded:
         if by_name.keys() == set(folded):
             # A walk over all of them that finds none.
             return []
-        wanted += f" AND name_key NOT IN ({', '.join(map(str, folded))})"
+        condition += f" AND name_key NOT IN ({', '.join(map(str, folded))})"
     elif part.name is not None:
         keys = [key for key, name in node_names(connection, list(by_name)).items() if name.name == part.name]
-        wanted += f" AND name_key IN ({', '.join(map(str, keys)) or 'NULL'})"
+        condition += f" AND name_key IN ({', '.join(map(str, keys)) or 'NULL'})"
     rows = connection.execute(
-        text(f"SELECT no FROM nodes WHERE workflow_no = :no AND {wanted} ORDER BY seq LIMIT :count"),  # noqa: S608 - our own words and whole numbers
+        text(f"SELECT no FROM nodes WHERE workflow_no = :no AND {condition} ORDER BY seq LIMIT :count"),  # noqa: S608 - our own words and whole numbers
         {"no": workflow_no, "below": part.below, "after": part.after, "count": part.limit + 1},
     )
     return list(rows.scalars())
@@ -142,9 +152,9 @@ def _nodes(connection: Connection, numbers: Sequence[int], now: int) -> dict[int
     views = nodes_by_number(connection, numbers)
     has_children = "EXISTS (SELECT 1 FROM nodes AS children WHERE children.parent_id = nodes.id)"
     statement = f"SELECT id, no, CASE WHEN {has_children} THEN 1 ELSE 0 END AS parent FROM nodes WHERE no IN ({listed})"  # noqa: S608 - our own words and whole numbers
-    more = {bytes(row.id): row for row in connection.execute(text(statement))}
+    rows = {bytes(row.id): row for row in connection.execute(text(statement))}
     return {
-        more[view.id].no: _node(view, changes.get(more[view.id].no, ()), now, has_children=bool(more[view.id].parent))
+        rows[view.id].no: _node(view, changes.get(rows[view.id].no, ()), now, has_children=bool(rows[view.id].parent))
         for view in views
     }
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from backbeat.gateway.api.shapes.timeline import TimelineGroup
 from backbeat.gateway.projection.reading.reports import node_names
-from backbeat.gateway.projection.reading.siblings import GROUP_MIN, GROUPS_MAX
+from backbeat.gateway.projection.reading.siblings import group_keys
 from backbeat.gateway.projection.storage import states
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
 
@@ -22,12 +22,6 @@ PARTS = 100
 
 _IS_CLOSED = f"state & {states.SERVER_BITS} IN ({', '.join(str(int(server)) for server in CLOSED)})"
 _FIRST = text("SELECT created FROM nodes WHERE parent_id = :parent ORDER BY created LIMIT 1")
-
-
-def group_keys(by_name: Mapping[int, Counter[ServerStatus]]) -> list[int]:
-    """Names' keys of the groups of a node's children, the largest first."""
-    keys = [key for key, counts in by_name.items() if counts.total() >= GROUP_MIN]
-    return sorted(keys, key=lambda key: (-by_name[key].total(), key))[:GROUPS_MAX]
 
 
 def timeline_groups(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 
@@ -173,6 +174,14 @@ def test_a_group_and_what_is_in_it_over_http_and_for_people(stack, wide):
     assert [node["id"] for node in answer["nodes"]] == [other]
     assert user.door.get(f"{path}?below={top['id']}").json["groups"] == []
     assert user.door.get(f"{path}?name=x").status == user.door.get(f"{path}?fold=maybe").status == 400
+    stranger = Door(stack.http_urls[0], add_client(stack.bootstrap_servers, "nosy", partitions=2).id)
+    created = stranger.post("/workflows", {"name": "Nosy", "subject": "n", "decider": "D"}).json
+    assert stranger.post(f"/workflows/{created['id']}/signal", {"name": "start"}).status == 201
+    path = f"/workflows/{created['id']}/timeline"
+    until(lambda: stranger.get(path).json["nodes"], "the search has it")
+    for words in ("fold=true", f"name={quote(NAME)}"):
+        foreign = stranger.get(f"{path}?below={top['id']}&{words}").json
+        assert (foreign["groups"], foreign["nodes"]) == ([], [])
     with PlainClient(stack.http_urls[0], user.id) as client:
         assert client.timeline(workflow, below=top["id"], fold=True).groups[0].total == CARDS
         nodes = client.timeline(workflow, below=top["id"], name=NAME).nodes

@@ -85,13 +85,15 @@ def test_the_first_retry_of_each_name_is_told_while_few_wait_for_one(connection,
     apply(connection, projector, *map(records.record, (workflow, top, *children, below)))
     first = {states.name_key(USER, "Charge card"): 9_000 - 28, states.name_key(USER, HOSTILE): 9_000 - 29}
     with connection.begin():
-        assert siblings.first_retries(connection, top.id) == first
+        by_name = siblings.children_by_name(connection, top.id)
+        assert siblings.first_retries(connection, top.id, by_name) == first
         counts = siblings.child_counts(connection, top.id, 10).names
         assert [count.first_retry_at for count in counts] == list(first.values())
-        assert siblings.first_retries(connection, bytes(16)) == {}
+        assert siblings.first_retries(connection, bytes(16), by_name) == {}
+        assert siblings.first_retries(connection, top.id, {1: Counter({ServerStatus.READY: 9})}) == {}
     monkeypatch.setattr(siblings, "RETRYING_MAX", 30)
     with connection.begin():
-        assert siblings.first_retries(connection, top.id) == {}
+        assert siblings.first_retries(connection, top.id, by_name) == {}
 
 
 def test_few_children_are_not_kept_and_are_counted_all_the_same(connection, projector):

@@ -59,7 +59,7 @@ def test_the_critical_path_is_found(database_url, seed):
 
 
 def open_in_parts(nodes, ends, begin, end):
-    """How many of these were open at any moment of each part of a time, node by node."""
+    """Number of these nodes that were open at any moment of each part of a time, counted node by node."""
     length = end - begin + 1
     lives = [(node.created_at, ends[node.id] if node.server in CLOSED else end) for node in nodes]
     parts = [((made - begin) * PARTS // length, (ended - begin) * PARTS // length) for made, ended in lives]
@@ -99,6 +99,14 @@ def test_many_nodes_of_one_name_are_a_group_with_how_many_were_open(connection, 
     single = read(limit=200, name="Charge card", folds=True)
     assert [node.id for node in single.nodes] == [id_text(node.id) for node in cards]
     assert rest.groups == single.groups == read(limit=9, name="None").nodes == read(limit=9).groups == []
+
+    # Whoever may see one workflow reads no other by the id of a node in it.
+    other = records.workflow(USER, "Other", b'"o"')
+    with connection.begin():
+        Projector(connection).apply([records.record(other)])
+        for words in ({"folds": True}, {"name": "Charge card"}, {}):
+            foreign = timeline(connection, other.id, TimelinePart(limit=9, below=top.id, **words))
+            assert (foreign.nodes, foreign.groups) == ([], [])
 
     (group,) = folded.groups
     assert (group.name, group.total) == ("Charge card", len(cards))
