@@ -68,7 +68,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> Iterator[str]:
-    """That Kafka for one module alone, without any topic: the system's would have as many partitions as another had."""
+    """Bootstrap servers of that Kafka, for one module alone and without topics.
+
+    Topics that another module has left would have its number of partitions.
+    """
     from tests.empty_kafka import delete_topics
 
     delete_topics(broker)

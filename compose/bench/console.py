@@ -10,7 +10,7 @@ import gzip
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
 from typing import Any
@@ -202,9 +202,8 @@ async def _open_pages(rig: ConsoleRig, tree: Growth, say: Say) -> Figure:
     changing = (node for node in tree.children if node not in tree.failing)
     alone = await _cores(rig, changing)
     async with AsyncExitStack() as opened:
-        for number in range(_OPEN_PAGES):
-            query = f"w={id_text(tree.workflow_id)}" if number % 2 else "t=figures"
-            await opened.enter_async_context(rig.open_page(query, f"browser {number // STREAMS_OF_SESSION_MAX}"))
+        queries = [f"w={id_text(tree.workflow_id)}", "t=figures"] * (_OPEN_PAGES // 2)
+        await open_pages(rig, opened, queries)
         watched = await _cores(rig, changing)
     figures = {f"{name}_cores": round(watched[name] - alone[name], 3) for name in ("gateway", "engine")}
     say(
@@ -212,6 +211,12 @@ async def _open_pages(rig: ConsoleRig, tree: Growth, say: Say) -> Figure:
         f"{figures['engine_cores']} of the engine"
     )
     return figures
+
+
+async def open_pages(rig: ConsoleRig, opened: AsyncExitStack, queries: Iterable[str]) -> None:
+    """Open a page for each of these queries, in as many browsers as it takes."""
+    for number, query in enumerate(queries):
+        await opened.enter_async_context(rig.open_page(query, f"browser {number // STREAMS_OF_SESSION_MAX}"))
 
 
 async def _cores(rig: ConsoleRig, changing: Iterator[bytes]) -> dict[str, float]:

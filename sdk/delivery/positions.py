@@ -14,7 +14,7 @@ from backbeat.delivery.offsets import Offsets
 #: A topic and a partition of it.
 Place = tuple[str, int]
 
-#: Of a member that belongs to the group.
+#: Refusals of a commit while a group agrees on its partitions; its sender still belongs to it.
 _AGREEING = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 _REBALANCING = (*_AGREEING, KafkaError.UNKNOWN_MEMBER_ID)
 

@@ -45,7 +45,7 @@ def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: ob
 
 
 class Commits:
-    """What a consumer was told to commit; as many of the first commits are refused as there are reasons."""
+    """Consumer that notes its commits, and refuses the first ones: one for each of these reasons."""
 
     def __init__(self, *refusals: int) -> None:
         self.said: list[tuple[int, int]] = []
