@@ -6,11 +6,13 @@ It starts nothing but the units that it is given, and nothing that it writes is 
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ SYSTEMD = Path("/lib/systemd/systemd")
 HOSTNAME = "app-1"
 TARGET = "test.target"
 #: Its own group of processes, so that it leaves those of this machine alone.
+#: Without what a whole machine starts before everything else, which may hang where there is none.
+ALONE = "[Unit]\nDefaultDependencies=no\n"
 OUTER = """
 set -e
 mount --make-rprivate /
@@ -45,6 +49,7 @@ hostname $HOSTNAME
 mount -t tmpfs tmpfs run
 mkdir -p .$FOLDER && mount --bind $FOLDER .$FOLDER
 mount --rbind /dev dev
+mount --bind $CONSOLE dev/console
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -76,31 +81,54 @@ def systemd(
     if not SYSTEMD.exists() or shutil.which("unshare") is None or os.geteuid() != 0:
         pytest.skip("a systemd of the test's own needs its package, and root")
     for path, text in (
-        {f"units/{TARGET}": f"[Unit]\nWants={' '.join(units_wanted)}\n"}.items()
+        {f"units/{TARGET}": f"{ALONE}Wants={' '.join(units_wanted)}\n"}.items()
+        | {f"units/{name}.d/alone.conf": ALONE for name in units if not name.endswith(".conf")}.items()
         | {f"units/{name}": text for name, text in units.items()}.items()
         | {f"files/{path}": text for path, text in files.items()}.items()
     ):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-        file.chmod(0o755)
+        file.chmod(0o755 if path.startswith("files/") else 0o644)
     (folder / "inner.sh").write_text(INNER % (SYSTEMD, TARGET))
     name = f"test-{uuid.uuid4().hex}"
-    env = {**os.environ, "NAME": name, "FOLDER": str(folder), "HOSTNAME": HOSTNAME}
     log = folder / "systemd.log"
-    with log.open("wb") as output:
+    with _console(log) as console, log.open("ab") as output:
+        env = {**os.environ, "NAME": name, "FOLDER": str(folder), "HOSTNAME": HOSTNAME, "CONSOLE": console}
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", OUTER], cwd=folder, env=env, stdout=output, stderr=output
         )
+        try:
+            yield _booted(process, log)
+        finally:
+            # The end of the first process of its namespace is the end of all.
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            process.wait(60)
+            remove = f"mount -t cgroup2 cgroup2 groups && find groups/{name} -depth -type d -exec rmdir {{}} +"
+            subprocess.run(["unshare", "--mount", "sh", "-c", remove], cwd=folder, check=False, capture_output=True)
+
+
+@contextmanager
+def _console(log: Path) -> Iterator[str]:
+    """The path of a terminal whose lines go to `log`: as the first process, systemd writes to no file."""
+    reader, terminal = pty.openpty()
+
+    def copy() -> None:
+        # Its end is an error, once nobody has the other side any more.
+        with log.open("ab") as output, suppress(OSError):
+            while data := os.read(reader, 4096):
+                output.write(data)
+                output.flush()
+
+    thread = threading.Thread(target=copy, name="console")
+    thread.start()
     try:
-        yield _booted(process, log)
+        yield os.ttyname(terminal)
     finally:
-        # The end of the first process of its namespace is the end of all.
-        for child in psutil.Process(process.pid).children():
-            child.kill()
-        process.wait(60)
-        remove = f"mount -t cgroup2 cgroup2 groups && find groups/{name} -depth -type d -exec rmdir {{}} +"
-        subprocess.run(["unshare", "--mount", "sh", "-c", remove], cwd=folder, check=False, capture_output=True)
+        os.close(terminal)
+        thread.join()
+        os.close(reader)
 
 
 def _booted(process: subprocess.Popen[bytes], log: Path) -> Machine:
@@ -116,6 +144,11 @@ def _booted(process: subprocess.Popen[bytes], log: Path) -> Machine:
         machine = Machine(("nsenter", "--target", str(first[0].pid), "--all", "--root", "--wd"))
         return machine.ask("systemctl", "is-active", TARGET) == "active"
 
-    until(is_running, "systemd has started its target")
+    try:
+        until(is_running, "systemd has started its target")
+    except AssertionError as error:
+        jobs = machine.ask("systemctl", "list-jobs") if machine else "it has not begun"
+        error.add_note(f"jobs: {jobs}\nconsole:\n{log.read_text(errors='replace')}")
+        raise
     assert machine is not None
     return machine
