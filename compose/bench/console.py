@@ -49,6 +49,8 @@ _PEOPLE = 4
 _CONNECTIONS = 16
 _WORKFLOWS = 200
 _CALLS = {"read": 6_000, "accept": 3_000}
+#: Suffix of the load that asks for half of the calls a second.
+_HALF = "_half"
 _RUNS = 3
 #: The gateway of the console alone.
 _APART = 1
@@ -236,19 +238,27 @@ async def _beside_people(rig: ConsoleRig, addresses: list[str], say: Say) -> Fig
     p99s: dict[str, list[float]] = {}
     await rig.start_apart()
     await rig.load("prepare", count=_WORKFLOWS)
+    # As many calls as the gateway takes, and half as many a second, as a system with something to spare has.
+    loads = {call: {"count": count, "connections": _CONNECTIONS} for call, count in _CALLS.items()}
+    halves: dict[str, dict[str, int]] = {}
     for run in range(_RUNS + 1):
-        for load, count in _CALLS.items():
-            for name, gateway in list(_PLACES.items())[:: 1 if run % 2 else -1]:
+        for name, parameters in loads.items():
+            for place, gateway in list(_PLACES.items())[:: 1 if run % 2 else -1]:
                 # There is something to read once signals were accepted.
                 await rig.load("accept", count=_WORKFLOWS)
                 async with _people(rig, addresses, gateway):
-                    result = await rig.load(load, count=count, connections=_CONNECTIONS)
+                    result = await rig.load(name.removesuffix(_HALF), **parameters)
                 if run:
-                    # The first of all is the warm-up.
-                    p99s.setdefault(f"{load}_{name}", []).append(result.p99_ms or 0.0)
+                    p99s.setdefault(f"{name}_{place}", []).append(result.p99_ms or 0.0)
+                elif gateway is None:
+                    count = parameters["count"]
+                    halves[name + _HALF] = {"count": count // 2, "per_second": int(count / result.seconds / 2)}
+        # The first run of all was the warm-up.
+        loads |= halves
     figure: Figure = {f"{name}_p99_ms": round(median(values), 1) for name, values in p99s.items()}
-    for load, place in itertools.product(_CALLS, ("beside", "apart")):
-        figure[f"{load}_{place}_ratio"] = round(figure[f"{load}_{place}_p99_ms"] / figure[f"{load}_alone_p99_ms"], 2)
+    for name, place in itertools.product(loads, ("beside", "apart")):
+        figure[f"{name}_{place}_ratio"] = round(figure[f"{name}_{place}_p99_ms"] / figure[f"{name}_alone_p99_ms"], 2)
+    figure["half"] = {name: parameters["per_second"] for name, parameters in halves.items()}
     figure["runs"] = {name: [round(value, 1) for value in values] for name, values in p99s.items()}
     say(f"(console) p99 of the API beside {_PEOPLE} people who load a page a second, and alone: {figure}")
     return figure

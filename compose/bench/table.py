@@ -117,6 +117,10 @@ ROWS = [
     Row("console", "p99 of signals beside 4 people, times alone", ("api", "accept_beside_ratio"), "", 1.1),
     Row("console", "· reads, the console in a gateway of its own", ("api", "read_apart_ratio"), "", 1.1),
     Row("console", "· signals, likewise", ("api", "accept_apart_ratio"), "", 1.1),
+    Row("console", "· half as many reads a second", ("api", "read_half_beside_ratio"), "", 1.1),
+    Row("console", "· half as many signals a second", ("api", "accept_half_beside_ratio"), "", 1.1),
+    Row("console", "· the console in a gateway of its own: reads", ("api", "read_half_apart_ratio"), "", 1.1),
+    Row("console", "· signals, likewise", ("api", "accept_half_apart_ratio"), "", 1.1),
 ]
 
 

@@ -56,6 +56,8 @@ class Load(msgspec.Struct, kw_only=True):
     #: children of every signal
     children: int = 0
     connections: int = _CONNECTIONS
+    #: Calls that begin each second, however many are not answered yet; 0: each connection's next follows its answer.
+    per_second: int = 0
 
 
 class LoadResult(msgspec.Struct, kw_only=True):
@@ -275,16 +277,34 @@ async def _call_each(call: Callable[[Any], Awaitable[None]], items: Iterable[Any
             task.cancel()
 
 
+async def _call_at_rate(call: Callable[[int, float], Awaitable[None]], load: Load) -> None:
+    """Begin so many calls a second. Each is told when it was due: what begins late has waited, too."""
+    began_at = time.perf_counter()
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for number in range(load.count):
+            due_at = began_at + number / load.per_second
+            await asyncio.sleep(due_at - time.perf_counter())
+            tasks.append(asyncio.ensure_future(call(number, due_at)))
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _timed(call: Callable[[int], Awaitable[None]], load: Load) -> LoadResult:
     latencies_ms: list[float] = []
 
-    async def timed_call(number: int) -> None:
-        began_at = time.perf_counter()
+    async def timed_call(number: int, due_at: float | None = None) -> None:
+        began_at = due_at or time.perf_counter()
         await call(number)
         latencies_ms.append((time.perf_counter() - began_at) * 1e3)
 
     began_at = time.monotonic()
-    await _call_each(timed_call, range(load.count), load.connections)
+    if load.per_second:
+        await _call_at_rate(timed_call, load)
+    else:
+        await _call_each(timed_call, range(load.count), load.connections)
     seconds = time.monotonic() - began_at
     return LoadResult(seconds=seconds, p50_ms=median(latencies_ms), p99_ms=p99(latencies_ms))
 

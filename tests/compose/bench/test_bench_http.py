@@ -1,6 +1,7 @@
 """The figures over HTTP and of the search: every one is measured, and what fails is said. No test asserts a time."""
 
 import json
+import time
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -9,8 +10,9 @@ from click.testing import CliRunner
 from backbeat.compose.bench import engine
 from backbeat.compose.bench.command import CONSOLE, FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
 from backbeat.compose.bench.over_http import bench as http
+from backbeat.compose.bench.over_http import client
 from backbeat.compose.bench.over_http import search as http_search
-from backbeat.compose.bench.over_http.client import make_application
+from backbeat.compose.bench.over_http.client import Load, make_application
 from backbeat.compose.bench.over_http.rig import SERVING
 from backbeat.compose.bench.table import ROWS
 from backbeat.compose.local import postgresql
@@ -54,6 +56,15 @@ async def test_a_load_that_fails_says_why(application):
 
     assert answer.status == 500
     assert "ClientConnectorError" in await answer.text()
+
+
+async def test_a_call_at_a_rate_has_waited_since_it_was_due():
+    async def call(number: int) -> None:
+        if number == 0:
+            time.sleep(0.05)  # noqa: ASYNC251 - a loop that stands still: the others are due meanwhile
+
+    result = await client._timed(call, Load(count=10, per_second=1_000))
+    assert (result.p50_ms or 0.0) > 40
 
 
 async def test_a_notification_ends_the_load(application):
