@@ -42,13 +42,16 @@ _LOOK_SECONDS = 0.005
 class _Flight:
     """Records that were forwarded together, and the ends of their commands by partition."""
 
-    __slots__ = ("ahead", "count", "ends", "is_slow", "sent_at", "was_full")
+    __slots__ = ("ahead", "count", "ends", "is_slow", "sent_at", "taken_at", "was_full")
 
-    def __init__(self, count: int, ends: dict[int, int], sent_at: float, ahead: int, *, was_full: bool) -> None:
+    def __init__(
+        self, count: int, ends: dict[int, int], taken_at: float, sent_at: float, ahead: int, *, was_full: bool
+    ) -> None:
         self.count = count
         self.is_slow = False  #: true: a look has found it unapplied; else its time is that of the ingest's own round
         self.ahead = ahead  #: records of the same client that were in flight before
         self.ends = ends
+        self.taken_at = taken_at
         self.sent_at = sent_at
         self.was_full = was_full  #: true: more was held, so its time says how many may be in flight
 
@@ -97,6 +100,7 @@ class HeldSignals:
         self._turn_seconds = turn_seconds
         self._clock = clock
         self._topics: dict[str, _Topic] = {}
+        self._taken_at = clock()
         #: Pauses by topic so far.
         self.pauses: Counter[str] = Counter()
 
@@ -135,7 +139,8 @@ class HeldSignals:
 
     def take(self) -> list[Message]:
         """Records that may be forwarded now; `sent` is told of them."""
-        now, batch = self._clock(), []
+        self._taken_at = now = self._clock()
+        batch: list[Message] = []
         for topic in self._topics.values():
             self._land(topic, now)
             if now >= topic.rests_until:
@@ -151,7 +156,8 @@ class HeldSignals:
         for name, count in Counter(place_of(message)[0] for message in messages).items():
             if (topic := self._topics.get(name)) is not None:
                 topic.sent_at = now
-                topic.flights.append(_Flight(count, own_ends, now, topic.in_flight, was_full=bool(topic.messages)))
+                was_full = bool(topic.messages)
+                topic.flights.append(_Flight(count, own_ends, self._taken_at, now, topic.in_flight, was_full=was_full))
                 topic.in_flight += count
 
     def resumable(self) -> list[str]:
@@ -194,12 +200,23 @@ class HeldSignals:
             is_beside = any(
                 other is not topic and now - other.sent_at < _BESIDE_SECONDS for other in self._topics.values()
             )
-            if flight.was_full and flight.ends and is_applied and not flight.is_slow:
+            if flight.was_full and is_beside:
+                # From when it was taken: what its own round lasts, the others' records wait, too.
+                turn_seconds = now - flight.taken_at
+                if flight.ends:
+                    fitting = self._fitting(flight, self._turn_seconds, turn_seconds)
+                    # Down at once and up by half of the way: one slow turn costs little, a quick one too many much.
+                    topic.in_flight_max = min(fitting, (topic.in_flight_max + fitting) // 2)
+                topic.rests_until = now + min(_REST_SECONDS_MAX, _REST_TIMES * turn_seconds)
+            elif flight.was_full and flight.ends and is_applied and not flight.is_slow:
                 topic.in_flight_max = min(_IN_FLIGHT_MAX, 2 * topic.in_flight_max)
             elif flight.was_full and flight.ends:
-                turn_seconds = self._turn_seconds * (1 if is_beside else _ALONE_TIMES)
-                fitting = int((flight.ahead + flight.count) * turn_seconds / max(seconds, 0.001))
+                fitting = self._fitting(flight, _ALONE_TIMES * self._turn_seconds, seconds)
                 # Half of the way: one slow turn says little.
-                topic.in_flight_max = min(_IN_FLIGHT_MAX, max(_IN_FLIGHT_MIN, (topic.in_flight_max + fitting) // 2))
-            if flight.was_full and is_beside:
-                topic.rests_until = now + min(_REST_SECONDS_MAX, _REST_TIMES * seconds)
+                topic.in_flight_max = (topic.in_flight_max + fitting) // 2
+
+    @staticmethod
+    def _fitting(flight: _Flight, turn_seconds: float, seconds: float) -> int:
+        """Records that are applied in `turn_seconds`, where those of a flight and ahead of it took `seconds`."""
+        fitting = int((flight.ahead + flight.count) * turn_seconds / max(seconds, 0.001))
+        return min(_IN_FLIGHT_MAX, max(_IN_FLIGHT_MIN, fitting))

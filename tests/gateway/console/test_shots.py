@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
+from backbeat.delivery.consumer import group_of
+from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.api.door import Door, User
 from tests.gateway.console.desk import Desk
@@ -48,22 +53,51 @@ FAILURES = [
 PICTURES = {"console-stuck": 340, "console-timeline": 430, "console-tree": 640}
 
 
-def shot(screen, name: str, address: str) -> None:
+@pytest.fixture(scope="module")
+def take(stack) -> Iterator[Callable[[RegisteredClient], None]]:
+    """Takes a client's activities from now on, as its workers do: without them each page begins with an alarm."""
+    ending = threading.Event()
+    threads: dict[str, threading.Thread] = {}
+
+    def follow(client: RegisteredClient) -> None:
+        # Auto-commit, of what was taken: whoever is in the pictures answers over HTTP.
+        settings = {"group.id": group_of(client.name), "auto.offset.reset": "earliest", "log_level": 0}
+        consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, **settings})
+        consumer.subscribe([client.topic])
+        while not ending.is_set():
+            consumer.poll(0.1)
+        consumer.close()
+
+    def start(client: RegisteredClient) -> None:
+        if client.name not in threads:
+            threads[client.name] = threading.Thread(target=follow, args=(client,), name=f"workers of {client.name}")
+            threads[client.name].start()
+
+    yield start
+    ending.set()
+    for thread in threads.values():
+        thread.join()
+
+
+def shot(stack, screen, name: str, address: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
+    until(lambda: "Nobody takes" not in Desk(stack.http_urls[0]).get("").text, "everybody has workers", 180)
     screen.page.set_viewport_size({"width": 1080, "height": PICTURES[name]})
     assert screen.open(address) == 200
     screen.page.screenshot(path=FOLDER / f"{name}.png")
     assert screen.complaints == []
 
 
-def client_of_pictures(stack, name: str) -> User:
+def client_of_pictures(stack, take, name: str) -> User:
     client = add_client(stack.bootstrap_servers, name, partitions=2)
+    take(client)
     return User(Door(stack.http_urls[0], client.id), client, "")
 
 
 @pytest.mark.prove
-def test_picture_of_what_is_stuck(stack, story, tab):
-    user, desk = client_of_pictures(stack, "bank"), Desk(stack.http_urls[0])
+def test_picture_of_what_is_stuck(stack, story, take, tab):
+    take(story.user.client)
+    user, desk = client_of_pictures(stack, take, "bank"), Desk(stack.http_urls[0])
     for activity, error, retries, count in FAILURES:
         top = user.sent(subject=f"Order {count}")
         nodes = user.decide(top["id"], *({"name": activity, "mode": "non_blocking", **retries} for _ in range(count)))
@@ -72,18 +106,19 @@ def test_picture_of_what_is_stuck(stack, story, tab):
         for number, node in enumerate(nodes):
             assert user.say(node, "errored", {"message": error.format(number)}).status == 200
     until(lambda: all(f"{count} " in desk.get("stuck?client=bank").text for *_, count in FAILURES), "they are counted")
-    shot(tab(), "console-stuck", "stuck?client=bank")
+    shot(stack, tab(), "console-stuck", "stuck?client=bank")
 
 
 @pytest.mark.prove
-def test_picture_of_a_tree(story, tab):
-    shot(tab(), "console-tree", f"workflows/{story.tree['workflow']}")
+def test_picture_of_a_tree(stack, story, take, tab):
+    take(story.user.client)
+    shot(stack, tab(), "console-tree", f"workflows/{story.tree['workflow']}")
 
 
 @pytest.mark.prove
-def test_picture_of_a_timeline(stack, tab):
+def test_picture_of_a_timeline(stack, take, tab):
     """Bars are as long as people wait: here the time itself is what is waited for."""
-    user, desk = client_of_pictures(stack, "cameras"), Desk(stack.http_urls[0])
+    user, desk = client_of_pictures(stack, take, "cameras"), Desk(stack.http_urls[0])
     top = user.sent(workflow=user.workflow(name="Purchases", subject="Camera 704"), name="Make Purchase")
     names = ("Reserve money", "Charge card", "Notify customer", "Ship")
     modes: list[dict[str, Any]] = [{}, *({"mode": "non_blocking", "retry": 6, "retry_interval": 4} for _ in names[1:])]
@@ -108,7 +143,7 @@ def test_picture_of_a_timeline(stack, tab):
     time.sleep(5)
     address = f"workflows/{top['workflowId']}/timeline?below={top['id']}"
     until(lambda: "Ship" in desk.get(address).text, "the search has it")
-    shot(tab(), "console-timeline", address)
+    shot(stack, tab(), "console-timeline", address)
 
 
 def test_every_picture_of_the_documents_is_made_here():

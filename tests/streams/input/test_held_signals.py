@@ -50,9 +50,10 @@ class Ingest:
         self.add(topic, count, **signal)
         return self.held.pausable()
 
-    def turn(self, partition: int = 0) -> int:
+    def turn(self, partition: int = 0, round_seconds: float = 0.0) -> int:
         """Forward what may be forwarded now; returns how many signals that were."""
         batch = self.held.take()
+        self.now += round_seconds
         self.forwarded += [(str(message.topic()), int(message.offset() or 0)) for message in batch]
         self.end += len(batch)
         if batch:
@@ -107,6 +108,24 @@ def test_beside_others_a_client_that_floods_leaves_them_most_of_the_time():
     ingest.turn()
     ingest.apply(TURN_SECONDS)
     assert ingest.turn() > 0
+
+
+def test_beside_others_the_time_of_the_round_itself_counts():
+    ingest = Ingest()
+    counts = []
+    for _ in range(20):
+        ingest.read("flood", module._HELD_MAX)
+        counts.append(ingest.turn(round_seconds=0.2))
+        ingest.apply(0.0)
+    assert counts[-1] == module._IN_FLIGHT_MAX // 2, "alone it may have much in flight, however long a round takes"
+    ingest.read("shop", 1)
+    ingest.turn()
+    ingest.apply(0.0)
+    # The first round after that is the last long one.
+    for _ in range(2):
+        ingest.turn(round_seconds=0.2)
+        ingest.apply(module._REST_SECONDS_MAX)
+    assert 0 < ingest.turn(round_seconds=0.2) <= module._IN_FLIGHT_MAX // 10
 
 
 @pytest.mark.parametrize(("seconds", "at_last"), [(0.0, module._IN_FLIGHT_MAX), (0.9, module._IN_FLIGHT_MIN)])
