@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -46,11 +46,17 @@ _POLL_SECONDS = 0.1
 _CACHE_BYTES_MAX = 32 * 1024 * 1024
 
 
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _Reference(msgspec.Struct):
-    sha256: str
-    bytes: int
-    partition: int
-    offsets: list[int]
+    """A reference, within the bounds of those that are written here: a client may send what looks like one."""
+
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, msgspec.Meta(ge=1, le=PAYLOAD_BYTES_MAX)]
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    #: of its chunks
+    offsets: Annotated[list[_Offset], msgspec.Meta(max_length=-(-PAYLOAD_BYTES_MAX // _CHUNK_BYTES))]
     #: Timeout of the node, which the engine reads.
     timeout: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -98,7 +104,8 @@ class Payloads:
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
         self._partitions = 0
-        self._lock = threading.Lock()
+        #: A read may take long: whoever writes, or has a payload in the cache, does not wait for it.
+        self._writing, self._reading, self._caching = threading.Lock(), threading.Lock(), threading.Lock()
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached_bytes = 0
 
@@ -128,7 +135,7 @@ class Payloads:
         payload = self._cache.get(reference.sha256)
         if payload is None:
             payload = await asyncio.to_thread(self._read, reference)
-            if hashlib.sha256(payload).hexdigest() != reference.sha256:
+            if len(payload) != reference.bytes or hashlib.sha256(payload).hexdigest() != reference.sha256:
                 raise CodecError(f"the payload that {PAYLOADS} has is another than the one that was kept")
             self._cache_payload(reference.sha256, payload)
         return payload
@@ -143,7 +150,7 @@ class Payloads:
             return text
 
     def _cache_payload(self, digest: str, text: bytes) -> None:
-        with self._lock:
+        with self._caching:
             if digest not in self._cache:
                 self._cache[digest] = text
                 self._cached_bytes += len(text)
@@ -205,7 +212,7 @@ class Payloads:
         return _PREFIX + msgspec.json.encode(reference)[1:]
 
     def _connected_producer(self) -> Producer:
-        with self._lock:
+        with self._writing:
             if self._producer is None:
                 producer = make_producer(
                     self._bootstrap_servers,
@@ -218,7 +225,7 @@ class Payloads:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _read(self, reference: _Reference) -> bytes:
-        with self._lock:
+        with self._reading:
             if self._consumer is None:
                 # Required by the library; nothing joins the group and nothing is committed.
                 self._consumer = make_consumer(
@@ -227,6 +234,7 @@ class Payloads:
                     {"auto.offset.reset": "error", "queued.max.messages.kbytes": 4 * _CHUNK_BYTES // 1024},
                 )
             consumer, ends_at = self._consumer, time.monotonic() + _SECONDS_MAX
+            self._check_partition(consumer, reference.partition)
             next_offset, chunks = -1, []
             try:
                 for offset in reference.offsets:
@@ -238,6 +246,13 @@ class Payloads:
             finally:
                 consumer.unassign()
         return b"".join(chunks)
+
+    def _check_partition(self, consumer: Consumer, partition: int) -> None:
+        """CodecError: the topic has no such partition. Unavailable."""
+        if partition >= self._partitions:
+            (self._partitions,) = partition_counts(consumer, self._bootstrap_servers, PAYLOADS)
+        if partition >= self._partitions:
+            raise CodecError(f"{PAYLOADS} has no partition {partition}")
 
     @staticmethod
     def _chunk(consumer: Consumer, partition: int, offset: int, ends_at: float) -> bytes:

@@ -184,7 +184,9 @@ class WebhookConsumer(GroupMember[Webhook]):
         if offsets.revoked:
             posted_offsets |= previous.posted
             for webhook in self._intake.held.values():
-                if webhook.in_flight:
+                # A notification that was begun is finished here, also between two tries.
+                is_begun = webhook.in_flight or (webhook.is_notification and webhook.tries > 0)
+                if is_begun:
                     webhook_offsets = [receipt.offset for receipt in webhook.receipts if is_of(receipt, [offsets])]
                     (done_offsets if webhook.is_notification else posted_offsets).update(webhook_offsets)
         return Handover.of(

@@ -241,6 +241,11 @@ class Deliverer:
 
     # --- port of the endpoints ---------------------------------------------------------------------------------------
 
+    @property
+    def is_stopping(self) -> bool:
+        """True: begin nothing more."""
+        return self._stopping.is_set()
+
     def url_of(self, webhook: Webhook) -> str | None:
         """Current URL of a webhook; None: there is none, and it was settled."""
         # A notification that was begun is finished here: nobody could tell whether it was posted.

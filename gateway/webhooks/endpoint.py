@@ -43,6 +43,10 @@ class DelivererPort(Protocol):
     #: Seconds that a webhook without a connection, or an activity without an answer, waits before it fails.
     wait_seconds: float
 
+    @property
+    def is_stopping(self) -> bool:
+        """True: begin nothing more."""
+
     def offer(self, webhook: Webhook) -> None:
         """Queue a webhook again: its URL may have changed."""
 
@@ -85,7 +89,6 @@ class Endpoint:
         self._working = 0
         #: Reason why it cannot be reached; None: not known to be unreachable.
         self.down: str | None = None
-        self._closing = False
 
     @property
     def waiting(self) -> int:
@@ -102,8 +105,7 @@ class Endpoint:
             self._start(self._work())
 
     def close(self) -> None:
-        """Drop webhooks that have not begun, and begin nothing more."""
-        self._closing = True
+        """Drop webhooks that have not begun."""
         self._queue.clear()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -190,6 +192,10 @@ class Endpoint:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # A ValueError: a URL that passed the check and is invalid, such as a host's name with an empty label.
             self._broken(webhook, reason_of(error), in_time=not isinstance(error, TimeoutError))
+        except Exception as error:
+            # A defect, perhaps with this one alone: it holds up no other, here or at the next gateway.
+            logger.exception("%s cannot be posted", webhook, extra=webhook.log_fields)
+            self._give_up(webhook, reason_of(error))
         else:
             self._answered(webhook, status)
         return True
@@ -277,13 +283,13 @@ class Endpoint:
             if remaining_seconds <= 0 and progress is not None:
                 self._give_up(webhook, reason)
                 return
-            if remaining_seconds <= 0 and self._closing:
+            if remaining_seconds <= 0 and self._deliverer.is_stopping:
                 # The engine does not answer. It is not committed: the next gateway asks.
                 return
             pause_seconds = _ASK_AGAIN_SECONDS if progress is None else min(_LOOK_SECONDS, remaining_seconds)
 
     def _unreachable(self, webhook: Webhook, reason: str) -> None:
-        if self._closing:
+        if self._deliverer.is_stopping:
             # The webhook was not posted: the next gateway does it.
             return
         self._queue.appendleft(webhook)

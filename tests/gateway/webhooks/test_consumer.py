@@ -19,10 +19,12 @@ from backbeat.gateway.webhooks.consumer import WebhookConsumer
 from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.gateway.webhooks.handover import Handover
 from backbeat.gateway.webhooks.webhook import Webhook
-from backbeat.schemas.codec import decode_command
+from backbeat.schemas.codec import decode_command, encode_activity
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import DeliveryFailed
+from tests.integration.at_work import activity
 from tests.sdk.delivery.kafka_ports import Group, Producer, record_of
 from tests.sdk.delivery.test_group_consumer import Time
 from tests.waiting import until_async
@@ -178,6 +180,21 @@ async def test_a_partition_that_goes_takes_along_what_is_in_flight(rig: Rig) -> 
     assert Handover.read(rig.group.notes[0]).posted_from(1) == {1}
     rig.consumer.take_back(waiting)
     await until_async(lambda: rig.consumer._intake.held.keys() == {posted.key})
+
+
+async def test_a_notification_that_was_begun_is_finished_here_also_between_two_tries(rig: Rig) -> None:
+    node = activity("Work", "A", 2, b"u" * 16)
+    await rig.take(1)
+    for kind in (ActivityKind.NOTIFICATION, ActivityKind.ACTIVITY):
+        rig.group.put(encode_activity(ActivityRecord(node, kind)))
+    await until_async(lambda: len(rig.webhooks) == 3)
+    _, notification, refused = rig.webhooks
+    notification.tries = refused.tries = 1
+    rig.group.revoke(0)
+    await until_async(lambda: notification.revoked)
+    rig.time.seconds += 6
+    await until_async(lambda: rig.group.notes.get(0))
+    assert Handover.read(rig.group.notes[0]).answered_from(0) == {1}
 
 
 async def test_what_the_owner_before_has_posted_is_asked_about_and_what_it_has_done_is_passed(rig: Rig) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from backbeat.errors import Unavailable
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
 from tests.gateway.webhooks.conftest import Shop
@@ -86,6 +87,20 @@ async def test_a_gateway_that_is_stopped_waits_for_what_is_under_way(shop):
         await shop.until(signal, is_server(COMPLETE))
     assert sorted(inside.begun) == sorted([*signals, late])
     assert inside.refused == []
+
+
+async def test_a_gateway_is_stopped_while_no_engine_says_how_far_a_client_is(shop, monkeypatch):
+    async def find_node(_: bytes) -> NodeView:
+        raise Unavailable("no engine answers")
+
+    monkeypatch.setattr(shop, "find_node", find_node)
+    shop.site.answers["/decision"] = break_off
+    deliverer = await shop.deliver(connection_error_wait_seconds=0.3)
+    shop.signal(retries=0)
+    await shop.site.wait_for(1, "/decision")
+    await until_async(lambda: not deliverer._endpoints)
+    assert deliverer._tasks, "it waits for what the engine says"
+    await asyncio.wait_for(deliverer.stop(), 120)
 
 
 async def test_what_a_killed_gateway_had_posted_is_run_once(shop):

@@ -159,6 +159,24 @@ async def test_an_endpoint_that_comes_back_gets_what_waited(shop):
     assert await shop.errors(first) == []
 
 
+async def test_what_cannot_be_made_into_a_webhook_fails_alone(shop, monkeypatch):
+    async def load(text: bytes) -> bytes:
+        if b"odd" in text:
+            raise OverflowError("a number is too large")
+        return text
+
+    monkeypatch.setattr(shop, "whole", load)
+    await shop.deliver()
+    odd = shop.signal("odd", client_data=b'{"params":["odd"]}', retries=0)
+    shop.signal("other")
+    (hook,) = await shop.site.wait_for(1, "/decision")
+    assert hook.name == "other"
+    await shop.until(odd, is_server(ServerStatus.RETRIES_EXHAUSTED))
+    url = shop.client.decision_endpoint
+    assert await shop.errors(odd) == [f"Could not POST {url}, error: a number is too large"]
+    assert shop.failures == []
+
+
 async def test_a_url_that_is_none_fails_alone(shop):
     odd = msgspec.structs.replace(
         await asyncio.to_thread(shop.add, f"{shop.name}-odd", activity_endpoint=shop.site.url("odd")),
