@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -86,6 +86,11 @@ class Writer:
         ]
         self._put({"node": fields, "statusChanges": changes})
         self._nodes += 1
+
+    def add_all(self, nodes: Sequence[NodeView], histories: Sequence[Iterable[StatusChange]]) -> None:
+        """Write nodes with their status changes."""
+        for node, history in zip(nodes, histories, strict=True):
+            self.add(node, history)
 
     def end(self) -> None:
         """Write the end, after all nodes."""
