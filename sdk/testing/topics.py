@@ -66,6 +66,7 @@ class Topics:
         elif topic == REPLIES:
             self.on_reply(decode_reply(value))
         elif topic == HISTORY:
+            assert len(value) <= RECORD_BYTES_MAX, "a record that Kafka refuses ends an engine"
             self._history.append(value)
         else:
             assert topic.startswith(ACTIVITIES_PREFIX), topic

@@ -16,6 +16,9 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import status
 
+#: Bytes of responses in a record of the history topic, of which Kafka takes twice as much; a larger one is alone.
+_RESPONSES_BYTES_MAX = 1024 * 1024
+
 # As `tree.status`.
 _ACTIVITY, _DECISION = ActivityKind.ACTIVITY, ActivityKind.DECISION
 
@@ -112,9 +115,24 @@ class StatusChanged(msgspec.Struct, gc=False, frozen=True):
     changes: tuple[NodeChange, ...]
     progress: tuple[NodeProgress, ...] = ()
 
-    def record(self, tid: str) -> StatusChangesRecord:
-        """The record for the history topic; `tid`: the command's transaction id."""
-        return StatusChangesRecord(self.workflow_id, tid, self.changes, self.progress)
+    def records(self, tid: str) -> list[StatusChangesRecord]:
+        """Records for the history topic, oldest first; `tid`: the command's transaction id.
+
+        More than one where many nodes have the same large response, as those have that return a child's: Kafka would
+        take no record of all of it, and an engine whose record is refused ends.
+        """
+        records: list[StatusChangesRecord] = []
+        begin = size = 0
+        for number, node_change in enumerate(self.changes):
+            response = node_change.change.response
+            if response is None:
+                continue
+            size += len(response)
+            if size > _RESPONSES_BYTES_MAX and number > begin:
+                records.append(StatusChangesRecord(self.workflow_id, tid, self.changes[begin:number]))
+                begin, size = number, len(response)
+        records.append(StatusChangesRecord(self.workflow_id, tid, self.changes[begin:], self.progress))
+        return records
 
 
 Effect = Reply | DeadLetter | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged

@@ -380,7 +380,7 @@ def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
         ActivityRecord(NODE, ActivityKind.NOTIFICATION, "Client Error", "it failed", b'{"message":"m"}'),
     )
     examples["StatusChanges"] = (
-        codec.encode_status_changes(CHANGED.record("t")),
+        codec.encode_status_changes(CHANGED.records("t")[0]),
         codec.decode_status_changes,
         StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
     )

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS, load_sources
 from backbeat.schemas.errors import DecodeError, EncodeError
+from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import OpenLink, ResetNode
-from backbeat.schemas.messages.history import NodeChange, StatusChange
+from backbeat.schemas.messages.history import NodeChange, NodeProgress, Progress, StatusChange
 from backbeat.schemas.messages.replies import Made
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import LinkWait
@@ -107,16 +108,41 @@ def test_every_status_crosses(server):
     changes = tuple(
         NodeChange(identity(1), StatusChange(server, before, after, 0, None)) for before in machine for after in machine
     )
-    value = codec.encode_status_changes(effects.StatusChanged(identity(2), changes).record(""))
+    value = codec.encode_status_changes(effects.StatusChanged(identity(2), changes).records("")[0])
     decoded = codec.decode_status_changes(value).changes
     assert decoded == changes
     assert {type(change.change.from_status) for change in decoded} == {machine}
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "records_count"),
+    [
+        (500, 8_500, 5),
+        (16, 256 * 1024, 4),
+        (2, 2 * 1024 * 1024 - 4096, 2),
+        (2, 512 * 1024, 1),
+        (500, None, 1),
+        (0, 9, 1),
+    ],
+)
+def test_status_changes_are_in_records_that_kafka_takes(count, size, records_count):
+    response = None if size is None else b"x" * size
+    machine = ClientStatus
+    change = StatusChange(False, machine.RECEIVED, machine.COMPLETE, 0, response)
+    changes = tuple(NodeChange(identity(number % 200), change) for number in range(count))
+    progress = (NodeProgress(identity(1), 0, Progress(0.5)),)
+    records = effects.StatusChanged(identity(2), changes, progress).records("t")
+    assert len(records) == records_count
+    assert tuple(change for record in records for change in record.changes) == changes
+    assert [record.progress for record in records] == [()] * (records_count - 1) + [progress]
+    for record in records:
+        assert len(codec.encode_status_changes(record)) <= RECORD_BYTES_MAX
+
+
 def test_a_status_of_the_other_machine_is_refused():
     change = StatusChange(True, ServerStatus.STARTED, ServerStatus.STARTED, 0, None)
     changed = effects.StatusChanged(identity(2), (NodeChange(identity(1), change),))
-    value = bytearray(codec.encode_status_changes(changed.record("")))
+    value = bytearray(codec.encode_status_changes(changed.records("")[0]))
     at = value.index(identity(1)) + 16
     assert value[at] == 2
     value[at] = 0

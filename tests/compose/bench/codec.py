@@ -91,7 +91,7 @@ def main() -> None:
         "ChangeNode, 2 children": (lambda: codec.encode_command(with_children), codec.decode_command),
         "Activity": (lambda: codec.encode_activity(effects.Dispatch(NODE).record()), codec.decode_activity),
         "StatusChanges, 5": (
-            lambda: codec.encode_status_changes(CHANGED.record("t" * 32)),
+            lambda: codec.encode_status_changes(CHANGED.records("t" * 32)[0]),
             codec.decode_status_changes,
         ),
         "NodeReply": (lambda: codec.encode_reply(REPLY_TO, NODE, "t"), codec.decode_reply),

@@ -110,6 +110,25 @@ async def results_are_arguments(place: Place) -> Any:
     return result, await place.picture(node)
 
 
+@activity("Level")
+def level(below: int) -> str:
+    if below:
+        current().returns(current().add(level, below - 1).result)
+    return "x" * 250_000
+
+
+@activity("Levels")
+def levels() -> None:
+    current().returns(current().add(level, 9).result)
+
+
+@scenario
+async def a_large_result_goes_up_ten_levels(place: Place) -> Any:
+    """One command completes all of them, each with the result: together more than a record may have."""
+    node = await place.client.signal("Same", place.subject("levels"), "Levels")
+    return len(await node.result(120)), await place.picture(node)
+
+
 @activity("Odd", retries=0)
 async def odd(number: int) -> int:
     if number in (7, 70, 130):
