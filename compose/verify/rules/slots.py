@@ -204,6 +204,8 @@ def _fill_all(work: Work, key: bytes) -> None:
         chain = slots.chains[key]
         at = chain.index(pool_id)
         behind = chain[at + 1] if at + 1 < len(chain) else None
+        if work.budget > 0:
+            _hasten(work, pool, slots.limits.get(key))
         if work.budget <= 0 or not _give(work, pool):
             work.send("FillPool", {"pool_id": pool.id, "chain": True})
             return
@@ -211,6 +213,14 @@ def _fill_all(work: Work, key: bytes) -> None:
         slots.cursors.pop(key, None)
         if behind is not None:
             slots.cursors[key] = behind
+
+
+def _hasten(work: Work, pool: Pool, limit: Command | None) -> None:
+    """No next start is further away than a whole burst at the rate as it is now."""
+    if limit is None or limit["values"]["rate_count"] is None:
+        return
+    values = limit["values"]
+    pool.due_us = min(pool.due_us, work.now * 1000 + values["rate_burst"] * _interval_us(values))
 
 
 def _fill(work: Work, pool: Pool) -> None:

@@ -121,7 +121,9 @@ class _Work:
                 self._go_on(pool, chain=True)
                 return
             behind = pool.next
-            if not self._give(pool, self._limit_of(pool)):
+            limit = self._limit_of(pool)
+            _adapt(pool, limit, self._now)
+            if not self._give(pool, limit):
                 self._go_on(pool, chain=True)
                 return
             self._step.budget -= 1
@@ -201,6 +203,12 @@ class _Work:
             self._records.set_timer(pool, _ms(pool.due_us))
         else:
             self._records.drop(pool)
+
+
+def _adapt(pool: Pool, limit: Limit | None, now: int) -> None:
+    """Bring a pool's next start within a changed rate: by a slower one it may be hours away."""
+    if limit is not None and limit.values.rate_count is not None:
+        pool.due_us = min(pool.due_us, now * 1000 + _interval_us(limit) * limit.values.rate_burst)
 
 
 def _interval_us(limit: Limit) -> int:

@@ -481,6 +481,26 @@ def test_a_rate_that_was_quiet_is_forgotten_and_the_burst_is_whole_again():
     assert starts(bank, 2, 10_020_000) == [0, 0]
 
 
+@pytest.mark.parametrize("burst", [1, 3])
+def test_a_raised_rate_holds_from_the_next_start_on(burst):
+    bank = limited(rate_count=1, rate_period_seconds=86_400, rate_burst=burst)
+    for subject in range(burst):
+        assert bank.pay(subject, now=10_000_000) == [subject]
+    assert bank.pay(burst) == []
+    assert bank.subjects(bank.limit(rate_count=100, rate_period_seconds=60)) == []
+    assert bank.subjects(bank.fire(POOL)) == [burst]
+    assert bank.now == 10_000_600
+
+
+def test_a_lowered_rate_lets_nobody_start_earlier():
+    bank = limited(rate_count=1, rate_period_seconds=10)
+    assert bank.pay(0, now=10_000_000) == [0]
+    assert bank.pay(1) == []
+    assert bank.subjects(bank.limit(rate_count=1, rate_period_seconds=86_400)) == []
+    assert bank.subjects(bank.fire(POOL)) == [1]
+    assert bank.now == 10_010_000
+
+
 def test_a_rate_and_a_concurrency_hold_both():
     bank = limited(rate_count=1, concurrency=1)
     assert bank.pay(0, now=10_000_000) == [0]
