@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from backbeat.errors import Rejected
@@ -62,7 +61,7 @@ async def get_node(call: Call, node_id: bytes, *, anybodys: bool = False) -> Nod
 async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
     """A node once it has ended, or as it is at the end of the call's wait."""
     seconds = call.preferences.wait_seconds
-    deadline = int((time.time() + seconds) * 1000)
+    deadline = int((call.engine.now() + seconds) * 1000)
     target = f"node {id_text(node_id)}"
     try:
         view, *_ = await call.engine.query(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -151,6 +152,10 @@ class Engine:
     def answer_seconds(self) -> float:
         """Timeout of a reply, seconds."""
         return self._settings.answer_seconds
+
+    def now(self) -> float:
+        """Seconds since the epoch, as engines count deadlines."""
+        return time.time() if self._request_client is None else self._request_client.now()
 
     @property
     def partitions(self) -> int:

@@ -99,7 +99,8 @@ class Activity(Parent):
         """The same client for plain handlers, whose calls wait for their answers."""
         from backbeat.client.lent import LentPlainClient  # noqa: PLC0415 - clients know the running activity
 
-        return LentPlainClient(self._environment.client, self._environment.ask)
+        environment = self._environment
+        return LentPlainClient(environment.client, environment.ask, answers_at_once=environment.answers_at_once)
 
     # --- signals ---------------------------------------------------------------------------------------------------
 

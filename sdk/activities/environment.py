@@ -72,6 +72,8 @@ class EngineEnvironment(Protocol):
 
     #: Time between two tellings of an activity's progress.
     progress_seconds: float
+    #: True where `ask` has the answer once it returns: in memory, where plain handlers run in the event loop, too.
+    answers_at_once: bool
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
@@ -95,6 +97,10 @@ class ActivityEnvironment(NodeEnvironment, Protocol):
     @property
     def progress_seconds(self) -> float:
         """Time between two tellings of an activity's progress."""
+
+    @property
+    def answers_at_once(self) -> bool:
+        """True where `ask` has the answer once it returns."""
 
     @property
     def client(self) -> Client:

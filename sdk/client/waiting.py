@@ -60,7 +60,9 @@ async def wait_for_result(session: Session, node_id: bytes, timeout: float | Non
         try:
             view, changes = await _wait_slice(session, node_id, left)
         except Timeout:
-            # Nobody answers: an engine starts, or the partition changes its owner.
+            # Nobody answers: an engine starts, or the partition changes its owner. Or the host's clock is behind by
+            # more than the slice, which engines take for late: a longer one is not.
+            slice_seconds = min(2 * slice_seconds, _SLICE_SECONDS_MAX)
             await asyncio.sleep(0)
             continue
         except BackbeatError:

@@ -33,6 +33,9 @@ class ActivityConsumer(Protocol):
     def settle(self, delivery: Delivery, *, answered: bool) -> None:
         """Settle a delivery that needs no answer, or that is given up: then another worker gets it."""
 
+    def set_aside(self, delivery: Delivery) -> None:
+        """Have a delivery take none of the room for others until it is settled."""
+
     def has_room(self, count: int) -> None:
         """Allow so many more to begin at once."""
 

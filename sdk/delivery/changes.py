@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -13,6 +14,8 @@ from backbeat.payload.values import id_text, invalid, kind_of
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.status import ServerStatus, word
 
+#: Of numbers that an offset of 64 bits has room for.
+_PLACE = re.compile("([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,11 +54,11 @@ class Place(NamedTuple):
         """The place of a change's id; `0` is before all. InvalidParameters."""
         if not isinstance(text, str):
             raise invalid(f"after is a {kind_of(text)}; give the id of a change", kind_of(text), "a change's id")
-        offset, _, index = text.partition("-")
-        if not offset.isdecimal() or (index and not index.isdecimal()):
+        match = _PLACE.fullmatch(text)
+        if match is None:
             message = f"{text[:40]!r} is no place of a change. What to do: give the id of one, or 0 for the oldest"
             raise invalid(message, text[:40], "a change's id")
-        return cls(int(offset), int(index) if index else -1)
+        return cls(int(match[1]), int(match[2] or -1))
 
     def __str__(self) -> str:
         """The text that is parsed to it."""

@@ -107,13 +107,13 @@ class GroupConsumer(GroupMember[Delivery]):
         if not self._lag_known.is_set():
             self._lag = self._positions.lag(self._consumer)
             self._lag_known.set()
-        if self._draining or len(self._intake.held) >= self._held_max:
+        if self._draining or self._intake.room_taken >= self._held_max:
             self._hold()
         else:
             self._fetch()
 
     def _fetch(self) -> None:
-        if self._paused and len(self._intake.held) <= self._held_max // 2:
+        if self._paused and self._intake.room_taken <= self._held_max // 2:
             self._consumer.resume(self._consumer.assignment())
             self._paused, self._unpaused = False, True
         self._full_since = None
@@ -123,7 +123,7 @@ class GroupConsumer(GroupMember[Delivery]):
                 self._results.serve(FULL_SECONDS)
             return
         messages = [message]
-        room = min(self._held_max - len(self._intake.held), RECORDS_MAX) - 1
+        room = min(self._held_max - self._intake.room_taken, RECORDS_MAX) - 1
         if room > 0:
             messages += self._consumer.consume(room, 0)
         self._take(messages)

@@ -84,6 +84,10 @@ class GroupMember(ABC, Generic[D]):
         delivery.answered = answered
         self._intake.settle(delivery)
 
+    def set_aside(self, delivery: D) -> None:
+        """Have an activity take none of the room for others until it is settled."""
+        self._intake.set_aside(delivery)
+
     def drain(self) -> None:
         """Take nothing more."""
         self._draining = True

@@ -21,11 +21,14 @@ from backbeat.schemas.messages.activities import ActivityRecord
 #: The record as its topic gave it.
 M = TypeVar("M")
 R = TypeVar("R", bound=Receipt)
+
+#: Deliveries set aside that take no room; more of them do.
+_ASIDE_MAX = 10_000
 D = TypeVar("D", bound=Delivery)
 
 
 class Intake(Generic[M, R, D]):
-    """Activities that a consumer holds. Used from its thread, but for `settle` and `state`."""
+    """Activities that a consumer holds. Used from its thread, but for `settle`, `set_aside` and `state`."""
 
     def __init__(self, make: Callable[[ActivityRecord, Key, R], D], dead_letter: Callable[[M, R, str], None]) -> None:
         """`make`: what is held of an activity. `dead_letter`: sends a record there, with the reason, and accepts it."""
@@ -35,6 +38,19 @@ class Intake(Generic[M, R, D]):
         self._recent = RecentKeys()
         self._settled: deque[D] = deque()
         self._repeats = self._dead_letter_count = 0
+        #: Deliveries that were set aside, and those of them that are settled: each is counted by one thread.
+        self._set_aside = self._settled_aside = 0
+
+    @property
+    def room_taken(self) -> int:
+        """Number of deliveries that are held and not set aside."""
+        return len(self.held) - min(self._set_aside - self._settled_aside, _ASIDE_MAX)
+
+    def set_aside(self, delivery: D) -> None:
+        """Have a delivery take no room until it is settled: what it waits for is not the worker's. By one thread."""
+        if not delivery.is_aside:
+            delivery.is_aside = True
+            self._set_aside += 1
 
     def take(
         self, raw: M, value: bytes | None, receipt: R, refuse: Callable[[ActivityRecord], bool] | None = None
@@ -88,8 +104,10 @@ class Intake(Generic[M, R, D]):
                     delivery.begun = False
                     ours.append(delivery)
                     continue
-            if self.held.pop(delivery.key, None) is not None and gone is not None:
-                gone(delivery)
+            if self.held.pop(delivery.key, None) is not None:
+                self._settled_aside += delivery.is_aside
+                if gone is not None:
+                    gone(delivery)
         return ours
 
     def state(self, *, requeued: int = 0, rebalanced_at: float, alive: bool) -> ConsumerState:

@@ -39,7 +39,7 @@ class Receipt(Protocol):
 class Delivery:
     """An activity from when its record was taken until its answer is acknowledged."""
 
-    __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "receipts", "record", "unsent")
+    __slots__ = ("answered", "begun", "begun_at", "is_aside", "key", "outcome", "receipts", "record", "unsent")
 
     def __init__(self, record: ActivityRecord, key: Key, receipt: Receipt) -> None:
         self.record = record
@@ -52,6 +52,8 @@ class Delivery:
         self.outcome = ""
         #: True once it is done; one that is settled without that is left to others.
         self.answered = False
+        #: True where it waits for something else, and takes no room (`Intake.set_aside`).
+        self.is_aside = False
         #: Number of its answer's commands that Kafka has not acknowledged.
         self.unsent = 0
 

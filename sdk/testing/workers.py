@@ -39,6 +39,7 @@ class MemoryEnvironment:
 
     #: At once: no time passes in memory.
     progress_seconds = 0.0
+    answers_at_once = True
 
     def __init__(self, worker: Worker, registry: MemoryRegistry, clock: Clock, transport: Transport) -> None:
         self._name = worker.name

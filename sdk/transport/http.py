@@ -26,6 +26,7 @@ from backbeat.transport.busy import until_taken
 from backbeat.transport.call_slots import CallSlots
 from backbeat.transport.connecting import Home
 from backbeat.transport.events import follow
+from backbeat.transport.failed_signals import FailedSignals
 from backbeat.transport.http_searches import SEARCHES, read_search
 from backbeat.transport.http_values import (
     IncompatibleGatewayError,
@@ -89,7 +90,7 @@ class HttpTransport:
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
         self._calls, self._long_calls, self._schema_calls = map(CallSlots, (_CALLS_MAX, _WAITS_MAX, _CALLS_MAX))
-        self._failed: list[Exception] = []
+        self._failed = FailedSignals("The gateway")
         self._home: Home
 
     async def start(self) -> None:
@@ -127,10 +128,10 @@ class HttpTransport:
         self._home.check()
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS_MAX)
-        failed, self._failed = self._failed, []
-        unsent_count = len(self._publishing) + len(failed)
-        if unsent_count:
-            logger.error("the gateway has not taken %d signals that were published", unsent_count)
+        if (failure := self._failed.take()) is not None:
+            logger.error("%s", failure)
+        if self._publishing:
+            logger.error("the gateway has not answered %d signals that were published", len(self._publishing))
         for task in tuple(self._publishing):
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -213,11 +214,11 @@ class HttpTransport:
                     await self.command(command, max(0.1, ends_at - time.monotonic()), operation, key=key)
             except (Timeout, Unavailable) as error:
                 if time.monotonic() + _AGAIN_SECONDS >= ends_at:
-                    self._failed.append(error)
+                    self._failed.note(str(error))
                     return
                 await asyncio.sleep(_AGAIN_SECONDS)
             except Rejected as error:
-                self._failed.append(error)
+                self._failed.note(str(error))
                 return
             else:
                 return
@@ -232,9 +233,8 @@ class HttpTransport:
             self._home.check()
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=timeout)
-        failed, self._failed = self._failed, []
-        if failed:
-            raise Unavailable(f"The gateway did not take {len(failed)} of the published signals: {failed[0]}")
+        if (failure := self._failed.take()) is not None:
+            raise failure
         if self._publishing:
             raise Timeout(f"The gateway has not answered {len(self._publishing)} signals within {timeout:g} s")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +71,8 @@ class KafkaTransport:
             self._registry = None
 
     def now(self) -> float:
-        """The host's time."""
-        return time.time()
+        """The host's time, or the broker's where the host's is behind."""
+        return self._requests.now()
 
     @property
     def partitions(self) -> int:

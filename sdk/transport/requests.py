@@ -31,6 +31,7 @@ from backbeat.schemas.messages.replies import ReplyRecord
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.transport.base import checked, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
+from backbeat.transport.failed_signals import FailedSignals
 
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
@@ -45,6 +46,8 @@ _EXPIRE_SECONDS = 0.05
 _PRODUCE_AGAIN_SECONDS = 0.1
 #: Errors of a broker that has just started, or has lost the state of a producer, on a first record.
 _OUT_OF_SEQUENCE = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
+#: Time for which it is remembered how far the host's clock is behind: clocks are set.
+_CLOCK_SECONDS = 60.0
 #: Bytes at the beginning of a reply with the requester's id: the longer of the two headers, and the id's 16 bytes.
 _HEAD_BYTES = 26
 
@@ -78,7 +81,9 @@ class RequestClient:
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._stopping: threading.Event
         self._thread: threading.Thread | None = None
-        self._failed: list[KafkaError] = []
+        self._failed = FailedSignals("Kafka")
+        #: Time by which this host's clock is known to be behind the broker's, and when that was seen (monotonic).
+        self._behind_seconds, self._behind_at = 0.0, -math.inf
         self._loop: asyncio.AbstractEventLoop
         self._home: Home
         self._producer: Producer
@@ -94,7 +99,7 @@ class RequestClient:
         # Made here, not with the object: a fork may have it in several processes, and each has its own answers.
         self._requester_id = os.urandom(16)
         self._pending.clear()
-        self._failed.clear()
+        self._failed.take()
         self._expiry_timer = None
         self._stopping = threading.Event()
         consumer, self._producer = await connect_in_thread(self._connect, _close)
@@ -145,9 +150,10 @@ class RequestClient:
             self._expiry_timer = None
         self._batch.push()
         unsent_count = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
-        failed, self._failed = self._failed, []
-        if unsent_count or failed:
-            logger.error("Kafka has not taken %d records that were sent", unsent_count + len(failed))
+        if (failure := self._failed.take()) is not None:
+            logger.error("%s", failure)
+        if unsent_count:
+            logger.error("Kafka has not acknowledged %d records that were sent", unsent_count)
         self._stopping.set()
         await in_thread(self._thread.join)
         self._thread = None
@@ -174,6 +180,13 @@ class RequestClient:
             self._pending.pop(number, None)
         return checked(answers)[0]
 
+    def now(self) -> float:
+        """Seconds since the epoch, by the host's clock or, where that is known to be behind, by the broker's.
+
+        Engines go by the broker's: a deadline of a clock behind it would be over before the query comes.
+        """
+        return time.time() + self._behind_seconds
+
     async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, operation: str) -> list[Any]:
         """Send a query (`make` takes a return address and a deadline) and await all parts of its answer.
 
@@ -184,7 +197,7 @@ class RequestClient:
             future = self._expect(math.inf)
             number = self._number
             request = self._pending[number]
-            query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
+            query = make(self._reply_to(number), int((self.now() + ends_at - time.monotonic()) * 1000))
             route = query_route(query)
             try:
                 self._produce(QUERIES, written(encode_query, query), route, route, number)
@@ -224,15 +237,14 @@ class RequestClient:
         self._check()
         self._batch.push()
         unsent_count = await in_thread(lambda: self._producer.flush(timeout))
-        failed, self._failed = self._failed, []
-        if failed:
-            raise Unavailable(f"Kafka did not take {len(failed)} of the published signals: {failed[0].str()}")
+        if (failure := self._failed.take()) is not None:
+            raise failure
         if unsent_count:
             raise Timeout(f"Kafka has not acknowledged {unsent_count} records within {timeout:g} s")
 
     def _failed_publish(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
-            self._failed.append(error)
+            self._failed.note(error.str())
 
     def _expire(self) -> None:
         """Fail the requests past their deadline; check again while any is pending."""
@@ -284,8 +296,17 @@ class RequestClient:
                 self._stopping.wait(_POLL_SECONDS)
         _close((consumer, self._producer))
 
+    def _note_time(self, message: Message) -> None:
+        """Learn from the broker's time of a record, which has come since, how far this host's clock is behind."""
+        _, at = message.timestamp()
+        seconds, now = at / 1000 - time.time(), time.monotonic()
+        if seconds > self._behind_seconds or now - self._behind_at > _CLOCK_SECONDS:
+            # A record that has come late says that the clock is ahead, which nothing follows from.
+            self._behind_seconds, self._behind_at = max(0.0, seconds), now
+
     def _take_all(self, messages: list[Message]) -> None:
         """Decode replies and hand them to the loop."""
+        self._note_time(messages[-1])
         replies: list[ReplyRecord] = []
         size = 0
         for message in messages:

@@ -220,7 +220,8 @@ class Attempts:
         try:
             is_told = await self._runner.notify(activity)
             if not is_told:
-                # It waits beside the activities, however long.
+                # It waits beside the activities, however long: what it tells of may be away for hours.
+                self._consumer.set_aside(delivery)
                 self._end(delivery)
                 has_slot = False
             seconds = waits()

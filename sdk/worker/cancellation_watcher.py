@@ -112,10 +112,12 @@ class CancellationWatcher:
         """Tell the activity when its attempt is over."""
         view = activity.record.node
         while not activity.cancelled:
-            deadline = int((time.time() + _SLICE_SECONDS) * 1000)
-            query = WaitNode(node_id=view.id, user_id=view.user_id, tid=view.tid, reply_to=NOBODY, deadline=deadline)
             try:
                 transport = await self._connect()
+                deadline = int((transport.now() + _SLICE_SECONDS) * 1000)
+                query = WaitNode(
+                    node_id=view.id, user_id=view.user_id, tid=view.tid, reply_to=NOBODY, deadline=deadline
+                )
                 newest, *_ = await transport.query(query, _SLICE_SECONDS + _GRACE_SECONDS, f"wait for {activity.id}")
             except Timeout:
                 # Nobody answers: an engine starts, or the partition changes its owner.

@@ -43,6 +43,7 @@ class Environment:
     """Kafka and its registry (a `WorkerEnvironment`), in the worker's event loop."""
 
     progress_seconds = 2.0
+    answers_at_once = False
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers

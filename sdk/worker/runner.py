@@ -325,6 +325,10 @@ class Runner:
     def progress_seconds(self) -> float:  # noqa: D102 - as the environment's
         return self._environment.progress_seconds
 
+    @property
+    def answers_at_once(self) -> bool:  # noqa: D102 - likewise
+        return self._environment.answers_at_once
+
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""
         return self._environment.ask(question)

@@ -233,7 +233,8 @@ class Worker:
         uninstall = logs.install() if self._log_context else None
         unlisten = os_signals.listen(self._loop, self._interrupted) if handle_signals else None
         try:
-            await self._work()
+            await self._start_or_stop()
+            await self._stopping.wait()
         except BaseException:
             self._stopping.set()
             raise
@@ -263,7 +264,22 @@ class Worker:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(self.run())
 
-    async def _work(self) -> None:
+    async def _start_or_stop(self) -> None:
+        """Start, unless it is stopped before: what a lifespan waits for may not come for hours."""
+        starting, stopping = asyncio.ensure_future(self._start()), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                logger.info("stopped before it was ready")
+        finally:
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+            await asyncio.wait((starting,))
+        if not starting.cancelled():
+            starting.result()
+
+    async def _start(self) -> None:
         self._status = self._make_status()
         if self._status is not None:
             self._status.start()
@@ -276,7 +292,6 @@ class Worker:
         await self._consumer.start()
         self._consumer.has_room(self._slots.free)
         self._watcher.start()
-        await self._stopping.wait()
 
     async def _leave(self) -> None:
         """Let attempts that have begun end, give back the rest, and disconnect, whoever is cancelled meanwhile."""

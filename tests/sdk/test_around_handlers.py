@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from backbeat import Call, CallNext, Fail, InvalidParameters, Limit, NodeFailed, Worker, activity, current
+from backbeat import (
+    BackbeatError,
+    Call,
+    CallNext,
+    Client,
+    Fail,
+    InvalidParameters,
+    Limit,
+    NodeFailed,
+    Worker,
+    activity,
+    current,
+)
+from backbeat.client.lent import LentPlainClient
 from backbeat.testing import Backbeat, PlainBackbeat
 from backbeat.worker.extensions.lifespan import Lifespan
 
@@ -74,6 +87,29 @@ async def test_a_lifespan_that_fails_says_why() -> None:
         await Lifespan(broken).start()
     never_entered = Lifespan(broken)
     await never_entered.stop()
+
+
+async def test_who_waits_for_it_to_open_may_give_up() -> None:
+    left = []
+
+    @asynccontextmanager
+    async def waiting() -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            left.append("cancelled")
+            raise
+        yield
+
+    lifespan = Lifespan(waiting)
+    starting = asyncio.create_task(lifespan.start())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(starting, 60)
+    assert left == ["cancelled"]
+    await lifespan.stop()
 
 
 async def test_it_is_left_in_the_task_that_entered_it() -> None:
@@ -168,6 +204,14 @@ def test_a_plain_handler_has_a_blocking_one() -> None:
 
     with PlainBackbeat(Worker(activities=[ask, add])) as backbeat:
         assert backbeat.client().signal("W", "s", ask).result() == "Add"
+
+
+async def test_a_blocking_call_in_an_event_loop_says_so_and_does_nothing() -> None:
+    asked: list[Any] = []
+    client = LentPlainClient(Client("127.0.0.1:1", "shop"), asked.append, answers_at_once=False)  # type: ignore[arg-type]
+    with pytest.raises(BackbeatError, match=r"await a call of current\(\)\.client"):
+        client.signal("Other", "s", add, 1)
+    assert asked == []
 
 
 async def test_two_workers_of_which_one_has_it_are_as_on_kafka() -> None:

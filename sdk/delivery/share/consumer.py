@@ -90,6 +90,11 @@ class ShareConsumer:
         delivery.answered = answered
         self._settle(delivery)
 
+    def set_aside(self, delivery: Delivery) -> None:
+        """Have a delivery take none of the room for others until it is settled."""
+        self._intake.set_aside(delivery)
+        self._wake()
+
     def has_room(self, count: int) -> None:
         """Allow so many more to begin at once."""
         self._room = (count, self._arrived)
@@ -183,7 +188,7 @@ class ShareConsumer:
         count, arrived = self._room
         if self._draining:
             return 0
-        return min(count - (self._handed_over - arrived), self._held_max - len(self._intake.held))
+        return min(count - (self._handed_over - arrived), self._held_max - self._intake.room_taken)
 
     def _settle_all(self) -> None:
         """Settle the deliveries that other threads have left."""

@@ -23,7 +23,15 @@ class Lifespan:
         """Enter it, and give what it yields. It raises what entering raises."""
         entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(entered))
-        await asyncio.wait({self._task, entered}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({self._task, entered}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not entered.done():
+                # What it waits for may not come for hours.
+                task, self._task = self._task, None
+                task.cancel()
+                await asyncio.wait({task})
+            raise
         if not entered.done():
             entered.cancel()
             task, self._task = self._task, None

@@ -283,6 +283,32 @@ async def test_a_full_worker_reads_no_more_until_half_is_done() -> None:
     await rig.consumer.stop()
 
 
+async def test_what_is_set_aside_takes_no_room() -> None:
+    rig = Rig(held_max=4)
+    await rig.consumer.start()
+    rig.group.assign(0)
+    aside = await rig.take(1, 2, 3, 4)
+    for delivery in aside:
+        rig.consumer.set_aside(delivery)
+        rig.consumer.set_aside(delivery)
+    others = await rig.take(5, 6, 7, 8)
+    rig.group.put(record_of(9))
+
+    def is_paused() -> bool:
+        rig.time.seconds += 1
+        return rig.group.paused == {0}
+
+    await until_async(is_paused)
+    # One that is settled leaves no room behind that it had not taken.
+    rig.consumer.settle(aside[0], answered=True)
+    await rig.turns()
+    assert rig.numbers == list(range(1, 9))
+    for delivery in others[:2]:
+        rig.consumer.settle(delivery, answered=True)
+    await until_async(lambda: rig.numbers == list(range(1, 10)))
+    await rig.consumer.stop()
+
+
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 

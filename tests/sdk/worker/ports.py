@@ -64,6 +64,9 @@ class Consumer:
     def settle(self, delivery: Delivery, *, answered: bool) -> None:
         self.settled[label_of(delivery)] = answered
 
+    def set_aside(self, delivery: Delivery) -> None:
+        self.log.append(f"aside {label_of(delivery)}")
+
     def has_room(self, count: int) -> None:
         self.room = count
 
@@ -85,6 +88,7 @@ class Environment:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.answers_at_once = False
         self.start_error: BaseException | None = None
         #: Called for each command and query that is sent; an exception is its answer.
         self.command: Callable[[Any], Any] = lambda _: None
@@ -118,6 +122,9 @@ class Transport:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+
+    def now(self) -> float:
+        return self._environment.now()
 
     async def command(self, command: Any, timeout: float, operation: str) -> Any:
         return self._environment.command(command)

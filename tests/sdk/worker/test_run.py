@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -67,6 +68,23 @@ async def test_a_stop_before_the_start_runs_nothing() -> None:
     assert bench.consumer.log == ["drain", "stop"]
     with pytest.raises(BackbeatError, match="a worker runs once"):
         await bench.worker.run(handle_signals=False)
+
+
+async def test_a_stop_ends_a_lifespan_that_waits_to_open() -> None:
+    opening = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        opening.set()
+        await asyncio.Event().wait()
+        yield
+
+    bench = Bench(lifespan=lifespan)
+    run = asyncio.create_task(bench.worker.run(handle_signals=False))
+    await opening.wait()
+    bench.worker.stop()
+    await asyncio.wait_for(run, 60)
+    assert (bench.consumer.log, bench.environment.log) == (["drain", "stop"], ["start shop", "stop"])
 
 
 async def test_the_grace_has_an_end_and_cuts_off_what_still_runs() -> None:
