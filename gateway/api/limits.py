@@ -11,6 +11,7 @@ from backbeat.client.limits.spread import wait_until_known
 from backbeat.client.limits.views import ActivityLimit, merged
 from backbeat.errors import InvalidParameters, Timeout
 from backbeat.gateway import engine_calls
+from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.payload.nouns import json_writer
@@ -84,7 +85,7 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
     async def ask(partition: int, _: float) -> Limits:
         return await _at(call, partition)
 
-    (view,) = changed.limits
+    (view,) = redacted(call, changed).limits
     try:
         await wait_until_known(view.limit, ask, call.engine.partitions, call.engine.answer_seconds)
     except Timeout as error:
@@ -105,4 +106,4 @@ async def _at(call: Call, partition: int) -> Limits:
     replies: list[Limits] = await engine_calls.ask(
         call, GetLimits, f"limits of partition {partition}", partition=partition
     )
-    return Limits(tuple(view for reply in replies for view in reply.limits))
+    return redacted(call, Limits(tuple(view for reply in replies for view in reply.limits)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ from backbeat.gateway.api.redaction import redacted
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.access.authentication import authenticate
 from backbeat.gateway.http.access.person import check_right, read_reason
-from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
+from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.people.visitor import Right
 from backbeat.payload.values import id_text
@@ -88,6 +87,9 @@ async def query(call: Call) -> Response:
         check_right(call.person, Right.PAYLOADS)
     if type(record) not in QUERIES:
         raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {names(QUERIES)}")
+    if call.preferences.wait_seconds and not isinstance(record, queries.WaitNode):
+        # A wait is counted apart from the calls at work, and nothing else may be.
+        raise errors.invalid(f"Prefer: wait is for a WaitNode. What to do: send the {_kind(record)} without it")
     if isinstance(record, queries.GetTree):
         return await _tree(call, record)
     if getattr(record, "partition", None) == queries.ALL_PARTITIONS:
@@ -147,10 +149,9 @@ def _identified(call: Call, record: commands.AnyCommand) -> commands.AnyCommand:
         person = call.person
         note = record.note if person is None else record.note or read_reason(call.headers)
         return _with(record, **common, body_hash=None, note=note, actor="" if person is None else person.name)
-    command_id = call.command_id()
-    if command_id is None:
-        return _with(record, **common, id=next_command_id(), body_hash=None)
-    record = _with(record, **common, id=command_id)
+    record = _with(record, **common, id=call.command_id)
+    if not call.has_key:
+        return _with(record, body_hash=None)
     if record.body_hash is not None:
         return record
     text = bodies.write(_with(record, tid=""))
@@ -203,14 +204,14 @@ def _target(record: Any) -> str:
 async def _ask(call: Call, record: Any) -> list[Any]:
     """All parts of an answer, with client data and responses whole."""
     waits = isinstance(record, queries.WaitNode)
-    wait_ends_at = time.time() + call.preferences.wait_seconds
+    wait_ends_at = call.engine.now() + call.preferences.wait_seconds
     seconds = call.preferences.wait_seconds + call.engine.answer_seconds if waits else None
     target = _target(record)
 
     def addressed(reply_to: ReplyTo, deadline: int) -> Any:
         if waits:
             # Engines pass over what comes after its deadline: asked again, it needs another.
-            deadline = int(max(wait_ends_at, time.time() + _WAIT_SECONDS_MIN) * 1000)
+            deadline = int(max(wait_ends_at, call.engine.now() + _WAIT_SECONDS_MIN) * 1000)
         return _with(record, reply_to=reply_to, deadline=deadline, user_id=call.asker_id, tid=call.tid)
 
     try:
@@ -273,9 +274,13 @@ async def _stream(call: Call, first: list[Any], pages: AsyncIterator[Page]) -> A
             parts = nodes or [Nodes(())]
             yield bodies.write_replies(parts, call.tid, first_part=count, is_end=is_end)
             count += len(parts)
+            # What was loaded has gone out.
+            call.end()
     except errors.Refusal as refusal:
         # The status has gone out: what the engine refuses is the last reply, as over Kafka.
         yield bodies.write_replies([_rejection(call, refusal)], call.tid, first_part=count)
+    finally:
+        call.end()
 
 
 def _rejection(call: Call, refusal: errors.Refusal) -> Rejection:

@@ -1,4 +1,4 @@
-"""Redaction: schedules and jobs without the payloads that a person who calls may not see."""
+"""Redaction: schedules, jobs and limits without the payloads that a person who calls may not see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.people.visitor import Right
 from backbeat.schemas.messages.jobs import Job, Jobs
+from backbeat.schemas.messages.limits import Limits, LimitView
 from backbeat.schemas.messages.schedules import ScheduleView
 
 _NO_OBJECT = b"{}"
@@ -35,5 +36,10 @@ def _without_payloads(part: Any) -> Any:
             return _with(part, response=None, filter=_with(part.filter, metadata=None))
         case Jobs():
             return Jobs(tuple(_without_payloads(job) for job in part.jobs))
+        case LimitView():
+            # Each key is a value out of its nodes.
+            return _with(part, pools=tuple(_with(pool, key="") for pool in part.pools))
+        case Limits():
+            return Limits(tuple(_without_payloads(view) for view in part.limits))
         case _:
             return part

@@ -246,6 +246,8 @@ _WITH_PAYLOADS = frozenset(
         "GET /archives/content",
     }
 )
+#: Routes that may wait for a node to end.
+_OF_WAITS = frozenset({"GET /activities/{id}", "POST /queries"})
 #: Routes to what is a client application's by its very name: a person says which.
 _OF_A_CLIENT = frozenset(
     {
@@ -270,14 +272,19 @@ _OF_A_CLIENT = frozenset(
 )
 
 
-def _for_people(route: Route) -> Route:
-    """The route with what a person needs for it: whoever changes something is an operator."""
+def _completed(route: Route) -> Route:
+    """The route with whether it waits, and what a person needs for it: whoever changes something is an operator."""
     call = f"{route.method} {route.path}"
     if route.access is Access.PUBLIC:
         return route
     is_query = route.path == "/queries"
     right = Right.READ if route.method == "GET" or is_query else Right.ACT
-    return replace(route, person=Right.PAYLOADS if call in _WITH_PAYLOADS else right, for_all=call not in _OF_A_CLIENT)
+    return replace(
+        route,
+        waits=call in _OF_WAITS,
+        person=Right.PAYLOADS if call in _WITH_PAYLOADS else right,
+        for_all=call not in _OF_A_CLIENT,
+    )
 
 
-ROUTES: tuple[Route, ...] = tuple(map(_for_people, _TABLE))
+ROUTES: tuple[Route, ...] = tuple(map(_completed, _TABLE))

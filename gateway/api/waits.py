@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from aiohttp.web import Response
 
@@ -10,7 +12,7 @@ from backbeat.gateway import engine_calls
 from backbeat.gateway.api.nodes import fit_response
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
-from backbeat.gateway.http.pages import LIMIT_MAX
+from backbeat.gateway.http.pages import LARGE_MIN, LIMIT_MAX, read_whole
 from backbeat.payload.nouns import json_writer
 from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
@@ -43,10 +45,8 @@ async def top_of_workflow(call: Call) -> Response:
 
 async def outcome(call: Call) -> Response:
     """GET /workflows/:id/outcome: whether a workflow runs, waits, retries, has failed or is done, and what fails."""
-    workflow_id = call.path_id()
-    target = f"workflow {id_text(workflow_id)}"
-    _, *parts = await engine_calls.ask(call, queries.GetTree, target, workflow_id=workflow_id)
-    state, failing = sum_up([node for part in parts for node in part.nodes])
+    _, nodes = await read_whole(call, call.path_id())
+    state, failing = sum_up(nodes) if len(nodes) < LARGE_MIN else await asyncio.to_thread(sum_up, nodes)
     steps = []
     for node in failing:
         path_parts = await engine_calls.ask(call, queries.GetPath, f"node {id_text(node.id)}", node_id=node.id)

@@ -233,7 +233,7 @@ class Gateway:
             # Where the length is not said it may be the most.
             length = request.content_length
             size = self._settings.body_bytes_max if length is None else min(length, self._settings.body_bytes_max)
-        calls = self._admission.of(name, stays=preferences.wait_seconds > 0)
+        calls = self._admission.of(name, stays=route.waits and preferences.wait_seconds > 0)
         return calls.turn(size, lambda: request.transport is None or request.transport.is_closing())
 
     async def _read_parameters(

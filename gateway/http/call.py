@@ -52,6 +52,7 @@ class Call:
     """
 
     __slots__ = (
+        "_command_id",
         "_key",
         "_path",
         "_transport",
@@ -60,6 +61,7 @@ class Call:
         "client",
         "content",
         "headers",
+        "outcome",
         "parameters",
         "person",
         "preferences",
@@ -96,6 +98,9 @@ class Call:
         self.parameters = parameters
         self.tid = tid
         self._key = key
+        self._command_id: bytes | None = None
+        #: What came of it, for the audit, where it was answered and not all was done; empty: all was.
+        self.outcome = ""
         self._turn: asyncio.Semaphore | None = None
         self._transport = transport
         self.headers = headers
@@ -122,16 +127,17 @@ class Call:
         return self._path
 
     async def take_turn(self, turns: asyncio.Semaphore) -> None:
-        """Wait for one of the semaphore's turns; it is held until the call is answered."""
+        """Wait for one of the semaphore's turns; it is held until `end`."""
         if self._turn is not None:
             return
         await turns.acquire()
         self._turn = turns
 
     def end(self) -> None:
-        """Release the turn, after the answer."""
+        """Release the turn, after the answer or a part of it; the next part takes another."""
         if self._turn is not None:
             self._turn.release()
+            self._turn = None
 
     def hang_up(self) -> None:
         """Cut the caller off, whatever it has not read yet."""
@@ -208,28 +214,30 @@ class Call:
             fields["response"] = None
         return fields
 
-    def identity(self) -> dict[str, Any]:
-        """Fields of every command: id, user, transaction id, and the request hash where there is a key."""
-        if self._key is None:
-            return {"id": next_command_id(), "user_id": self.asker_id, "tid": self.tid}
-        return {
-            "id": ids.command_id(self._key_owner(), b"http:" + self._key.encode(errors="surrogateescape")),
-            "user_id": self.asker_id,
-            "tid": self.tid,
-            "body_hash": self._request_hash(),
-        }
+    @property
+    def has_key(self) -> bool:
+        """True where it has an Idempotency-Key: a repeat changes nothing."""
+        return self._key is not None
 
-    def command_id(self) -> bytes | None:
-        """Id of a command sent as a record with a key; the same as over Kafka, so a repeat may come either way."""
-        if self._key is None:
-            return None
-        return ids.command_id(self._key_owner(), unquote(self._key).encode(errors="surrogateescape"))
+    @property
+    def command_id(self) -> bytes:
+        """Id of its command: from the key, of a record the same as over Kafka, so that a repeat may come either way."""
+        if self._command_id is None:
+            self._command_id = _next_command_id() if self._key is None else self._id_of_key(self._key)
+        return self._command_id
+
+    def _id_of_key(self, key: str) -> bytes:
+        text = unquote(key) if self.route.takes_record else f"http:{key}"
+        return ids.command_id(self._key_owner(), text.encode(errors="surrogateescape"))
+
+    def identity(self) -> dict[str, Any]:
+        """Fields of its command: id, user, transaction id, and the request hash where there is a key."""
+        fields = {"id": self.command_id, "user_id": self.asker_id, "tid": self.tid}
+        return fields | {"body_hash": self._request_hash()} if self.has_key else fields
 
     def _key_owner(self) -> bytes:
-        """Text whose keys are apart from others': the client's id, of a person without one the name."""
-        if self.client is not None or self.person is None:
-            return self.user_id
-        return b"person:" + self.person.name.encode()
+        """Text whose keys are apart from others': a client's id; a person's name, and the client that it is about."""
+        return self.user_id if self.person is None else b"person:" + self.person.name.encode() + self.user_id
 
     def _request_hash(self) -> bytes:
         """16 bytes that depend on everything requested; the same for old and new paths."""
@@ -241,7 +249,7 @@ class Call:
         return digest.digest()
 
 
-def next_command_id() -> bytes:
+def _next_command_id() -> bytes:
     """Id of a command without a key: unique."""
     return _ID_PREFIX + next(_count).to_bytes(6, "big")
 

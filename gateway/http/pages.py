@@ -41,7 +41,7 @@ async def read_page(call: Call, *, top_level_only: bool = False, node_filter: No
     if limit is not None and not 1 <= limit <= LIMIT_MAX:
         raise errors.invalid(f"limit is {limit}; 1 is the least and {LIMIT_MAX} the most")
     if limit is None:
-        workflow, batch = await _read_whole(call, workflow_id, top_level_only=top_level_only, after=after)
+        workflow, batch = await read_whole(call, workflow_id, top_level_only=top_level_only, after=after)
         return Page(workflow, batch if node_filter is None else node_filter(batch), whole=after is None)
     # A node more than the limit shows whether there is a next page.
     batch_size = limit + 1 if node_filter is None else max(limit + 1, _FILTERED_MIN)
@@ -61,8 +61,8 @@ async def read_page(call: Call, *, top_level_only: bool = False, node_filter: No
         batch_size = min(2 * batch_size, LIMIT_MAX)
 
 
-async def _read_whole(
-    call: Call, workflow_id: bytes, *, top_level_only: bool, after: bytes | None
+async def read_whole(
+    call: Call, workflow_id: bytes, *, top_level_only: bool = False, after: bytes | None = None
 ) -> tuple[WorkflowView, list[NodeView]]:
     """All nodes. A large answer waits for its turn, which lasts until the call is answered; 503 on timeout."""
     workflow, first_nodes = await engine_calls.get_tree(

@@ -50,6 +50,8 @@ class Route:
     new: bool = False
     #: True if the body is a record in Avro (`schemas.bodies`), not parameters.
     takes_record: bool = False
+    #: True if it may wait for a node to end (`Prefer: wait`): then it is no call at work meanwhile.
+    waits: bool = False
     #: Right that a person needs for the call; None: no person may make it, client applications alone.
     person: Right | None = None
     #: True if a person who sees all client applications need not say which it is about.

@@ -184,6 +184,10 @@ def test_calls_that_stay_are_counted_apart():
 # --- the gateway -----------------------------------------------------------------------------------------------------
 
 
+#: Of calls that wait for nothing.
+OTHER_PATH = "/workflows"
+
+
 class Place:
     """A gateway whose calls are at work until they may end; clients are known by what they say."""
 
@@ -194,8 +198,9 @@ class Place:
         self.may_end = asyncio.Event()
         self.begun: list[str] = []
 
-    async def call(self, client: str, path: str = "/activities/x", **request: Any) -> int:
-        async with self.session.get(self.url + path, headers={"Client-Id": client}, **request) as response:
+    async def call(self, client: str, path: str = "/activities/x", headers: dict[str, str] | None = None) -> int:
+        headers = {"Client-Id": client, **(headers or {})}
+        async with self.session.get(self.url + path, headers=headers) as response:
             await response.read()
             return response.status
 
@@ -233,7 +238,7 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
             return web.Response()
 
         for route in gateway_app.ROUTES:
-            if route.path == "/activities/{id}":
+            if route.path in {"/activities/{id}", f"{OTHER_PATH}/{{id}}"} and route.method == "GET":
                 monkeypatch.setitem(route.__dict__, "handler", handler)
         yield place
         place.may_end.set()
@@ -253,6 +258,19 @@ async def test_one_client_floods_and_another_is_answered(place):
     assert metrics["backbeat_gateway_client_calls_refused_total", "shop"] == 0
     place.may_end.set()
     assert sorted(await asyncio.gather(*flood)) == [200, 200, 200, 429]
+
+
+async def test_a_wait_is_counted_apart_where_something_is_waited_for_alone(place):
+    waits = {"Prefer": "wait=20"}
+    calls = [asyncio.create_task(place.call("flood")) for _ in range(2)]
+    await until_async(lambda: len(place.begun) == 2)
+    calls.append(asyncio.create_task(place.call("flood", headers=waits)))
+    await until_async(lambda: len(place.begun) == 3)
+    calls.append(asyncio.create_task(place.call("flood", f"{OTHER_PATH}/x", headers=waits)))
+    await until_async(lambda: place.gateway._admission.of("flood", stays=False).waiting == 1)
+    assert len(place.begun) == 3
+    place.may_end.set()
+    assert await asyncio.gather(*calls) == [200] * 4
 
 
 async def test_the_call_of_who_has_hung_up_is_never_begun(place):

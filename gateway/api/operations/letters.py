@@ -87,6 +87,9 @@ async def _settle(call: Call, settle: Callable[[Letters, list[DeadLetter], str],
         if settled is not None:
             raise errors.invalid(f"{settled.position} was {settled.state} already; give again if that is meant")
     outcomes = await _available(settle(call.services.letters, letters, note))
+    refused = [outcome.error for outcome in outcomes if outcome.error]
+    if refused:
+        call.outcome = f"refused {len(refused)} of {len(outcomes)}: {refused[0]}"
     return answer([settled_of(outcome) for outcome in outcomes])
 
 

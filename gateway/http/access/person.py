@@ -134,7 +134,7 @@ async def carry_out(call: Call, address: str, reason: str, handler: Callable[[Ca
         if refusal.status < _SERVER_ERROR_STATUS:
             await _write_outcome(call, entry, f"refused: {refusal}")
         raise
-    await _write_outcome(call, entry, DONE)
+    await _write_outcome(call, entry, call.outcome or DONE)
     return response
 
 
@@ -147,7 +147,7 @@ async def _write_outcome(call: Call, entry: Entry, outcome: str) -> None:
 
 
 def _entry(call: Call, address: str, reason: str) -> Entry:
-    person, identity = call.person, call.identity()["id"]
+    person = call.person
     assert person is not None, "a client application's calls are its own affair"
     subject_id, subject_name = subject_of(call)
     return Entry(
@@ -165,5 +165,5 @@ def _entry(call: Call, address: str, reason: str) -> Entry:
         workflow_id="",
         client_id="" if call.client is None else call.client.id,
         reason=reason,
-        command_id=identity.hex(),
+        command_id=call.command_id.hex(),
     )

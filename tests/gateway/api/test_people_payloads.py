@@ -12,6 +12,7 @@ from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.transport.base import NOBODY
 from tests.gateway.api.test_people import PersonDoor, add_person, entries, exhausted
+from tests.waiting import until
 
 SECRET = "4111 1111 1111 1111"
 PEOPLE = {"all-seeing": ["--payloads"], "sightless": []}
@@ -80,6 +81,27 @@ def test_who_may_not_see_payloads_gets_none_by_changing_something(user, door):
         assert [answer.status for answer in answers] == [200] * 6, answers
         shown = {SECRET.encode() in answer.body for answer in answers}
         assert shown == {name == "all-seeing"}, answers
+
+
+def test_who_may_not_see_payloads_sees_no_key_of_a_limit(user, door):
+    limit = {"concurrency": 1, "key": "metadata.card"}
+    assert user.door.put("/limits/Charge", limit).status == 200
+    top = user.sent()
+    charges = [{"name": "Charge", "mode": "non_blocking", "metadata": {"card": SECRET}} for _ in range(2)]
+    user.decide(top["id"], *charges)
+    assert user.say(top["id"], "deciding_complete").status == 200
+    until(lambda: user.door.get("/limits/Charge").json["pools"], "somebody is at the limit")
+    for name in PEOPLE:
+        person = door(name, user.id)
+        answers = [
+            person.get("/limits"),
+            person.get("/limits/Charge"),
+            person.put("/limits/Charge/pause"),
+            person.put("/limits/Charge", limit),
+            person.record(queries.GetLimits(reply_to=NOBODY, deadline=0, partition=-1)),
+        ]
+        assert [answer.status for answer in answers] == [200] * 5, answers
+        assert any(SECRET.encode() in answer.body for answer in answers) == (name == "all-seeing"), answers
 
 
 def test_bytes_that_are_no_utf_8_are_nobodys_token_and_a_reason_all_the_same(stack, user, tokens, door):

@@ -13,7 +13,9 @@ import pytest
 from aiohttp import web
 
 from backbeat.delivery.change_feed import Listener
+from backbeat.delivery.changes import Place
 from backbeat.delivery.history_reader import Followed
+from backbeat.errors import InvalidParameters
 from backbeat.gateway.api import changes
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.parameters import Parameters
@@ -40,7 +42,7 @@ class Feed:
             self.listeners.discard(listener)
 
 
-class Place:
+class Follower:
     """A server whose every call follows the workflow."""
 
     def __init__(self) -> None:
@@ -79,7 +81,7 @@ class Place:
 
 
 async def test_a_follower_that_has_heard_of_nothing_is_told_from_where_it_follows():
-    place = Place()
+    place = Follower()
     async with place.connect() as (reader, _):
         assert b"id: 7\n\n" in await asyncio.wait_for(reader.readuntil(b"id: 7\n\n"), 60)
 
@@ -91,7 +93,7 @@ async def test_a_caller_that_reads_nothing_is_cut_off_and_its_place_is_free(monk
         return "x" * 1_000
 
     monkeypatch.setattr(changes, "_name_of", no_name)
-    place = Place()
+    place = Follower()
     async with place.connect():
         await until_async(lambda: bool(place.feed.listeners))
         record = StatusChangesRecord(WORKFLOW, "", (NodeChange(NODE, STARTED),) * 500)
@@ -104,3 +106,15 @@ async def test_a_caller_that_reads_nothing_is_cut_off_and_its_place_is_free(monk
             await asyncio.sleep(0.01)
         await until_async(lambda: not place.feed.listeners)
         await until_async(lambda: place.services.followers.total() == 0)
+
+
+@pytest.mark.parametrize("text", ["9" * 19, "9" * 5_000, "1-" + "9" * 5_000, "1-", "-1", "x", "", "\u0661"])
+def test_what_is_no_place_of_a_change_is_refused(text):
+    with pytest.raises(InvalidParameters, match="no place of a change"):
+        Place.parse(text)
+
+
+@pytest.mark.parametrize(("text", "place"), [("0", (0, -1)), ("17-3", (17, 3)), ("9" * 18, (10**18 - 1, -1))])
+def test_a_place_is_read_as_it_is_written(text, place):
+    assert Place.parse(text) == place
+    assert str(Place.parse(text)) == text
