@@ -89,7 +89,7 @@ class Ledger:
                     topic = self._activities[effect.node.user_id]
                     self.sent[partition, topic].append(codec.encode_activity(effect.record()))
                 case fx.StatusChanged():
-                    self.sent[partition, HISTORY].append(codec.encode_status_changes(effect.record(command.tid)))
+                    self.sent[partition, HISTORY] += map(codec.encode_status_changes, effect.records(command.tid))
                 case fx.Send():
                     source = Source(partition, message.offset(), sends)
                     self.sent[partition, COMMANDS].append(codec.encode_command(effect.command, source))

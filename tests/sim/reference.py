@@ -165,7 +165,8 @@ class Reference:
                 case fx.Dispatch() | fx.Notify():
                     yield from self._activity(effect)
                 case fx.StatusChanged():
-                    value = codec.encode_status_changes(effect.record(command.tid))
+                    (changes,) = effect.records(command.tid)
+                    value = codec.encode_status_changes(changes)
                     yield Sent(HISTORY, partition, effect.workflow_id, value)
                 case fx.Send():
                     yield self._command(effect.command, c.Source(partition, entry.offset, sends))

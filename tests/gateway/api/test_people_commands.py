@@ -46,7 +46,7 @@ def test_a_key_is_the_persons_own_apart_from_those_of_the_client_application(use
     path, decisions = f"/activities/{node['id']}/decisions", {"decisions": [{"name": "x"}]}
     calls = [user.door, operator(PEOPLE[0]), operator(PEOPLE[1]), user.door]
     ids = [call.post(path, decisions, **key) for call in calls]
-    assert [answer.status for answer in ids] == [200] * 4, ids
+    assert [answer.status for answer in ids] == [201] * 4, ids
     assert len(user.door.get(f"/activities/{node['id']}/children").json) == 3
 
 

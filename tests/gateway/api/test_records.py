@@ -57,7 +57,7 @@ async def test_what_ends_a_tree_that_has_begun_is_its_last_reply_or_breaks_it_of
             yield [WORKFLOW, Nodes((NODE,))], False
             raise error
 
-        call = SimpleNamespace(tid="t")
+        call = SimpleNamespace(tid="t", end=lambda: None)
         chunks = [chunk async for chunk in records._stream(call, [WORKFLOW, Nodes(())], pages())]
         return Answer(200, {"content-type": bodies.MEDIA_TYPE}, b"".join(chunks)).answers
 

@@ -90,14 +90,22 @@ async def test_a_gateway_that_is_stopped_waits_for_what_is_under_way(shop):
 
 
 async def test_a_gateway_is_stopped_while_no_engine_says_how_far_a_client_is(shop, monkeypatch):
-    async def find_node(_: bytes) -> NodeView:
-        raise Unavailable("no engine answers")
+    find_node, posted = shop.find_node, asyncio.Event()
 
-    monkeypatch.setattr(shop, "find_node", find_node)
-    shop.site.answers["/decision"] = break_off
+    async def find_until_posted(node_id: bytes) -> NodeView | None:
+        if posted.is_set():
+            raise Unavailable("no engine answers")
+        return await find_node(node_id)
+
+    async def post(request: web.Request) -> web.Response:
+        posted.set()
+        return await break_off(request)
+
+    monkeypatch.setattr(shop, "find_node", find_until_posted)
+    shop.site.answers["/decision"] = post
     deliverer = await shop.deliver(connection_error_wait_seconds=0.3)
     shop.signal(retries=0)
-    await shop.site.wait_for(1, "/decision")
+    await posted.wait()
     await until_async(lambda: not deliverer._endpoints)
     assert deliverer._tasks, "it waits for what the engine says"
     await asyncio.wait_for(deliverer.stop(), 120)
