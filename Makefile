@@ -22,10 +22,10 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove soak shots bench drill certify audit lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove soak shots bench drill certify audit lock relock wheels test-compiled clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment .venv from the lock file (only when that or pyproject.toml changed)
 

@@ -37,7 +37,7 @@ class Record:
 
     @cached_property
     def parsed(self) -> Any:
-        """As fastavro wants it."""
+        """The schema as fastavro parses it."""
         import fastavro  # noqa: PLC0415 - as in `fingerprint`
 
         return fastavro.parse_schema(self.schema, {})

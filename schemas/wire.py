@@ -146,7 +146,7 @@ class Wire:
         return self._translator(writer)
 
     def _translator(self, writer: Record) -> tuple[str, Decode]:
-        """For another version of a record: read by Avro's rules of resolution, written as today's, read as that.
+        """Name and decoder of a record in another version: resolved by Avro's rules into today's, then decoded.
 
         Slow, and only for what was written before an upgrade, or by a service with a schema of its own.
         """

@@ -1,4 +1,4 @@
-"""Where payloads go that are too large for a record: a folder, or a bucket of an S3-compatible service.
+"""Stores of payloads that are too large for a record: a folder, or a bucket of an S3-compatible service.
 
 Content addressed: a payload's name is its SHA-256, so that writing it again changes nothing and reading it can be
 checked. Backbeat deletes nothing there: keep payloads as long as their workflows (in S3 a lifecycle rule does it).

@@ -138,7 +138,7 @@ def _drawn(plays: Sequence[Play], setup: Setup) -> Iterable[Play]:
 
 @contextlib.contextmanager
 def _soak(setup: Setup, servers: str, topology: Topology, result: RunResult) -> Iterator[None]:
-    """Where it is a soak: what has ended is removed, and nothing of the installation may grow."""
+    """Surroundings of a soak: ended payments are removed, and nothing of the installation may grow."""
     if not setup.soak_seconds:
         yield
         return

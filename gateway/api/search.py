@@ -78,7 +78,10 @@ async def _count(call: Call, filters: WorkflowFilters | NodeFilters) -> Response
 
 
 def _workflow_filters(call: Call) -> WorkflowFilters | None:
-    """None: the answer is an empty list. 403: a person who may not see payloads asks for a part of them."""
+    """Filters of a search for workflows; None: nothing can match, so the answer is empty.
+
+    403: a person who may not see payloads asks for a part of them.
+    """
     parameters = call.parameters
     if "slot_key" in parameters and call.person is not None:
         check_right(call.person, Right.PAYLOADS)
@@ -87,7 +90,7 @@ def _workflow_filters(call: Call) -> WorkflowFilters | None:
 
 
 def _node_filters(parameters: Parameters) -> NodeFilters | None:
-    """None: the answer is an empty list."""
+    """Filters of a search for nodes; None: nothing can match, so the answer is empty."""
     values = read_filters(parameters)
     if values is None:
         return None

@@ -13,7 +13,6 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 TEXT: Schema = {"type": "string"}
 #: Hash of a cause or a schema.
 FINGERPRINT: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
 def ref(name: str) -> Schema:
@@ -26,15 +25,14 @@ def list_of(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
-def answer_object(properties: dict[str, Schema], description: str = "") -> Schema:
+def answer_object(properties: dict[str, Schema]) -> Schema:
     """Object of an answer: every key is always there, and no other."""
-    schema: Schema = {
+    return {
         "type": "object",
         "required": list(properties),
         "properties": properties,
         "additionalProperties": False,
     }
-    return {**schema, "description": description} if description else schema
 
 
 def request_property(schema: Schema, description: str) -> Schema:
@@ -44,8 +42,3 @@ def request_property(schema: Schema, description: str) -> Schema:
     if "enum" in nullable:
         nullable["enum"] = [*nullable["enum"], None]
     return nullable
-
-
-def or_null(schema: Schema) -> Schema:
-    """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}

@@ -53,7 +53,7 @@ class Following(NamedTuple):
     client: str | None  #: the client application that runs it; None: that of whoever adds it
 
     def made(self, user_id: bytes, pack: Callable[[str, Any], Any] | None) -> FollowUp:
-        """As commands have it."""
+        """The follow-up as a field of a command."""
         client_data = to_client_data(self.name, self.params, None, self.timeout, pack)
         return FollowUp(self.kind, self.name, user_id, client_data, **self.retry.fields)
 

@@ -271,7 +271,7 @@ class TimelineGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """When the nodes right below a node, or at the top of a workflow, were at what."""
+    """Timeline of the nodes right below a node, or at the top of a workflow: the spans of each."""
 
     at: datetime
     nodes: list[TimelineNode]

@@ -30,10 +30,10 @@ class Receipt(Protocol):
         """True: it is another consumer's by now."""
 
     def accept(self) -> None:
-        """Done: it does not come again."""
+        """Accept the record: it does not come again."""
 
     def release(self) -> None:
-        """Not done: it comes again, here or to another consumer."""
+        """Release the record: it comes again, here or to another consumer."""
 
 
 class Delivery:

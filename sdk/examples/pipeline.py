@@ -70,7 +70,7 @@ async def write_index(files: list[str], words: Results[Words | None]) -> Index:
 
 @activity("Check index")
 async def check_index(index: Index) -> Index:
-    """What it is given is what the step before it has returned."""
+    """Check the index that the step before it has returned."""
     if not index.files:
         raise Fail("nothing was read")
     return index

@@ -21,7 +21,7 @@ Work = Callable[[], Callable[[], None]]
 
 
 class Threads:
-    """At most so many threads, started when they are first needed."""
+    """Pool of threads, at most `count_max`, each started when it is first needed."""
 
     def __init__(self, count_max: int, loop: asyncio.AbstractEventLoop) -> None:
         self._count_max = count_max

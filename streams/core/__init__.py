@@ -26,20 +26,20 @@ can be asked):
     records        what is stored of workflows and nodes
     step           one command's work on one workflow; every status change goes through it
     tree/          `status` (which status may follow which), `create` (a signal and its node), `progress` (how work
-                   moves through the tree), `results` (what the client says); then `failures`, `retry`, `operator`,
+                   moves through the tree), `results` (what the client says); then `failures`, `operator`,
                    `deactivation`, `history`
 
 `effects` are the results of a command. `store` is the interface of a partition's records, with a store in memory.
-`checks`, `idempotency`, `timers` and `gone` (what was removed) serve several rooms. `queries` answers from the same
-records, and `traverse` walks through them. `settings` changes a partition's settings.
+`checks`, `idempotency`, `retry`, `timers` and `gone` (what was removed) serve several rooms. `queries` answers from the
+same records, and `traverse` walks through them. `settings` changes a partition's settings.
 
 Beside the tree, each in a room of its own: `takes` (results of nodes as arguments of later ones), `follow_ups` (what
 runs when a node fails, is undone or canceled), `inbox` (messages to a workflow, and nodes that wait for them),
 `heartbeat` (a worker's sign of life, and its progress), `links` (a node that can't complete before another one),
 `coalesce` (one waiting signal of a key), `limits` (concurrency and rate of an activity type), `schedules` (workflows
-signalled at times), `jobs` (one change for all matching nodes or workflows), `retention` (removal of finished
-workflows). A room has a table of its commands, timers and tasks (`handlers`), and hooks at signals, nodes and status
-changes; `dispatch` puts them together, and the tree imports no room.
+signalled at times), `jobs` (one change for all matching nodes or workflows), `waits` (why a node does not go on),
+`retention` (removal of finished workflows). A room has a table of its commands, timers and tasks (`handlers`), and
+hooks at signals, nodes and status changes; `dispatch` puts them together, and the tree imports no room.
 """
 
 from backbeat.streams.core.dispatch import apply

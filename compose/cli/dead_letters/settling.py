@@ -20,10 +20,10 @@ class Letters(Protocol):
     """Letters that can be settled."""
 
     def find(self, filters: Filters) -> list[Row]:
-        """Those that match, oldest first."""
+        """Letters that match, oldest first."""
 
     def get(self, positions: Sequence[Position]) -> dict[str, Row]:
-        """Those at these positions, by them."""
+        """Letters at these positions, by position."""
 
     def dry(self, rows: Sequence[Row]) -> Iterable[Settled]:
         """Outcomes that settling them would have; nothing is changed."""

@@ -62,8 +62,8 @@ Examples:
 )
 @setting(
     "--require-auth-token",
-    "Ask for the caller's token on signals, decisions and changes of limits, schedules, jobs and "
-    "retention; with `=all` on every call but /health and /heartbeat.txt.",
+    "Ask for the caller's token on signals, messages, decisions and changes of limits, schedules, jobs, "
+    "retention and dead letters; with `=all` on every call but /health, /heartbeat.txt, /openapi.json and /docs.",
     is_flag=False,
     flag_value="writes",
     default="none",

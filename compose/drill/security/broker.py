@@ -28,7 +28,7 @@ _JAAS = "org.apache.kafka.common.security"
 
 
 class SecuredBroker:
-    """From `start()` to `stop()`, or `with`; all of it lies in its folder."""
+    """Broker over SASL_SSL with rights a user, from `start()` to `stop()` or `with`; its files are in its folder."""
 
     def __init__(self, folder: Path, *, say: Say = lambda _: None) -> None:
         """Nothing happens before `start()`, but that the certificates are made."""

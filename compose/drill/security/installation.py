@@ -70,7 +70,7 @@ class Access(NamedTuple):
 
 
 class SecuredInstallation:
-    """From `start()` to `stop()`, or `with`; all of it lies in its folder."""
+    """Installation under attack, from `start()` to `stop()` or `with`; all of its files are in its folder."""
 
     def __init__(self, folder: Path, *, protection: Sequence[str] = PROTECTION, say: Say = lambda _: None) -> None:
         """`protection`: other options of the gateway, to see that an attack succeeds without them."""

@@ -13,7 +13,7 @@ ELSEWHERE = "/elsewhere"
 
 
 class Trap:
-    """From `start()` to `stop()`, or `with`."""
+    """HTTP server that notes who posts to it, and redirects; from `start()` to `stop()`, or `with`."""
 
     def __init__(self) -> None:
         #: paths that were asked for, in their order

@@ -47,7 +47,7 @@ class TimelineGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """When the nodes right below a node, or at the top of a workflow, were at what."""
+    """Timeline of the nodes right below a node, or at the top of a workflow: the spans of each."""
 
     at: Annotated[int, Meta(description="milliseconds since the epoch")]
     nodes: list[TimelineNode]

@@ -23,7 +23,6 @@ from backbeat.gateway.console.deeds import (
     new_entry,
     reason_problem,
 )
-from backbeat.gateway.console.figures import WINDOW_SECONDS
 from backbeat.gateway.console.page_error import PageError
 from backbeat.gateway.console.show.course import ActivityHour
 from backbeat.gateway.console.show.times import now_ms
@@ -71,7 +70,6 @@ async def show_all(visit: Visit) -> Page:
         live="t=figures",
         rows=rows[:_ROWS],
         more=max(0, len(rows) - _ROWS),
-        window_seconds=int(WINDOW_SECONDS),
     )
 
 

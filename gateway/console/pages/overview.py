@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backbeat.gateway.api.shapes.reports import ActivityFigures
-from backbeat.gateway.console.figures import WINDOW_SECONDS, Figures
+from backbeat.gateway.console.figures import Figures
 from backbeat.gateway.console.health.needs import LETTERS_MAX, needs_of
 from backbeat.gateway.console.health.workers import Workers
 from backbeat.gateway.console.pages.stuck import CauseRow, causes_of, row_of
@@ -111,7 +111,6 @@ async def show(visit: Visit) -> Page:
         next_retry=await _next_retry(visit),
         newest=newest,
         is_empty=is_empty,
-        window_seconds=int(WINDOW_SECONDS),
         refresh_seconds=_EMPTY_REFRESH_SECONDS if is_empty and "still" not in visit.query else 0,
         gateway=visit.gateway_address(),
         bootstrap_servers=str(visit.services.settings.bootstrap_servers),

@@ -104,8 +104,6 @@ async def show(visit: Visit) -> Page:
         words=WORDS,
         kinds=KINDS,
         marks=_marks(begin, end),
-        begin=begin,
-        end=end,
         zooms=_zooms(visit, begin, end),
         is_zoomed=bool(visit.query.get("from") or visit.query.get("to")),
         drill={

@@ -29,7 +29,7 @@ _VARIABLE = re.compile(
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """What many errors have in common."""
+    """Cause: the text that several errors share."""
 
     #: with `#` for what differs
     text: str

@@ -112,7 +112,7 @@ class Schedules:
         return sorted((noun_of(Schedule, view) for view in views), key=lambda schedule: schedule.name)
 
     async def pause(self, name: str, note: str = "") -> None:
-        """Nothing is due until it is resumed. Runs that are under way go on, queued ones wait."""
+        """Pause a schedule: no run is due until it is resumed. Runs under way go on, queued ones wait."""
         await self._command(ChangeSchedule, name, change="pause", note=note)
 
     async def resume(self, name: str, note: str = "") -> None:

@@ -45,7 +45,7 @@ def is_finished(workflow: Workflow) -> bool:
 
 
 def review(step: Step) -> None:
-    """At the end of a command: set, move or clear its workflow's removal timer."""
+    """Set, move or clear the removal timer of the command's workflow, at the command's end."""
     workflow: Workflow | None = step.workflow
     if workflow is None or not (workflow.finished_at is not None or step.transaction.meta.retention):
         return

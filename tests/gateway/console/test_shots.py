@@ -50,7 +50,7 @@ FAILURES = [
     ("Send receipt", "550 mailbox <customer-{}@example.com> unknown", {"retry": 0}, 9),
 ]
 #: Pictures of the documents, with their heights.
-PICTURES = {"console-stuck": 340, "console-timeline": 430, "console-tree": 640}
+PICTURES = {"console-stuck": 420, "console-timeline": 430, "console-tree": 640}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from backbeat.gateway.api.routes import ROUTES
-from backbeat.gateway.http.access.authentication import has_token, read_token
+from backbeat.gateway.http.access.authentication import read_token
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.routing import Access, Router
 from backbeat.gateway.http.transaction_id import choose
@@ -162,13 +162,13 @@ def test_tokens(authorization, expected):
     token_hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
     client = RegisteredClient(id="0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa", name="a", token_hash=token_hash)
     headers = {} if authorization is None else {"Authorization": authorization}
-    assert has_token(client, read_token(headers)) is expected
+    assert client.has_token(read_token(headers)) is expected
 
 
 def test_a_client_without_a_token_is_let_in_by_none():
     client = RegisteredClient(id="0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa", name="a")
-    assert not has_token(client, "")
-    assert not has_token(client, "secret")
+    assert not client.has_token("")
+    assert not client.has_token("secret")
 
 
 def test_transaction_ids():

@@ -79,7 +79,6 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Page:
         plays=plays,
         ticked={name.removeprefix(_BOX) for name in words if name.startswith(_BOX)},
         seconds=words.get("seconds", ""),
-        seconds_max=_SECONDS_MAX,
         problem=problem,
         response_status=status,
         **form_fields(visit),
