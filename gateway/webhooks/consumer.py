@@ -184,9 +184,9 @@ class WebhookConsumer(GroupMember[Webhook]):
         if offsets.revoked:
             posted_offsets |= previous.posted
             for webhook in self._intake.held.values():
-                # A notification that was begun is finished here, also between two tries.
-                is_begun = webhook.in_flight or (webhook.is_notification and webhook.tries > 0)
-                if is_begun:
+                # A notification that was begun is finished here, also between two tries, unless this gateway stops.
+                is_tried_again = webhook.is_notification and webhook.tries > 0 and not self._draining
+                if webhook.in_flight or is_tried_again:
                     webhook_offsets = [receipt.offset for receipt in webhook.receipts if is_of(receipt, [offsets])]
                     (done_offsets if webhook.is_notification else posted_offsets).update(webhook_offsets)
         return Handover.of(

@@ -16,6 +16,7 @@ from backbeat.transport import failed_signals, requests
 from backbeat.transport.base import NOBODY
 from backbeat.transport.failed_signals import FailedSignals
 from backbeat.transport.requests import RequestClient
+from backbeat.worker.environment import Environment
 
 
 class HeardError(Exception):
@@ -38,6 +39,13 @@ def test_a_clock_that_is_behind_the_brokers_goes_by_it(monkeypatch: pytest.Monke
     client._behind_at -= requests._CLOCK_SECONDS + 1
     client._note_time(record_at(now - 0.5))
     assert client.now() == now, "the clock was set"
+
+
+def test_a_workers_time_is_that_of_its_connection() -> None:
+    environment = Environment("127.0.0.1:1")
+    assert environment.now() == pytest.approx(time.time(), abs=60)
+    environment._transport = SimpleNamespace(now=lambda: 17.0)  # type: ignore[assignment]
+    assert environment.now() == 17.0
 
 
 async def test_a_result_is_waited_for_in_slices_that_a_clock_behind_does_not_end() -> None:

@@ -182,7 +182,10 @@ async def test_a_partition_that_goes_takes_along_what_is_in_flight(rig: Rig) -> 
     await until_async(lambda: rig.consumer._intake.held.keys() == {posted.key})
 
 
-async def test_a_notification_that_was_begun_is_finished_here_also_between_two_tries(rig: Rig) -> None:
+@pytest.mark.parametrize(("stops", "answered"), [(False, {1}), (True, set())])
+async def test_a_notification_that_was_begun_is_finished_here_also_between_two_tries(
+    rig: Rig, *, stops: bool, answered: set[int]
+) -> None:
     node = activity("Work", "A", 2, b"u" * 16)
     await rig.take(1)
     for kind in (ActivityKind.NOTIFICATION, ActivityKind.ACTIVITY):
@@ -190,11 +193,13 @@ async def test_a_notification_that_was_begun_is_finished_here_also_between_two_t
     await until_async(lambda: len(rig.webhooks) == 3)
     _, notification, refused = rig.webhooks
     notification.tries = refused.tries = 1
+    if stops:
+        rig.consumer.drain()
     rig.group.revoke(0)
     await until_async(lambda: notification.revoked)
     rig.time.seconds += 6
-    await until_async(lambda: rig.group.notes.get(0))
-    assert Handover.read(rig.group.notes[0]).answered_from(0) == {1}
+    await until_async(lambda: 0 in rig.group.notes)
+    assert Handover.read(rig.group.notes[0]).answered_from(0) == answered
 
 
 async def test_what_the_owner_before_has_posted_is_asked_about_and_what_it_has_done_is_passed(rig: Rig) -> None:
