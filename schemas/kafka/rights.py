@@ -33,7 +33,7 @@ class Part(Enum):
 
     ENGINE = "engine"
     GATEWAY = "gateway"
-    CONSOLE = "console"  #: a gateway with a console
+    CONSOLE = "console"  #: a gateway with a console, or one that people call (header Person)
     PROJECTION = "projection"
     WORKER = "worker"
     SHARE_WORKER = "share-worker"  #: a worker with `delivery="share"`

@@ -24,8 +24,8 @@ Examples:
   backbeat acls worker --client shop --principal User:shop --apply --bootstrap-servers kafka-1:9093
   backbeat acls service --client shop --principal User:shop-web --json
 
-Parts: engine; gateway; console (a gateway with a console); projection; worker, share-worker, service (of one client
-application: --client); caller (it uses the SDK's client); operator.
+Parts: engine; gateway; console (a gateway with a console, or one that people call); projection; worker, share-worker,
+service (of one client application: --client); caller (it uses the SDK's client); operator.
 """
 )
 @click.argument("part", type=click.Choice([part.value for part in Part]), metavar="PART")
