@@ -160,9 +160,10 @@ async def test_a_worker_that_stops_gives_back_at_once_what_it_has_not_begun(boot
 
 
 async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_out(bootstrap: str, name: str) -> None:
-    async with running(make(bootstrap, name)):
+    worker = make(bootstrap, name)
+    async with running(worker):
         # The group is set up by its first worker.
-        pass
+        await until_async(lambda: worker._watcher.came_round_at)
     put(bootstrap, name, *records(1, 2))
     taken: list[AcquiredRecord] = []
     member = Member(
