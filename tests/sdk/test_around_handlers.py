@@ -90,10 +90,11 @@ async def test_a_lifespan_that_fails_says_why() -> None:
 
 
 async def test_who_waits_for_it_to_open_may_give_up() -> None:
-    left = []
+    opening, left = asyncio.Event(), []
 
     @asynccontextmanager
     async def waiting() -> AsyncIterator[None]:
+        opening.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -103,8 +104,7 @@ async def test_who_waits_for_it_to_open_may_give_up() -> None:
 
     lifespan = Lifespan(waiting)
     starting = asyncio.create_task(lifespan.start())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await opening.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(starting, 60)

@@ -125,7 +125,7 @@ def levels() -> None:
 
 @scenario
 async def a_large_result_goes_up_ten_levels(place: Place) -> Any:
-    """One command completes all of them, each with the result: together more than a record may have."""
+    """One command completes ten nodes, each with the result: together more than a record may have."""
     node = await place.client.signal("Same", place.subject("levels"), "Levels")
     return len(await node.result(120)), await place.picture(node)
 
