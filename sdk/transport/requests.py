@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, Producer
 
 from backbeat.delivery.kafka import close_producer, end_of, logger, make_consumer, make_producer, partition_counts
 from backbeat.delivery.pusher import Pusher, push_overdue
@@ -298,7 +298,9 @@ class RequestClient:
 
     def _note_time(self, message: Message) -> None:
         """Learn from the broker's time of a record, which has come since, how far this host's clock is behind."""
-        _, at = message.timestamp()
+        kind, at = message.timestamp()
+        if kind != TIMESTAMP_LOG_APPEND_TIME:
+            return  # An error of the library's, which has no time.
         seconds, now = at / 1000 - time.time(), time.monotonic()
         if seconds > self._behind_seconds or now - self._behind_at > _CLOCK_SECONDS:
             # A record that has come late says that the clock is ahead, which nothing follows from.
